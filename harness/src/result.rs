@@ -1,0 +1,354 @@
+//! The results model: everything that a report sees, and nothing that a report has to compute.
+//!
+//! `run` fills it from what was measured; `report` renders it; `verdict.json` is a part of it. Its
+//! serialised form is versioned by [`SCHEMA`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the serialised form.
+pub const SCHEMA: u32 = 1;
+
+/// A counted resource of a process that must stay flat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Asynchronous tasks that are alive (`tokio_alive_tasks`).
+    Tasks,
+    /// Threads of the process.
+    Threads,
+    /// Open file descriptors of the process.
+    Fds,
+}
+
+impl Resource {
+    /// All of them, in the order in which reports show them.
+    pub const ALL: [Self; 3] = [Self::Tasks, Self::Threads, Self::Fds];
+
+    /// Its key in files and on the command line.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tasks => "tasks",
+            Self::Threads => "threads",
+            Self::Fds => "fds",
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Tasks => "Tasks",
+            Self::Threads => "Threads",
+            Self::Fds => "File descriptors",
+        }
+    }
+}
+
+/// What is said of one resource of one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The whole interval lies below the limit.
+    Pass,
+    /// The whole interval lies above the limit.
+    Fail,
+    /// The interval holds the limit: this run can't tell.
+    Inconclusive,
+    /// The samples can't be trusted.
+    Invalid,
+}
+
+impl Verdict {
+    /// Its word in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Inconclusive => "inconclusive",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// Growth of one resource of one target, and what it means. Counts per minute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judgement {
+    /// The slope over the load phase after warm-up, per minute. `None` where it can't be computed.
+    pub growth_per_min: Option<f64>,
+    /// Lower end of its 90 % interval (one-sided 95 %), per minute.
+    pub ci_low: Option<f64>,
+    /// Upper end of its 90 % interval (one-sided 95 %), per minute.
+    pub ci_high: Option<f64>,
+    /// The limit, per minute.
+    pub limit_per_min: f64,
+    /// What follows.
+    pub verdict: Verdict,
+    /// The slowest leak that this run could have told from none, per minute.
+    pub floor_per_min: Option<f64>,
+    /// The verdict's reason in words.
+    pub reason: String,
+    /// How much was cut from the start as warm-up, in seconds.
+    pub warmup_s: f64,
+    /// When a live run would have stopped on this verdict, in seconds; `None` for no such moment.
+    pub decided_at_s: Option<f64>,
+}
+
+/// The fitted line that a plot draws, from the first to the last judged sample.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FittedLine {
+    /// First judged moment, seconds since the run's start.
+    pub from_s: f64,
+    /// Last judged moment, seconds since the run's start.
+    pub to_s: f64,
+    /// The line's count at `from_s`.
+    pub from_count: f64,
+    /// The line's count at `to_s`.
+    pub to_count: f64,
+}
+
+/// What a growth would come to, if it went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Projection {
+    /// Added after one hour.
+    pub after_1h: f64,
+    /// Added after a day.
+    pub after_24h: f64,
+    /// The process's own limit (`RLIMIT_NOFILE` for descriptors, `RLIMIT_NPROC` or `threads-max` for threads), if there is one.
+    pub process_limit: Option<u64>,
+    /// When that limit is reached, seconds from the end of the run; `None` where nothing grows or nothing limits.
+    pub exhausted_in_s: Option<f64>,
+}
+
+/// One resource of one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResourceResult {
+    /// What was decided.
+    #[serde(flatten)]
+    pub judgement: Judgement,
+    /// The line through the judged samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<FittedLine>,
+    /// Where it would lead.
+    pub projection: Projection,
+    /// The count before the load (median of the warm-up's idle end), and at the end of the drain.
+    pub drain: Option<DrainResult>,
+}
+
+/// Whether the count came back after the load.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrainResult {
+    /// Count while idle, before the load.
+    pub idle_count: f64,
+    /// Count at the end of the drain phase.
+    pub drained_count: f64,
+}
+
+/// What a target is expected to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// Every resource passes and no line is lost.
+    Flat,
+    /// A control: the resources that it names must fail.
+    Leak,
+}
+
+/// Every line accounted for. Counts of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Written by the generators.
+    pub sent: u64,
+    /// Accepted by the sink, each counted once.
+    pub delivered: u64,
+    /// Accepted again.
+    pub duplicated: u64,
+    /// Refused by the sink at least once and never accepted.
+    pub rejected: u64,
+    /// Passed over by the target for a counted reason (older than the window, before its start).
+    pub skipped: u64,
+    /// Dropped by the target for a counted reason.
+    pub dropped: u64,
+    /// In the target's dead letters.
+    pub dead_lettered: u64,
+    /// Still in the target when the run ended, by its own count.
+    pub in_flight: u64,
+    /// Accounted for by nobody.
+    pub lost: u64,
+}
+
+/// What became of a target's process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stability {
+    /// How often it ended unasked.
+    pub crashes: u32,
+    /// How it ended, in words (`exit status 0 after SIGTERM`, `signal 9 at 12.3 s`).
+    pub ended: String,
+    /// Its last log lines, where it crashed.
+    pub last_log_lines: Vec<String>,
+}
+
+/// One target's part of the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetResult {
+    /// `pool`, `hybrid`, `archived`, or another shipper's design.
+    pub design: String,
+    /// What it should do.
+    pub expect: Expect,
+    /// Whether it did.
+    pub met: bool,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Judged resources by key (`tasks`, `threads`, `fds`).
+    pub resources: BTreeMap<Resource, ResourceResult>,
+    /// Its lines.
+    pub audit: Audit,
+    /// Its process.
+    pub stability: Stability,
+}
+
+/// The whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every expectation met. Exit code 0.
+    Met,
+    /// A target that should be flat leaked or lost lines. Exit code 1.
+    Missed,
+    /// Something is not decided, or the control's leak was not seen. Exit code 3.
+    Undecided,
+    /// The run can't be trusted. Exit code 3.
+    Invalid,
+}
+
+/// `verdict.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerdictFile {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Whether the run was cut short (Ctrl-C, a crash): what is judged is what was seen until then.
+    pub cut_short: bool,
+    /// By name, in the scenario's order when read in order of the names.
+    pub targets: BTreeMap<String, TargetResult>,
+}
+
+/// One moment of one target: a row of `samples.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds since the run's start, from a monotonic clock.
+    pub elapsed_s: f64,
+    /// The target's name; `flatline` is the harness itself.
+    pub target: String,
+    /// Threads; empty where they could not be read.
+    pub threads: Option<u64>,
+    /// Asynchronous tasks alive, from the target's metrics; empty where it has none.
+    pub tasks: Option<u64>,
+    /// Open file descriptors.
+    pub fds: Option<u64>,
+    /// Resident memory, bytes.
+    pub rss_bytes: Option<u64>,
+    /// CPU time used since the process's start, user and system, seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Pushes that the target's sink has answered so far.
+    pub pushes: Option<u64>,
+    /// Entries that the target's sink has accepted so far.
+    pub accepted: Option<u64>,
+    /// Entries that the target's sink has refused so far.
+    pub rejected: Option<u64>,
+}
+
+/// Something that happened: a row of `events.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since the run's start.
+    pub elapsed_s: f64,
+    /// The target that it concerns; empty for all.
+    pub target: String,
+    /// `phase`, `churn`, `fault`, `restart`, `crash`, `end`.
+    pub event: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+/// A stretch of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// `history`, `warmup`, `load`, `drain`.
+    pub name: String,
+    /// Its start, seconds since the run's start.
+    pub from_s: f64,
+    /// Its end.
+    pub to_s: f64,
+}
+
+/// `run.json`: what ran, where, and how it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The run's own id, also its containers' label.
+    pub run_id: String,
+    /// When it began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// The command line that repeats it.
+    pub command: Vec<String>,
+    /// The scenario's name.
+    pub scenario: String,
+    /// The scenario as it ran, after `--set` and `--targets`, as YAML.
+    pub scenario_yaml: String,
+    /// Seed of everything that is drawn by chance.
+    pub seed: u64,
+    /// Version of flatline.
+    pub version: String,
+    /// Commit it was built from, or `unknown`.
+    pub commit: String,
+    /// `docker` or `embedded`, and the engine's version.
+    pub engine: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The processor's model, the number of its cores, and the memory in bytes.
+    pub machine: Machine,
+    /// The stretches of the run.
+    pub phases: Vec<Phase>,
+    /// Limits per minute by resource.
+    pub limits: BTreeMap<Resource, f64>,
+    /// The sink's window: what is older is refused. Seconds.
+    pub window_s: f64,
+    /// The targets' names in the scenario's order.
+    pub targets: Vec<String>,
+    /// Containers started in all.
+    pub containers_started: u64,
+    /// How it ended: `running`, `finished`, `interrupted`, `failed: …`.
+    pub ended: String,
+}
+
+/// Facts of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor's name.
+    pub cpu: String,
+    /// Logical cores.
+    pub cores: u64,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+}
+
+/// All that a report is drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// `run.json`.
+    pub manifest: Manifest,
+    /// `verdict.json`.
+    pub verdict: VerdictFile,
+    /// `samples.csv`, in order of time.
+    pub samples: Vec<Sample>,
+    /// `events.csv`, in order of time.
+    pub events: Vec<Event>,
+}

@@ -1,0 +1,5 @@
+//! A shipper of Docker container logs to Grafana Loki.
+//!
+//! The modules stand in the order in which data flows; each uses only those above it.
+
+pub mod record;
