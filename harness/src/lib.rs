@@ -3,3 +3,4 @@
 //! The modules stand in the order in which data flows; each uses only those above it.
 
 pub mod result;
+pub mod report;

@@ -1,0 +1,176 @@
+//! `summary.md`: the verdict first, one table, the rest folded; fit for a pull request's comment.
+//!
+//! Every string from outside is escaped for Markdown and for the HTML that it may carry.
+
+use super::png;
+use super::view::{self, Card, Growth, Mark, Row};
+use crate::result::{Resource, RunResult};
+
+/// Below the 65,536 characters that a comment may have, with room for what a workflow adds.
+const MOST: usize = 60_000;
+/// Characters of one string from outside that are shown.
+const LONGEST: usize = 600;
+
+/// Renders the summary.
+pub(super) fn render(result: &RunResult) -> String {
+    let head = head(result);
+    let details = [pictures(result), reasons(result), audit(result), impact(result), machine(result)];
+    let mut out = head;
+    for part in details {
+        // A part that would burst the limit is left out whole; the page has it.
+        if out.len() + part.len() < MOST {
+            out.push_str(&part);
+        }
+    }
+    out
+}
+
+fn head(result: &RunResult) -> String {
+    let cut = if result.verdict.cut_short {
+        "> **Cut short.** What is judged is what was seen until then.\n\n"
+    } else {
+        ""
+    };
+    let mut out = format!(
+        "## {} {}\n\n{cut}{}\n\n",
+        view::outcome(result.verdict.outcome).sign,
+        view::headline(result.verdict.outcome),
+        safe(&result.verdict.reason)
+    );
+    out.push_str(&comparison(result));
+    out
+}
+
+/// The table that the post-mortem had, measured anew.
+fn comparison(result: &RunResult) -> String {
+    let cards = view::cards(result);
+    let names: Vec<String> = cards.iter().map(|card| safe(&card.name)).collect();
+    let mut out = header("", &names);
+    for Row { title, note, cells } in view::growths(result) {
+        let limit = if note.is_empty() { String::new() } else { format!("<br>{note}") };
+        out.push_str(&row(&format!("**{title}**{limit}"), cells.iter().map(|cell| growth(cell.as_ref()))));
+    }
+    out.push_str(&row("**Stability**", cards.iter().map(|card| safe(&card.stability))));
+    out.push_str(&row("**Lines**", cards.iter().map(|card| card.lines.clone())));
+    out.push_str(&row("**Stays flat?**", cards.iter().map(|card| marked(card.flat))));
+    out.push_str(&row("**Expected**", cards.iter().map(expected)));
+    out.push('\n');
+    out
+}
+
+fn growth(cell: Option<&Growth>) -> String {
+    cell.map_or("–".to_owned(), |cell| {
+        format!("{} {}<br>{}", cell.growth, cell.interval, marked(cell.verdict))
+    })
+}
+
+fn expected(card: &Card) -> String {
+    format!("{}<br>{}", card.expected, marked(card.met))
+}
+
+fn marked(mark: Mark) -> String {
+    format!("{} {}", mark.sign, mark.word)
+}
+
+fn pictures(result: &RunResult) -> String {
+    let mut out = format!("![Growth per minute of every target]({})\n", png::OVERVIEW);
+    let mut folded = String::new();
+    for resource in Resource::ALL {
+        let sampled = result.samples.iter().any(|sample| super::series::value(sample, resource).is_some());
+        if sampled {
+            folded.push_str(&format!(
+                "![{} since the load began]({})\n\n",
+                resource.title(),
+                png::file_name(resource)
+            ));
+        }
+    }
+    out.push_str(&details("Growth under load, as plots", &folded));
+    out
+}
+
+fn reasons(result: &RunResult) -> String {
+    let columns = ["Verdict", "Growth", "Interval", "Floor", "Judged", "Why"].map(str::to_owned);
+    let mut table = header("Target, resource", &columns);
+    for cell in view::growths(result).iter().flat_map(|row| row.cells.iter().flatten()) {
+        let cells = [
+            marked(cell.verdict),
+            cell.growth.clone(),
+            cell.interval.clone(),
+            cell.floor.clone(),
+            cell.judged.clone(),
+            safe(&cell.reason),
+        ];
+        table.push_str(&row(&format!("{}, {}", safe(&cell.target), cell.resource), cells.into_iter()));
+    }
+    details("How each verdict was reached (floor: the slowest leak that this run could have seen)", &table)
+}
+
+fn audit(result: &RunResult) -> String {
+    let names: Vec<String> = view::targets(result).iter().map(|(_, name, _)| safe(name)).collect();
+    let mut table = header("Lines", &names);
+    for Row { title, note, cells } in view::audit(result) {
+        table.push_str(&row(&format!("**{title}**: {note}"), cells.into_iter()));
+    }
+    details("Every line accounted for", &table)
+}
+
+fn impact(result: &RunResult) -> String {
+    let columns = ["After 1 h", "After 24 h", "Its own limit", "Reached"].map(str::to_owned);
+    let mut table = header("Target, resource", &columns);
+    for cell in view::growths(result).iter().flat_map(|row| row.cells.iter().flatten()) {
+        let cells = [&cell.after_1h, &cell.after_24h, &cell.process_limit, &cell.exhausted].map(Clone::clone);
+        table.push_str(&row(&format!("{}, {}", safe(&cell.target), cell.resource), cells.into_iter()));
+    }
+    details("Where it would lead", &table)
+}
+
+fn machine(result: &RunResult) -> String {
+    let mut table = header("What ran", &[String::new()]);
+    for (name, value) in view::facts(result) {
+        table.push_str(&row(name, [safe(&value)].into_iter()));
+    }
+    let command = safe(&view::command(result));
+    let repeat = format!("{table}\nTo repeat it: <code>{command}</code>\n");
+    details("Machine, engine, commit, and the command that repeats the run", &repeat)
+}
+
+fn header(corner: &str, names: &[String]) -> String {
+    let rule = names.iter().map(|_| " --- ".to_owned());
+    format!("{}|---|{}|\n", row(corner, names.iter().cloned()), rule.collect::<Vec<_>>().join("|"))
+}
+
+fn row(title: &str, cells: impl Iterator<Item = String>) -> String {
+    let mut out = format!("| {title} |");
+    for cell in cells {
+        out.push_str(&format!(" {cell} |"));
+    }
+    out.push('\n');
+    out
+}
+
+fn details(title: &str, body: &str) -> String {
+    format!("\n<details><summary>{title}</summary>\n\n{body}\n</details>\n")
+}
+
+/// A string from outside as plain words: no markup of either kind, one line, bounded.
+fn safe(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '!' | '@' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}

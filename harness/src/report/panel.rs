@@ -1,0 +1,346 @@
+//! One panel of a growth plot: a rectangle with a time axis and a count axis, and what is drawn within.
+
+use super::axis::{Scale, ticks};
+use super::figures;
+use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
+use super::scene::{Anchor, Point, Scene, text_width};
+use super::series::Series;
+use crate::result::{Judgement, Resource, RunResult};
+
+/// The outer shape of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Format {
+    /// Its width.
+    pub(super) width: f64,
+    /// Size of its letters.
+    pub(super) size: f64,
+    /// Room on the left, for the axis.
+    pub(super) left: f64,
+    /// Room on the right, for the names at the lines' ends.
+    pub(super) right: f64,
+    /// Height of the main panel.
+    pub(super) tall: f64,
+    /// Height of the panel round the limit.
+    pub(super) low: f64,
+    /// Letters of a name that fit.
+    pub(super) name_letters: usize,
+    /// Whether there is room for more than names.
+    pub(super) roomy: bool,
+}
+
+/// For a screen, a picture file and paper.
+pub(super) const WIDE: Format = Format {
+    width: 960.0,
+    size: 13.0,
+    left: 56.0,
+    right: 178.0,
+    tall: 260.0,
+    low: 150.0,
+    name_letters: 14,
+    roomy: true,
+};
+
+/// For a phone, at its own size: a shrunken wide picture can't be read there.
+pub(super) const NARROW: Format = Format {
+    width: 360.0,
+    size: 11.5,
+    left: 40.0,
+    right: 76.0,
+    tall: 210.0,
+    low: 130.0,
+    name_letters: 9,
+    roomy: false,
+};
+
+/// A name, cut where it is too long.
+pub(super) fn short(name: &str, letters: usize) -> String {
+    if name.chars().count() <= letters {
+        return name.to_owned();
+    }
+    name.chars().take(letters.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Letters of a name in front of a growth.
+const MARKS: usize = 6;
+
+/// A panel to draw.
+pub(super) struct Panel<'a> {
+    /// The picture's shape.
+    pub(super) format: Format,
+    /// What the count axis says.
+    pub(super) title: &'a str,
+    /// Seconds to the right.
+    pub(super) time: Scale,
+    /// Counts upwards.
+    pub(super) value: Scale,
+    /// The limit's two ends.
+    pub(super) limit: Option<[Point; 2]>,
+    /// Stretches of time under a fault.
+    pub(super) faults: Vec<(f64, f64)>,
+    /// What is counted.
+    pub(super) resource: Resource,
+    /// The run.
+    pub(super) result: &'a RunResult,
+}
+
+impl Panel<'_> {
+    /// Draws it, from the ground up.
+    pub(super) fn draw(&self, scene: &mut Scene, series: &[Series]) {
+        self.ground(scene);
+        self.grid(scene);
+        for one in series {
+            self.wedge(scene, one);
+        }
+        for one in series {
+            self.line(scene, one);
+        }
+        self.limit(scene);
+        self.crashes(scene);
+        self.ends(scene, series);
+    }
+
+    fn at(&self, (seconds, count): Point) -> Point {
+        (self.time.at(seconds), self.value.at(count))
+    }
+
+    fn judgement(&self, one: &Series) -> Option<&Judgement> {
+        let target = self.result.verdict.targets.get(&one.name)?;
+        target.resources.get(&self.resource).map(|found| &found.judgement)
+    }
+
+    /// Phases and faults, and the panel's title above them.
+    fn ground(&self, scene: &mut Scene) {
+        let (top, bottom, size) = (self.value.to, self.value.from, self.format.size);
+        for phase in &self.result.manifest.phases {
+            let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
+            if phase.name != "load" {
+                scene.rectangle((from, top), (to, bottom), SHADE);
+            }
+            scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
+            if text_width(&phase.name, size * 0.85) < to - from {
+                let middle = (f64::midpoint(from, to), top + size * 0.8);
+                scene.words(middle, phase.name.as_str(), (Anchor::Middle, MUTED, size * 0.85));
+            }
+        }
+        for (from, to) in &self.faults {
+            scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
+        }
+        scene.words((12.0, top - size * 0.9), self.title, (Anchor::Start, MUTED, size * 0.95));
+    }
+
+    fn grid(&self, scene: &mut Scene) {
+        let (left, right, size) = (self.time.from, self.time.to, self.format.size);
+        let room = (self.value.from - self.value.to) / (size * 2.6);
+        for tick in ticks(&self.value, room) {
+            let y = self.value.at(tick);
+            let is_zero = tick.abs() < 0.5;
+            let (ink, width) = if is_zero { (AXIS, 1.2) } else { (GRID, 1.0) };
+            scene.line(vec![(left, y), (right, y)], ink, width);
+            scene.words((left - 6.0, y), figures::change(tick), (Anchor::End, MUTED, size * 0.95));
+        }
+    }
+
+    /// The interval of the growth: from the fitted line's start, as steep and as flat as the run allows.
+    fn wedge(&self, scene: &mut Scene, one: &Series) {
+        let (Some(fitted), Some(judged)) = (one.fitted, self.judgement(one)) else { return };
+        let (Some(low), Some(high)) = (judged.ci_low, judged.ci_high) else { return };
+        let minutes = (fitted.to_s - fitted.from_s) / 60.0;
+        let from = (fitted.from_s, fitted.from_count);
+        let to = |per_min: f64| (fitted.to_s, fitted.from_count + per_min * minutes);
+        let area = clip_area(&[from, to(high), to(low)], &self.value);
+        let ink = palette::ink(one.place).faint(0.22);
+        if area.len() > 2 {
+            scene.area(area.into_iter().map(|point| self.at(point)).collect(), ink);
+        }
+    }
+
+    /// The samples, thin; the fitted line over them; markers on it.
+    fn line(&self, scene: &mut Scene, one: &Series) {
+        let ink = palette::ink(one.place);
+        for stretch in &one.stretches {
+            for visible in clip(stretch, &self.value) {
+                scene.line(visible.into_iter().map(|point| self.at(point)).collect(), ink.faint(0.75), 1.5);
+            }
+        }
+        let Some(fitted) = one.fitted else { return };
+        let ends = [(fitted.from_s, fitted.from_count), (fitted.to_s, fitted.to_count)];
+        for visible in clip(&ends, &self.value) {
+            scene.line(visible.into_iter().map(|point| self.at(point)).collect(), ink, 2.5);
+        }
+        for index in 0..MARKS {
+            let at = between(ends, share(index, one.place));
+            if self.value.holds(at.1) {
+                scene.mark(self.at(at), palette::marker(one.place), ink, 4.0);
+            }
+        }
+    }
+
+    fn limit(&self, scene: &mut Scene) {
+        let Some(ends) = self.limit else { return };
+        for visible in clip(&ends, &self.value) {
+            scene.dashes(visible.into_iter().map(|point| self.at(point)).collect(), LIMIT, 1.6);
+        }
+        let [from, to] = ends.map(|end| self.at(end));
+        // Where the line is lost among the others a label would hide them; the key has it.
+        if from.1 - to.1 > self.format.size * 4.0 {
+            let place = (to.0 - 6.0, to.1 - self.format.size * 0.3);
+            scene.words(place, "limit", (Anchor::End, LIMIT, self.format.size * 0.95));
+        }
+    }
+
+    /// Where a target ended unasked.
+    fn crashes(&self, scene: &mut Scene) {
+        let size = self.format.size * 0.9;
+        let crashes = self.result.events.iter().filter(|event| event.event == "crash");
+        for (row, event) in (0_u32..).zip(crashes.take(5)) {
+            let place = self.result.manifest.targets.iter().position(|name| *name == event.target);
+            let x = self.time.at(event.elapsed_s);
+            let (top, bottom) = (self.value.to, self.value.from);
+            scene.dashes(vec![(x, top), (x, bottom)], place.map_or(TEXT, palette::ink), 1.5);
+            let words = format!("{} crashed", short(&event.target, self.format.name_letters));
+            let y = top + size * (2.4 + 1.4 * f64::from(row));
+            let fits = x + text_width(&words, size) < self.time.to;
+            let (x, anchor) = if fits { (x + 5.0, Anchor::Start) } else { (x - 5.0, Anchor::End) };
+            scene.words((x, y), words, (anchor, TEXT, size));
+        }
+    }
+
+    /// Names at the lines' ends, pushed apart where they would touch.
+    fn ends(&self, scene: &mut Scene, series: &[Series]) {
+        let size = self.format.size;
+        let mut labels: Vec<(f64, usize, String)> = Vec::new();
+        for one in series {
+            let Some((_, last)) = one.last() else { continue };
+            let name = short(&one.name, self.format.name_letters);
+            let beyond = if last > self.value.high { " (above)" } else { "" };
+            let beyond = if last < self.value.low { " (below)" } else { beyond };
+            let change = format!(" {}", figures::change(last));
+            let words = if self.format.roomy { format!("{name}{change}{beyond}") } else { name };
+            let y = self.value.at(last.clamp(self.value.low, self.value.high));
+            labels.push((y, one.place, words));
+        }
+        let places = apart(&labels.iter().map(|label| label.0).collect::<Vec<_>>(), size * 1.4, &self.value);
+        for ((_, place, words), y) in labels.into_iter().zip(places) {
+            let x = self.time.to + 10.0;
+            scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
+            scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
+        }
+    }
+}
+
+/// Where along a line a marker stands; targets that lie on each other get theirs side by side.
+fn share(index: usize, place: usize) -> f64 {
+    let step = |count: usize| f64::from(u32::try_from(count).unwrap_or(0));
+    let marks = step(MARKS);
+    (step(index) + 0.25 + 0.25 * step(place % 4)) / (marks + 0.25)
+}
+
+fn between([from, to]: [Point; 2], share: f64) -> Point {
+    (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share)
+}
+
+/// Moves heights apart until none is nearer than `gap` to the next, and keeps them in the panel.
+fn apart(heights: &[f64], gap: f64, panel: &Scale) -> Vec<f64> {
+    let mut order: Vec<(usize, f64)> = heights.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let mut above = f64::NEG_INFINITY;
+    for (_, y) in &mut order {
+        *y = y.max(above + gap);
+        above = *y;
+    }
+    let mut below = panel.from;
+    for (_, y) in order.iter_mut().rev() {
+        *y = y.min(below);
+        below = *y - gap;
+    }
+    order.sort_by_key(|(index, _)| *index);
+    order.into_iter().map(|(_, y)| y).collect()
+}
+
+/// The parts of a line that lie within the scale's values.
+fn clip(points: &[Point], value: &Scale) -> Vec<Vec<Point>> {
+    let mut parts: Vec<Vec<Point>> = Vec::new();
+    let mut open = false;
+    for (from, to) in points.iter().zip(points.iter().skip(1)) {
+        let Some((from, end)) = clip_segment(*from, *to, value) else {
+            open = false;
+            continue;
+        };
+        match parts.last_mut() {
+            Some(part) if open => part.push(end),
+            _ => parts.push(vec![from, end]),
+        }
+        open = value.holds(to.1);
+    }
+    parts
+}
+
+fn clip_segment(from: Point, to: Point, value: &Scale) -> Option<(Point, Point)> {
+    if from.1.max(to.1) < value.low || from.1.min(to.1) > value.high {
+        return None;
+    }
+    let inside = |point: Point| {
+        let y = point.1.clamp(value.low, value.high);
+        let rise = to.1 - from.1;
+        let x = if rise.abs() > 0.0 { from.0 + (to.0 - from.0) * (y - from.1) / rise } else { point.0 };
+        (x, y)
+    };
+    Some((inside(from), inside(to)))
+}
+
+/// The part of a polygon that lies within the scale's values: Sutherland and Hodgman's way, once for each
+/// edge.
+fn clip_area(points: &[Point], value: &Scale) -> Vec<Point> {
+    let above = clip_edge(points, value.low, |y| y >= value.low);
+    clip_edge(&above, value.high, |y| y <= value.high)
+}
+
+fn clip_edge(points: &[Point], edge: f64, inside: impl Fn(f64) -> bool) -> Vec<Point> {
+    let mut out = Vec::new();
+    let next = points.iter().cycle().skip(1);
+    for (from, to) in points.iter().zip(next) {
+        if inside(from.1) {
+            out.push(*from);
+        }
+        if inside(from.1) != inside(to.1) {
+            out.push((from.0 + (to.0 - from.0) * (edge - from.1) / (to.1 - from.1), edge));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: Scale = Scale { low: 0.0, high: 10.0, from: 100.0, to: 0.0 };
+
+    #[test]
+    fn a_line_that_leaves_and_returns_is_cut_in_two() {
+        let points = [(0.0, 5.0), (1.0, 15.0), (2.0, 15.0), (3.0, 5.0)];
+        let parts = clip(&points, &VALUE);
+        assert_eq!(parts, [vec![(0.0, 5.0), (0.5, 10.0)], vec![(2.5, 10.0), (3.0, 5.0)]]);
+    }
+
+    #[test]
+    fn a_wedge_is_cut_at_the_edge() {
+        let area = clip_area(&[(0.0, 0.0), (2.0, 20.0), (2.0, 4.0)], &VALUE);
+        assert_eq!(area, [(0.0, 0.0), (1.0, 10.0), (2.0, 10.0), (2.0, 4.0)]);
+    }
+
+    #[test]
+    fn labels_never_touch_and_stay_in_the_panel() {
+        let found = apart(&[99.0, 98.0, 2.0, 99.0], 15.0, &VALUE);
+        let mut sorted = found.clone();
+        sorted.sort_by(f64::total_cmp);
+        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= 14.99), "{found:?}");
+        assert!(found.iter().all(|y| (0.0..=100.0).contains(y)), "{found:?}");
+        assert!(found[1] < found[0], "order is kept: {found:?}");
+    }
+
+    #[test]
+    fn a_long_name_is_cut_with_a_sign_that_it_is() {
+        assert_eq!(short("archived-without-fix", 9), "archived…");
+        assert_eq!(short("pool", 9), "pool");
+    }
+}

@@ -1,0 +1,255 @@
+//! A picture as a list of shapes, and the one function that paints it, as SVG or as PNG.
+//!
+//! Geometry is decided above this file, in plain numbers that a test can read; here they become ink. The
+//! letters of a PNG come from a font that the program carries, so that a machine without fonts draws the
+//! same picture; an SVG names the reader's own sans-serif.
+
+use std::path::Path;
+
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Text};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle, register_font};
+
+use super::palette::{Ink, Marker, PAPER};
+
+/// A place in the picture: right, down.
+pub(super) type Point = (f64, f64);
+
+/// Dots per unit of a PNG: sharp on dense screens.
+const PNG_SCALE: f64 = 2.0;
+/// Steps per unit of an SVG, whose backend knows whole numbers only: lines stay smooth.
+const SVG_SCALE: f64 = 4.0;
+/// plotters takes a font's height and divides it by this for the size of SVG's letters.
+const HEIGHT_PER_SIZE: f64 = 1.24;
+/// Mean width of a letter, of its size: a little more than that of the widest common sans-serif, so that no
+/// text outgrows its place.
+const WIDTH_PER_SIZE: f64 = 0.57;
+
+/// Which end of a text stands at its point; it is always centred upright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Anchor {
+    /// Its start.
+    Start,
+    /// Its middle.
+    Middle,
+    /// Its end.
+    End,
+}
+
+/// One thing to paint.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Shape {
+    /// A line through points.
+    Line { points: Vec<Point>, ink: Ink, width: f64 },
+    /// A dashed line through points.
+    Dashes { points: Vec<Point>, ink: Ink, width: f64 },
+    /// A filled area.
+    Area { points: Vec<Point>, ink: Ink },
+    /// A target's marker.
+    Mark { at: Point, marker: Marker, ink: Ink, size: f64 },
+    /// Words.
+    Words { at: Point, text: String, anchor: Anchor, ink: Ink, size: f64 },
+}
+
+/// A picture.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scene {
+    /// Its width.
+    pub(super) width: f64,
+    /// Its height.
+    pub(super) height: f64,
+    /// From the lowest to the topmost.
+    pub(super) shapes: Vec<Shape>,
+}
+
+/// Why a picture could not be painted.
+#[derive(Debug, thiserror::Error)]
+#[error("can't paint the picture: {0}")]
+pub struct PaintError(String);
+
+impl Scene {
+    /// An empty picture.
+    pub(super) fn new(width: f64, height: f64) -> Self {
+        Self { width, height, shapes: Vec::new() }
+    }
+
+    /// Adds a line.
+    pub(super) fn line(&mut self, points: Vec<Point>, ink: Ink, width: f64) {
+        self.shapes.push(Shape::Line { points, ink, width });
+    }
+
+    /// Adds a dashed line.
+    pub(super) fn dashes(&mut self, points: Vec<Point>, ink: Ink, width: f64) {
+        self.shapes.push(Shape::Dashes { points, ink, width });
+    }
+
+    /// Adds a filled area.
+    pub(super) fn area(&mut self, points: Vec<Point>, ink: Ink) {
+        self.shapes.push(Shape::Area { points, ink });
+    }
+
+    /// Adds a filled rectangle between two corners.
+    pub(super) fn rectangle(&mut self, (left, top): Point, (right, bottom): Point, ink: Ink) {
+        self.area(vec![(left, top), (right, top), (right, bottom), (left, bottom)], ink);
+    }
+
+    /// Adds words.
+    pub(super) fn words(&mut self, at: Point, text: impl Into<String>, (anchor, ink, size): Lettering) {
+        self.shapes.push(Shape::Words { at, text: text.into(), anchor, ink, size });
+    }
+
+    /// Adds a marker.
+    pub(super) fn mark(&mut self, at: Point, marker: Marker, ink: Ink, size: f64) {
+        self.shapes.push(Shape::Mark { at, marker, ink, size });
+    }
+}
+
+/// Where a text is held, its colour and its size.
+pub(super) type Lettering = (Anchor, Ink, f64);
+
+/// The room that a text takes at most.
+pub(super) fn text_width(text: &str, size: f64) -> f64 {
+    f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX)) * size * WIDTH_PER_SIZE
+}
+
+/// The content of an `<svg>` element, and the width and height of its view box. The element itself is the
+/// page's: inline SVG needs no namespace, and its label is the page's to escape.
+pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
+    let size = extent(scene, SVG_SCALE);
+    let mut document = String::new();
+    {
+        let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
+        paint(scene, &area, SVG_SCALE)?;
+    }
+    let body = document.split_once('>').map_or("", |(_, rest)| rest).trim();
+    let body = body.strip_suffix("</svg>").unwrap_or(body).trim();
+    Ok((body.to_owned(), pixel(scene.width * SVG_SCALE), pixel(scene.height * SVG_SCALE)))
+}
+
+/// Writes the picture as a PNG.
+pub(super) fn png(scene: &Scene, path: &Path) -> Result<(), PaintError> {
+    let area = BitMapBackend::new(path, extent(scene, PNG_SCALE)).into_drawing_area();
+    area.fill(&color(PAPER)).map_err(|error| PaintError(error.to_string()))?;
+    paint(scene, &area, PNG_SCALE)
+}
+
+fn paint<DB: DrawingBackend>(
+    scene: &Scene,
+    area: &DrawingArea<DB, Shift>,
+    scale: f64,
+) -> Result<(), PaintError> {
+    register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
+        .map_err(|_| PaintError("the font that flatline carries can't be read".to_owned()))?;
+    let brush = Brush { area, scale };
+    for shape in &scene.shapes {
+        brush.shape(shape).map_err(PaintError)?;
+    }
+    area.present().map_err(|error| PaintError(error.to_string()))
+}
+
+/// Paints shapes on an area, so many steps to a unit.
+struct Brush<'a, DB: DrawingBackend> {
+    area: &'a DrawingArea<DB, Shift>,
+    scale: f64,
+}
+
+impl<DB: DrawingBackend> Brush<'_, DB> {
+    fn shape(&self, shape: &Shape) -> Result<(), String> {
+        match shape {
+            Shape::Line { points, ink, width } => {
+                let style = color(*ink).stroke_width(self.stroke(*width));
+                self.done(self.area.draw(&PathElement::new(self.path(points), style)))
+            }
+            Shape::Dashes { points, ink, width } => {
+                let style = color(*ink).stroke_width(self.stroke(*width));
+                let dash = self.stroke(6.0);
+                let dashes = DashedPathElement::new(self.path(points), dash, self.stroke(4.0), style);
+                self.done(self.area.draw(&dashes))
+            }
+            Shape::Area { points, ink } => {
+                self.done(self.area.draw(&Polygon::new(self.path(points), color(*ink).filled())))
+            }
+            Shape::Mark { at, marker, ink, size } => self.mark(*at, *marker, *ink, *size),
+            Shape::Words { at, text, anchor, ink, size } => {
+                let ink = color(*ink);
+                let style = TextStyle::from(("sans-serif", size * self.scale * HEIGHT_PER_SIZE).into_font())
+                    .color(&ink)
+                    .pos(Pos::new(held(*anchor), VPos::Center));
+                self.done(self.area.draw(&Text::new(text.as_str(), self.place(*at), style)))
+            }
+        }
+    }
+
+    fn mark(&self, (x, y): Point, marker: Marker, ink: Ink, size: f64) -> Result<(), String> {
+        let style: ShapeStyle = color(ink).filled();
+        let corners = match marker {
+            Marker::Disc => {
+                let disc = Circle::new(self.place((x, y)), self.stroke(size), style);
+                return self.done(self.area.draw(&disc));
+            }
+            Marker::Square => vec![(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+            Marker::Triangle => vec![(0.0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
+            Marker::Diamond => vec![(0.0, -1.3), (1.2, 0.0), (0.0, 1.3), (-1.2, 0.0)],
+        };
+        let points: Vec<Point> = corners.iter().map(|(dx, dy)| (x + dx * size, y + dy * size)).collect();
+        self.done(self.area.draw(&Polygon::new(self.path(&points), style)))
+    }
+
+    fn done<E: std::fmt::Display>(&self, result: Result<(), E>) -> Result<(), String> {
+        result.map_err(|error| error.to_string())
+    }
+
+    fn path(&self, points: &[Point]) -> Vec<(i32, i32)> {
+        points.iter().map(|point| self.place(*point)).collect()
+    }
+
+    fn place(&self, (x, y): Point) -> (i32, i32) {
+        (pixel(x * self.scale), pixel(y * self.scale))
+    }
+
+    fn stroke(&self, width: f64) -> u32 {
+        u32::try_from(pixel(width * self.scale)).unwrap_or(0).max(1)
+    }
+}
+
+fn held(anchor: Anchor) -> HPos {
+    match anchor {
+        Anchor::Start => HPos::Left,
+        Anchor::Middle => HPos::Center,
+        Anchor::End => HPos::Right,
+    }
+}
+
+fn color(ink: Ink) -> RGBAColor {
+    let (red, green, blue) = ink.rgb;
+    RGBAColor(red, green, blue, ink.alpha)
+}
+
+fn extent(scene: &Scene, scale: f64) -> (u32, u32) {
+    let side = |length: f64| u32::try_from(pixel(length * scale)).unwrap_or(1);
+    (side(scene.width), side(scene.height))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates; pictures are small")]
+fn pixel(value: f64) -> i32 {
+    value.round() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::palette::TEXT;
+    use super::*;
+
+    #[test]
+    fn words_from_outside_can_not_leave_the_picture() {
+        let mut scene = Scene::new(100.0, 40.0);
+        scene.words((5.0, 20.0), "</text><script>alert(1)</script>", (Anchor::Start, TEXT, 12.0));
+        let (body, width, height) = svg(&scene).unwrap();
+        assert!(!body.contains("<script"), "{body}");
+        assert!(body.contains("&lt;script&gt;"), "{body}");
+        assert_eq!((width, height), (400, 160));
+    }
+}

@@ -1,0 +1,162 @@
+//! A target's samples as lines to draw: counts since the load began, gaps kept open, peaks kept.
+
+use crate::result::{FittedLine, Resource, RunResult, Sample};
+
+/// A gap of so many usual steps between two samples is shown as one.
+const GAP_IN_STEPS: f64 = 5.0;
+
+/// What one target's line in a growth plot is drawn from. Counts are relative to the load's start.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Series {
+    /// The target's place in the scenario's order.
+    pub(super) place: usize,
+    /// Its name.
+    pub(super) name: String,
+    /// Stretches without a gap: seconds, and what was added since the load began.
+    pub(super) stretches: Vec<Vec<(f64, f64)>>,
+    /// The fitted line, moved likewise.
+    pub(super) fitted: Option<FittedLine>,
+}
+
+impl Series {
+    /// The first and the last count added, and the least and the most.
+    pub(super) fn extent(&self) -> (f64, f64) {
+        let values = self.stretches.iter().flatten().map(|(_, value)| *value);
+        values.fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)))
+    }
+
+    /// Its last point.
+    pub(super) fn last(&self) -> Option<(f64, f64)> {
+        self.stretches.last().and_then(|stretch| stretch.last()).copied()
+    }
+}
+
+/// The series of every target that has this resource, in the scenario's order, with at most about so many
+/// pairs of points each.
+pub(super) fn all(result: &RunResult, resource: Resource, columns: usize) -> Vec<Series> {
+    let names = result.manifest.targets.iter().enumerate();
+    names.filter_map(|(place, name)| one(result, resource, (place, name), columns)).collect()
+}
+
+fn one(
+    result: &RunResult,
+    resource: Resource,
+    (place, name): (usize, &String),
+    columns: usize,
+) -> Option<Series> {
+    let points: Vec<(f64, f64)> = result
+        .samples
+        .iter()
+        .filter(|sample| &sample.target == name)
+        .filter_map(|sample| Some((sample.elapsed_s, exact(value(sample, resource)?))))
+        .collect();
+    let base = base(&points, load_start(result))?;
+    let moved: Vec<(f64, f64)> = points.into_iter().map(|(at, count)| (at, count - base)).collect();
+    let fitted = result.verdict.targets.get(name).and_then(|target| target.resources.get(&resource)?.line);
+    let fitted = fitted.map(|line| FittedLine {
+        from_count: line.from_count - base,
+        to_count: line.to_count - base,
+        ..line
+    });
+    let stretches = stretches(moved).into_iter().map(|stretch| thinned(stretch, columns)).collect();
+    Some(Series { place, name: name.clone(), stretches, fitted })
+}
+
+/// When the load began; the run's start where it has no such phase.
+pub(super) fn load_start(result: &RunResult) -> f64 {
+    result.manifest.phases.iter().find(|phase| phase.name == "load").map_or(0.0, |phase| phase.from_s)
+}
+
+/// A sample's count of a resource.
+pub(super) fn value(sample: &Sample, resource: Resource) -> Option<u64> {
+    match resource {
+        Resource::Tasks => sample.tasks,
+        Resource::Threads => sample.threads,
+        Resource::Fds => sample.fds,
+    }
+}
+
+/// The count that the plot calls zero: the last one before the load, or else the first of all.
+fn base(points: &[(f64, f64)], load_start: f64) -> Option<f64> {
+    let before = points.iter().take_while(|(at, _)| *at <= load_start).last();
+    before.or_else(|| points.first()).map(|(_, count)| *count)
+}
+
+/// Splits a line where samples are missing, so that the plot does not invent them.
+fn stretches(points: Vec<(f64, f64)>) -> Vec<Vec<(f64, f64)>> {
+    let widest = usual_step(&points) * GAP_IN_STEPS;
+    let mut out: Vec<Vec<(f64, f64)>> = Vec::new();
+    for point in points {
+        let follows =
+            out.last().and_then(|stretch| stretch.last()).is_some_and(|last| point.0 - last.0 <= widest);
+        match out.last_mut() {
+            Some(stretch) if follows => stretch.push(point),
+            _ => out.push(vec![point]),
+        }
+    }
+    out
+}
+
+/// The median step between samples.
+fn usual_step(points: &[(f64, f64)]) -> f64 {
+    let mut steps: Vec<f64> = points.iter().zip(points.iter().skip(1)).map(|(a, b)| b.0 - a.0).collect();
+    steps.sort_by(f64::total_cmp);
+    steps.get(steps.len() / 2).copied().unwrap_or(f64::INFINITY)
+}
+
+/// The least and the most of every column of the picture, in order of time: fewer points, the same peaks.
+fn thinned(points: Vec<(f64, f64)>, columns: usize) -> Vec<(f64, f64)> {
+    if points.len() <= columns * 2 {
+        return points;
+    }
+    let per_column = points.len().div_ceil(columns.max(1));
+    let mut out = Vec::with_capacity(columns * 2 + 1);
+    for column in points.chunks(per_column) {
+        let least = column.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let most = column.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        let mut pair: Vec<(f64, f64)> = least.into_iter().chain(most).copied().collect();
+        pair.sort_by(|a, b| a.0.total_cmp(&b.0));
+        pair.dedup();
+        out.extend(pair);
+    }
+    out.extend(points.last().filter(|last| out.last() != Some(last)).copied());
+    out
+}
+
+/// Counts of processes are far below the 2^53 up to which this is exact.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn exact(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_every_peak_and_the_last_point() {
+        let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (f64::from(i), 0.0)).collect();
+        points[4_321].1 = 99.0;
+        points[7_777].1 = -5.0;
+        let few = thinned(points, 100);
+        assert!(few.len() <= 201, "{}", few.len());
+        assert!(few.contains(&(4_321.0, 99.0)) && few.contains(&(7_777.0, -5.0)));
+        assert_eq!(few.last().unwrap().0, 9_999.0);
+        assert!(few.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn a_gap_in_the_samples_opens_the_line() {
+        let points = [0.0, 1.0, 2.0, 3.0, 30.0, 31.0].map(|at| (at, 1.0)).to_vec();
+        let lengths: Vec<usize> = stretches(points).iter().map(Vec::len).collect();
+        assert_eq!(lengths, [4, 2]);
+    }
+
+    #[test]
+    fn zero_is_the_last_count_before_the_load() {
+        let points = [(0.0, 10.0), (1.0, 12.0), (2.0, 15.0)];
+        assert_eq!(base(&points, 1.5), Some(12.0));
+        assert_eq!(base(&points, -1.0), Some(10.0));
+        assert_eq!(base(&[], 1.5), None);
+    }
+}

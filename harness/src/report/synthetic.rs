@@ -1,0 +1,180 @@
+//! A run made up for tests: three targets, 270 samples each, one of them leaking as the post-mortem's did.
+
+use std::collections::BTreeMap;
+
+use crate::result::{
+    Audit, DrainResult, Event, Expect, FittedLine, Judgement, Machine, Manifest, Outcome, Phase, Projection,
+    Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability, TargetResult, Verdict, VerdictFile,
+};
+
+const PHASES: [(&str, f64, f64); 4] =
+    [("history", 0.0, 40.0), ("warmup", 40.0, 70.0), ("load", 70.0, 250.0), ("drain", 250.0, 280.0)];
+
+/// Small whole noise that is the same every time.
+fn noise(seed: u32, step: u32) -> u64 {
+    let mixed = seed.wrapping_mul(2_654_435_761).wrapping_add(step.wrapping_mul(40_503)) ^ (step << 7);
+    u64::from((mixed >> 11) % 3)
+}
+
+/// A run with targets of these names: the first two flat, the third leaking.
+pub(super) fn run(names: [&str; 3]) -> RunResult {
+    let growth = [(0.02, 0.0), (-0.11, 0.03), (43.08, 10.04)];
+    let targets =
+        names.iter().zip(growth).map(|(name, (tasks, fds))| ((*name).to_owned(), target(name, tasks, fds)));
+    let verdict = VerdictFile {
+        schema: SCHEMA,
+        outcome: Outcome::Met,
+        reason: "pool and hybrid stay flat and lose no line; the control archived leaks tasks and file \
+                 descriptors, so this run can see a leak"
+            .to_owned(),
+        cut_short: false,
+        targets: targets.collect(),
+    };
+    RunResult { manifest: manifest(names), verdict, samples: samples(names), events: events() }
+}
+
+fn manifest(names: [&str; 3]) -> Manifest {
+    Manifest {
+        schema: SCHEMA,
+        run_id: "q7x2m4".to_owned(),
+        started_at: "2026-03-14T09:26:53Z".to_owned(),
+        command: ["flatline", "ab", "scenarios/quick.yaml", "--seed", "7"].map(str::to_owned).to_vec(),
+        scenario: "quick".to_owned(),
+        scenario_yaml: "name: quick\nphases: { history: 40s, warmup: 30s, load: 180s, drain: 30s }\n"
+            .to_owned(),
+        seed: 7,
+        version: "0.1.0".to_owned(),
+        commit: "0f1e2d3".to_owned(),
+        engine: "docker 24.0.7".to_owned(),
+        kernel: "6.1.0-18-amd64".to_owned(),
+        machine: Machine { cpu: "Example CPU".to_owned(), cores: 2, memory_bytes: 8_589_934_592 },
+        phases: PHASES.map(|(name, from_s, to_s)| Phase { name: name.to_owned(), from_s, to_s }).to_vec(),
+        limits: Resource::ALL.map(|resource| (resource, 2.0)).into_iter().collect(),
+        window_s: 3_600.0,
+        targets: names.map(str::to_owned).to_vec(),
+        containers_started: 42,
+        ended: "finished".to_owned(),
+    }
+}
+
+fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
+    let leaks = tasks > 2.0;
+    let resources = [
+        (Resource::Tasks, resource(tasks, 31.0, None)),
+        (Resource::Threads, resource(0.0, 5.0, Some(31_000))),
+        (Resource::Fds, resource(fds, 27.0, Some(1_024))),
+    ];
+    TargetResult {
+        design: name.to_owned(),
+        expect: if leaks { Expect::Leak } else { Expect::Flat },
+        met: true,
+        reason: if leaks {
+            "the control leaks tasks and file descriptors, as it must".to_owned()
+        } else {
+            "every resource stays below its limit and no line is lost".to_owned()
+        },
+        resources: BTreeMap::from(resources),
+        audit: Audit {
+            sent: 21_600,
+            delivered: if leaks { 18_034 } else { 18_600 },
+            duplicated: if leaks { 212 } else { 0 },
+            rejected: if leaks { 3_000 } else { 0 },
+            skipped: if leaks { 0 } else { 3_000 },
+            dropped: 0,
+            dead_lettered: 0,
+            in_flight: if leaks { 554 } else { 0 },
+            lost: if leaks { 12 } else { 0 },
+        },
+        stability: Stability {
+            crashes: 0,
+            ended: "exit status 0 after SIGTERM".to_owned(),
+            last_log_lines: Vec::new(),
+        },
+    }
+}
+
+fn resource(growth: f64, start: f64, process_limit: Option<u64>) -> ResourceResult {
+    let half = growth.abs() * 0.03 + 0.15;
+    let fails = growth > 2.0;
+    let added = growth * 168.0 / 60.0;
+    ResourceResult {
+        judgement: Judgement {
+            growth_per_min: Some(growth),
+            ci_low: Some(growth - half),
+            ci_high: Some(growth + half),
+            limit_per_min: 2.0,
+            verdict: if fails { Verdict::Fail } else { Verdict::Pass },
+            floor_per_min: Some(half * 2.0),
+            reason: if fails {
+                "the whole interval lies above the limit".to_owned()
+            } else {
+                "the whole interval lies below the limit; growth is not confirmed above zero".to_owned()
+            },
+            warmup_s: 12.0,
+            decided_at_s: fails.then_some(124.0),
+        },
+        line: Some(FittedLine {
+            from_s: 82.0,
+            to_s: 250.0,
+            from_count: start + growth * 0.2 + 1.0,
+            to_count: start + growth * 0.2 + 1.0 + added,
+        }),
+        projection: Projection {
+            after_1h: growth * 60.0,
+            after_24h: growth * 1_440.0,
+            process_limit,
+            exhausted_in_s: process_limit.filter(|_| fails).map(|_| 5_800.0),
+        },
+        drain: Some(DrainResult {
+            idle_count: start,
+            drained_count: start + if fails { added } else { 0.0 },
+        }),
+    }
+}
+
+fn samples(names: [&str; 3]) -> Vec<Sample> {
+    let mut all = Vec::new();
+    for step in 0..270_u32 {
+        let loaded = f64::from(step).clamp(70.0, 250.0) - 70.0;
+        for (place, name) in (0_u32..).zip(names) {
+            let leaked = if place == 2 { loaded / 60.0 } else { 0.0 };
+            all.push(sample(name, step, place, (leaked * 43.0, leaked * 10.0)));
+        }
+        all.push(sample("flatline", step, 3, (0.0, 0.0)));
+    }
+    all
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small positive counts")]
+fn sample(name: &str, step: u32, place: u32, (tasks, fds): (f64, f64)) -> Sample {
+    let seconds = f64::from(step);
+    Sample {
+        elapsed_s: seconds,
+        target: name.to_owned(),
+        threads: Some(5),
+        tasks: (place < 3).then(|| 31 + noise(place, step) + tasks as u64),
+        fds: Some(27 + noise(place + 9, step) + fds as u64),
+        rss_bytes: Some(14_000_000 + u64::from(place) * 3_000_000 + (tasks * 9_000.0) as u64),
+        cpu_seconds: Some(0.05 + seconds * 0.011 * f64::from(place + 1)),
+        pushes: Some(u64::from(step) * 3),
+        accepted: Some(u64::from(step) * 80),
+        rejected: Some(if place == 2 { u64::from(step) * 11 } else { 0 }),
+    }
+}
+
+fn events() -> Vec<Event> {
+    let event = |elapsed_s: f64, event: &str, detail: String| Event {
+        elapsed_s,
+        target: String::new(),
+        event: event.to_owned(),
+        detail,
+    };
+    let phases = PHASES.map(|(name, from_s, _)| event(from_s, "phase", name.to_owned()));
+    let churn = (0..30_u32).map(|index| {
+        event(74.0 + f64::from(index) * 6.0, "churn", format!("container web-{index} replaced"))
+    });
+    let mut all: Vec<Event> = phases.into_iter().chain(churn).collect();
+    all.push(event(280.0, "end", "finished".to_owned()));
+    all.sort_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
+    all
+}

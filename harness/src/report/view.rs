@@ -1,0 +1,398 @@
+//! What a reader is told, as words in the order in which they are told: the page and the summary place them.
+//!
+//! Nothing is judged here. A word such as "leaks" repeats a verdict of the model.
+
+use serde::Serialize;
+
+use super::figures;
+use crate::result::{
+    Audit, DrainResult, Expect, Judgement, Machine, Outcome, Projection, Resource, ResourceResult, RunResult,
+    TargetResult, Verdict,
+};
+
+/// What stands where nothing was measured.
+const NOTHING: &str = "–";
+
+/// A word with the sign that stands beside it, and its class of colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Mark {
+    /// Never colour alone.
+    pub(super) sign: &'static str,
+    /// The word.
+    pub(super) word: &'static str,
+    /// `good`, `bad`, `open`.
+    pub(super) class: &'static str,
+}
+
+/// A run's outcome as a headline.
+pub(super) fn headline(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Met => "Every expectation is met",
+        Outcome::Missed => "An expectation is missed",
+        Outcome::Undecided => "Not decided",
+        Outcome::Invalid => "This run can't be trusted",
+    }
+}
+
+/// The sign of a run's outcome.
+pub(super) fn outcome(outcome: Outcome) -> Mark {
+    match outcome {
+        Outcome::Met => Mark { sign: "✓", word: "met", class: "good" },
+        Outcome::Missed => Mark { sign: "✗", word: "missed", class: "bad" },
+        Outcome::Undecided => Mark { sign: "?", word: "undecided", class: "open" },
+        Outcome::Invalid => Mark { sign: "!", word: "invalid", class: "open" },
+    }
+}
+
+/// The sign of a verdict.
+pub(super) fn verdict(verdict: Verdict) -> Mark {
+    let (sign, class) = match verdict {
+        Verdict::Pass => ("✓", "good"),
+        Verdict::Fail => ("✗", "bad"),
+        Verdict::Inconclusive => ("?", "open"),
+        Verdict::Invalid => ("!", "open"),
+    };
+    Mark { sign, word: verdict.word(), class }
+}
+
+/// Whether a target stays flat: what its resources' verdicts say together.
+fn flatness(target: &TargetResult) -> Mark {
+    let any = |wanted| target.resources.values().any(|found| found.judgement.verdict == wanted);
+    if any(Verdict::Fail) {
+        Mark { sign: "✗", word: "leaks", class: "bad" }
+    } else if any(Verdict::Invalid) || target.resources.is_empty() {
+        Mark { sign: "!", word: "can't be judged", class: "open" }
+    } else if any(Verdict::Inconclusive) {
+        Mark { sign: "?", word: "not decided", class: "open" }
+    } else {
+        Mark { sign: "✓", word: "stays flat", class: "good" }
+    }
+}
+
+/// What was expected of a target.
+fn expected(target: &TargetResult) -> &'static str {
+    match target.expect {
+        Expect::Flat => "must stay flat and lose no line",
+        Expect::Leak => "a control: it must leak",
+    }
+}
+
+fn met(target: &TargetResult) -> Mark {
+    if target.met {
+        Mark { sign: "✓", word: "as expected", class: "good" }
+    } else {
+        Mark { sign: "✗", word: "not as expected", class: "bad" }
+    }
+}
+
+/// One target in short.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Card {
+    pub(super) name: String,
+    pub(super) place: usize,
+    pub(super) design: String,
+    pub(super) flat: Mark,
+    pub(super) met: Mark,
+    pub(super) expected: &'static str,
+    pub(super) reason: String,
+    /// What grows, how fast, since when.
+    pub(super) leaks: Vec<String>,
+    pub(super) lines: String,
+    pub(super) cost: String,
+    pub(super) stability: String,
+    pub(super) crashed: bool,
+    pub(super) log: Vec<String>,
+}
+
+/// The growth of one resource of one target.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Growth {
+    pub(super) target: String,
+    pub(super) resource: &'static str,
+    pub(super) growth: String,
+    pub(super) interval: String,
+    pub(super) limit: String,
+    pub(super) floor: String,
+    pub(super) verdict: Mark,
+    pub(super) reason: String,
+    pub(super) warmup: String,
+    pub(super) judged: String,
+    pub(super) decided: String,
+    pub(super) after_1h: String,
+    pub(super) after_24h: String,
+    pub(super) process_limit: String,
+    pub(super) exhausted: String,
+    pub(super) idle: String,
+    pub(super) drained: String,
+    pub(super) kept: String,
+}
+
+/// A row of cells under one heading, one cell for each target.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row<T> {
+    pub(super) title: &'static str,
+    pub(super) note: String,
+    pub(super) cells: Vec<T>,
+}
+
+/// What the process of a target, or the harness itself, cost.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Cost {
+    pub(super) name: String,
+    pub(super) cpu: String,
+    pub(super) share: String,
+    pub(super) rss: String,
+    pub(super) threads: String,
+    pub(super) fds: String,
+}
+
+/// A row of the timeline.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Moment {
+    pub(super) at: String,
+    pub(super) target: String,
+    pub(super) event: String,
+    pub(super) detail: String,
+}
+
+/// Targets in the scenario's order, with their places; those without a verdict have no column.
+pub(super) fn targets(result: &RunResult) -> Vec<(usize, &str, &TargetResult)> {
+    let names = result.manifest.targets.iter().enumerate();
+    names
+        .filter_map(|(place, name)| Some((place, name.as_str(), result.verdict.targets.get(name)?)))
+        .collect()
+}
+
+/// Every target in short.
+pub(super) fn cards(result: &RunResult) -> Vec<Card> {
+    targets(result).into_iter().map(|(place, name, target)| card(result, place, name, target)).collect()
+}
+
+fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> Card {
+    let failing = target.resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
+    let cost = cost(result, name);
+    Card {
+        name: name.to_owned(),
+        place,
+        design: target.design.clone(),
+        flat: flatness(target),
+        met: met(target),
+        expected: expected(target),
+        reason: target.reason.clone(),
+        leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
+        lines: lines(&target.audit),
+        cost: format!(
+            "{} of CPU time ({} of one core), {} of memory at most",
+            cost.cpu, cost.share, cost.rss
+        ),
+        stability: stability(target),
+        crashed: target.stability.crashes > 0,
+        log: target.stability.last_log_lines.clone(),
+    }
+}
+
+fn leak(resource: Resource, found: &ResourceResult) -> String {
+    let judged = &found.judgement;
+    let growth = judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth);
+    let sure = interval(judged);
+    let since = found.line.map_or(String::new(), |line| format!(", since {}", figures::clock(line.from_s)));
+    format!("{} {growth} {sure}{since}", resource.title().to_lowercase())
+}
+
+fn lines(audit: &Audit) -> String {
+    format!("{} lost of {} sent", figures::count(audit.lost), figures::count(audit.sent))
+}
+
+fn stability(target: &TargetResult) -> String {
+    let crashes = match target.stability.crashes {
+        0 => "no crash".to_owned(),
+        1 => "1 crash".to_owned(),
+        many => format!("{many} crashes"),
+    };
+    if target.stability.ended.is_empty() { crashes } else { format!("{crashes}; {}", target.stability.ended) }
+}
+
+fn interval(judged: &Judgement) -> String {
+    let ends = judged.ci_low.zip(judged.ci_high);
+    ends.map_or(NOTHING.to_owned(), |(low, high)| figures::interval(low, high))
+}
+
+/// The growth of every resource, one cell for each target.
+pub(super) fn growths(result: &RunResult) -> Vec<Row<Option<Growth>>> {
+    let rows = Resource::ALL.into_iter().map(|resource| {
+        let cell = |(_, name, target): (usize, &str, &TargetResult)| {
+            target.resources.get(&resource).map(|found| growth(name, resource, found))
+        };
+        let cells: Vec<Option<Growth>> = targets(result).into_iter().map(cell).collect();
+        let limit = result.manifest.limits.get(&resource).copied();
+        let note = limit.map_or(String::new(), |limit| format!("limit {}", figures::rate(limit)));
+        Row { title: resource.title(), note, cells }
+    });
+    rows.filter(|row| row.cells.iter().any(Option::is_some)).collect()
+}
+
+fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
+    let ResourceResult { judgement, line, projection, drain } = found;
+    let Projection { after_1h, after_24h, process_limit, exhausted_in_s } = projection;
+    let span = |line: &crate::result::FittedLine| {
+        format!("{} to {}", figures::clock(line.from_s), figures::clock(line.to_s))
+    };
+    Growth {
+        target: name.to_owned(),
+        resource: resource.title(),
+        growth: judgement.growth_per_min.map_or("not measured".to_owned(), figures::growth),
+        interval: interval(judgement),
+        limit: figures::rate(judgement.limit_per_min),
+        floor: judgement.floor_per_min.map_or(NOTHING.to_owned(), figures::rate),
+        verdict: verdict(judgement.verdict),
+        reason: judgement.reason.clone(),
+        warmup: figures::duration(judgement.warmup_s),
+        judged: line.as_ref().map_or(NOTHING.to_owned(), span),
+        decided: judgement.decided_at_s.map_or(NOTHING.to_owned(), figures::clock),
+        after_1h: figures::change(*after_1h),
+        after_24h: figures::change(*after_24h),
+        process_limit: process_limit.map_or("none known".to_owned(), figures::count),
+        exhausted: exhausted_in_s
+            .map_or("not at this growth".to_owned(), |s| format!("in {}", figures::duration(s))),
+        idle: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.idle_count)),
+        drained: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.drained_count)),
+        kept: drain.map_or(NOTHING.to_owned(), kept),
+    }
+}
+
+fn kept(drain: DrainResult) -> String {
+    figures::change(drain.drained_count - drain.idle_count)
+}
+
+/// The audit's words, each with what it means, one count for each target.
+pub(super) fn audit(result: &RunResult) -> Vec<Row<String>> {
+    type Pick = fn(&Audit) -> u64;
+    let words: [(&str, &str, Pick); 9] = [
+        ("Sent", "written by the containers", |audit| audit.sent),
+        ("Delivered", "accepted by the sink, each line counted once", |audit| audit.delivered),
+        ("Duplicated", "accepted again after the first time", |audit| audit.duplicated),
+        ("Rejected", "refused by the sink, and never accepted", |audit| audit.rejected),
+        (
+            "Skipped",
+            "passed over by the target for a reason it counts: too old, or before its start",
+            |audit| audit.skipped,
+        ),
+        ("Dropped", "given up by the target for a reason it counts", |audit| audit.dropped),
+        ("Dead-lettered", "kept by the target in a file for what can't be delivered", |audit| {
+            audit.dead_lettered
+        }),
+        ("In flight", "still held by the target when the run ended, by its own count", |audit| {
+            audit.in_flight
+        }),
+        ("Lost", "accounted for by nobody", |audit| audit.lost),
+    ];
+    let row = |(title, note, pick): (&'static str, &str, Pick)| {
+        let cells =
+            targets(result).iter().map(|(_, _, target)| figures::count(pick(&target.audit))).collect();
+        Row { title, note: note.to_owned(), cells }
+    };
+    words.into_iter().map(row).collect()
+}
+
+/// What each target cost, and at last what the harness itself cost: the series that nobody loads.
+pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
+    let names = result.manifest.targets.iter().map(String::as_str).chain(["flatline"]);
+    let sampled = names.filter(|name| result.samples.iter().any(|sample| sample.target == *name));
+    sampled.map(|name| cost(result, name)).collect()
+}
+
+fn cost(result: &RunResult, name: &str) -> Cost {
+    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
+    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
+    let used = used(&cpu);
+    let time =
+        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
+    let first_used = cpu.first().copied().unwrap_or(0.0);
+    let share = if time > 0.0 { (used - first_used) / time } else { 0.0 };
+    let peak = samples.iter().filter_map(|sample| sample.rss_bytes).max();
+    let measured = !cpu.is_empty();
+    Cost {
+        name: name.to_owned(),
+        cpu: if measured { figures::cpu(used) } else { NOTHING.to_owned() },
+        share: if measured { figures::percent(share) } else { NOTHING.to_owned() },
+        rss: peak.map_or(NOTHING.to_owned(), figures::bytes),
+        threads: ends(samples.iter().filter_map(|sample| sample.threads)),
+        fds: ends(samples.iter().filter_map(|sample| sample.fds)),
+    }
+}
+
+/// CPU time over all of a target's processes: a restart begins at zero again.
+fn used(cpu: &[f64]) -> f64 {
+    let finished = cpu.iter().zip(cpu.iter().skip(1)).filter(|(before, after)| after < before);
+    finished.map(|(before, _)| before).sum::<f64>() + cpu.last().copied().unwrap_or(0.0)
+}
+
+fn ends(mut counts: impl Iterator<Item = u64>) -> String {
+    let Some(first) = counts.next() else { return NOTHING.to_owned() };
+    let last = counts.last().unwrap_or(first);
+    format!("{} → {}", figures::count(first), figures::count(last))
+}
+
+/// At most so many events whose kind is, or is not, churn; and how many there are in all.
+pub(super) fn moments(result: &RunResult, churn: bool, at_most: usize) -> (Vec<Moment>, usize) {
+    let wanted = || result.events.iter().filter(|event| (event.event == "churn") == churn);
+    let shown = wanted().take(at_most).map(|event| Moment {
+        at: figures::clock(event.elapsed_s),
+        target: if event.target.is_empty() { "all".to_owned() } else { event.target.clone() },
+        event: event.event.clone(),
+        detail: event.detail.clone(),
+    });
+    (shown.collect(), wanted().count())
+}
+
+/// What ran where: names and values.
+pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
+    let manifest = &result.manifest;
+    let Machine { cpu, cores, memory_bytes } = &manifest.machine;
+    let ended = manifest.phases.iter().map(|phase| phase.to_s).fold(0.0, f64::max);
+    vec![
+        ("Scenario", manifest.scenario.clone()),
+        ("Started", manifest.started_at.clone()),
+        ("Took", figures::duration(ended)),
+        ("Ended", manifest.ended.clone()),
+        ("Containers started", figures::count(manifest.containers_started)),
+        ("Sink refuses what is older than", figures::duration(manifest.window_s)),
+        ("Machine", format!("{cpu}, {cores} cores, {}", figures::bytes(*memory_bytes))),
+        ("Engine", manifest.engine.clone()),
+        ("Kernel", manifest.kernel.clone()),
+        ("Flatline", format!("{} at commit {}", manifest.version, manifest.commit)),
+        ("Seed", manifest.seed.to_string()),
+        ("Run", manifest.run_id.clone()),
+    ]
+}
+
+/// The command line that repeats the run, quoted for a POSIX shell.
+pub(super) fn command(result: &RunResult) -> String {
+    result.manifest.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("scenarios/quick.yaml"), "scenarios/quick.yaml");
+        assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn processor_time_adds_up_over_restarts() {
+        assert!((used(&[1.0, 2.0, 0.5, 1.5]) - 3.5).abs() < 1e-9);
+        assert!(used(&[]).abs() < 1e-9);
+    }
+}
