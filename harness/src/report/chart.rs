@@ -38,7 +38,7 @@ pub(super) fn growth(
     };
     plot.panel(&format!("{word} added since the load began"), full, format.tall);
     if let Some(near) = plot.near_range(full) {
-        plot.down += format.size * 0.9;
+        plot.down += format.size * 0.6;
         plot.panel("the same, close to the limit", near, format.low);
     }
     plot.time_axis();
@@ -94,7 +94,8 @@ impl Plot<'_> {
         let mut right = 12.0;
         for index in 0..self.series.len() {
             let Some((place, text, verdict)) = self.legend_entry(index) else { continue };
-            let room = 34.0 + text_width(&text, size) + size * 2.0;
+            let before = if verdict.is_some() { 30.0 + size * 1.3 } else { 30.0 };
+            let room = before + text_width(&text, size) + size;
             if right > 12.0 && right + room > self.format.width {
                 right = 12.0;
                 self.down += size * 1.6;
@@ -102,9 +103,9 @@ impl Plot<'_> {
             let middle = self.down + size * 0.7;
             self.scene.line(vec![(right, middle), (right + 24.0, middle)], palette::ink(place), 2.5);
             self.scene.mark((right + 12.0, middle), palette::marker(place), palette::ink(place), 4.5);
-            self.scene.words((right + 30.0, middle), text, (Anchor::Start, TEXT, size));
+            self.scene.words((right + before, middle), text, (Anchor::Start, TEXT, size));
             if let Some(verdict) = verdict {
-                sign(&mut self.scene, verdict, (right + room - size * 2.0, middle), size);
+                sign(&mut self.scene, verdict, (right + 30.0 + size * 0.5, middle), size);
             }
             right += room;
         }
@@ -200,7 +201,7 @@ impl Plot<'_> {
 
     /// Draws one panel below what stands already.
     fn panel(&mut self, title: &str, (low, high): (f64, f64), height: f64) {
-        let top = self.down + self.format.size * 1.7;
+        let top = self.down + size_of_heading(self.format);
         let panel = Panel {
             format: self.format,
             title,
@@ -241,6 +242,11 @@ impl Plot<'_> {
         }
         self.down += 8.0;
     }
+}
+
+/// Room above a panel: its title, and the phases' names below that.
+fn size_of_heading(format: Format) -> f64 {
+    format.size * 2.6
 }
 
 /// A verdict's sign, drawn: fonts differ in which signs they have.

@@ -88,23 +88,29 @@ impl Plot<'_> {
         let top = self.down;
         let row = if self.format.roomy { size * 1.9 } else { size * 3.2 };
         let rows = f64::from(u32::try_from(found.len()).unwrap_or(0));
-        self.ground(top, top + row * rows);
-        let x = self.scale.at(symlog(limit));
-        self.scene.dashes(vec![(x, top), (x, top + row * rows)], LIMIT, 1.6);
+        if self.format.roomy {
+            self.ground(top, top + row * rows, limit);
+        }
         for (place, name, judged) in found {
+            if !self.format.roomy {
+                self.ground(self.down + size * 1.5, self.down + size * 3.0, limit);
+            }
             self.row(place, name, judged);
             self.down += row;
         }
         self.down += size * 0.9;
     }
 
-    fn ground(&mut self, top: f64, bottom: f64) {
+    /// The field of the dots: with names inside (a phone's), one for each row, so that no line crosses a name.
+    fn ground(&mut self, top: f64, bottom: f64, limit: f64) {
         self.scene.rectangle((self.scale.from, top), (self.scale.to, bottom), SHADE);
         for tick in decades(self.range.0, self.range.1) {
             let x = self.scale.at(symlog(tick));
             let ink = if tick.abs() < 0.5 { AXIS } else { GRID };
             self.scene.line(vec![(x, top), (x, bottom)], ink, 1.0);
         }
+        let x = self.scale.at(symlog(limit));
+        self.scene.dashes(vec![(x, top), (x, bottom)], LIMIT, 1.6);
     }
 
     fn row(&mut self, place: usize, name: &str, judged: &Judgement) {
@@ -122,7 +128,7 @@ impl Plot<'_> {
             self.scene.words((x, middle), words, (Anchor::Start, TEXT, size));
         } else {
             let words = format!("{name}  {growth}  {}", judged.verdict.word());
-            let above = self.down + size * 0.9;
+            let above = self.down + size * 0.8;
             sign(&mut self.scene, judged.verdict, (self.scale.from + 8.0, above), size);
             self.scene.words((self.scale.from + 20.0, above), words, (Anchor::Start, TEXT, size));
         }

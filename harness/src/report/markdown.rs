@@ -51,7 +51,7 @@ fn comparison(result: &RunResult) -> String {
         out.push_str(&row(&format!("**{title}**{limit}"), cells.iter().map(|cell| growth(cell.as_ref()))));
     }
     out.push_str(&row("**Stability**", cards.iter().map(|card| safe(&card.stability))));
-    out.push_str(&row("**Lines**", cards.iter().map(|card| card.lines.clone())));
+    out.push_str(&row("**Lines lost**", cards.iter().map(lost)));
     out.push_str(&row("**Stays flat?**", cards.iter().map(|card| marked(card.flat))));
     out.push_str(&row("**Expected**", cards.iter().map(expected)));
     out.push('\n');
@@ -62,6 +62,11 @@ fn growth(cell: Option<&Growth>) -> String {
     cell.map_or("–".to_owned(), |cell| {
         format!("{} {}<br>{}", cell.growth, cell.interval, marked(cell.verdict))
     })
+}
+
+fn lost(card: &Card) -> String {
+    let sign = if card.lost_any { "✗ " } else { "" };
+    format!("{sign}{} of {} sent", card.lost, card.sent)
 }
 
 fn expected(card: &Card) -> String {
@@ -116,10 +121,10 @@ fn audit(result: &RunResult) -> String {
 }
 
 fn impact(result: &RunResult) -> String {
-    let columns = ["After 1 h", "After 24 h", "Its own limit", "Reached"].map(str::to_owned);
+    let columns = ["After 1 h", "After 24 h", "Then"].map(str::to_owned);
     let mut table = header("Target, resource", &columns);
     for cell in view::growths(result).iter().flat_map(|row| row.cells.iter().flatten()) {
-        let cells = [&cell.after_1h, &cell.after_24h, &cell.process_limit, &cell.exhausted].map(Clone::clone);
+        let cells = [&cell.after_1h, &cell.after_24h, &cell.exhausted].map(Clone::clone);
         table.push_str(&row(&format!("{}, {}", safe(&cell.target), cell.resource), cells.into_iter()));
     }
     details("Where it would lead", &table)

@@ -117,20 +117,21 @@ impl Panel<'_> {
                 scene.rectangle((from, top), (to, bottom), SHADE);
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
-            if text_width(&phase.name, size * 0.85) < to - from {
-                let middle = (f64::midpoint(from, to), top + size * 0.8);
-                scene.words(middle, phase.name.as_str(), (Anchor::Middle, MUTED, size * 0.85));
+            let name = if phase.name == "warmup" { "warm-up" } else { phase.name.as_str() };
+            if text_width(name, size * 0.85) < to - from {
+                let middle = (f64::midpoint(from, to), top - size * 0.6);
+                scene.words(middle, name, (Anchor::Middle, MUTED, size * 0.85));
             }
         }
         for (from, to) in &self.faults {
             scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
         }
-        scene.words((12.0, top - size * 0.9), self.title, (Anchor::Start, MUTED, size * 0.95));
+        scene.words((12.0, top - size * 1.9), self.title, (Anchor::Start, MUTED, size * 0.95));
     }
 
     fn grid(&self, scene: &mut Scene) {
         let (left, right, size) = (self.time.from, self.time.to, self.format.size);
-        let room = (self.value.from - self.value.to) / (size * 2.6);
+        let room = (self.value.from - self.value.to) / (size * 1.9);
         for tick in ticks(&self.value, room) {
             let y = self.value.at(tick);
             let is_zero = tick.abs() < 0.5;

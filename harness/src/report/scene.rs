@@ -9,7 +9,7 @@ use std::path::Path;
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
-use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Text};
+use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle, register_font};
 
@@ -22,6 +22,9 @@ pub(super) type Point = (f64, f64);
 const PNG_SCALE: f64 = 2.0;
 /// Steps per unit of an SVG, whose backend knows whole numbers only: lines stay smooth.
 const SVG_SCALE: f64 = 4.0;
+/// The bitmap backend centres a line's box, an SVG's reader the letters in it: the difference, of a letter's
+/// size.
+const PNG_SINK: f64 = 0.15;
 /// plotters takes a font's height and divides it by this for the size of SVG's letters.
 const HEIGHT_PER_SIZE: f64 = 1.24;
 /// Mean width of a letter, of its size: a little more than that of the widest common sans-serif, so that no
@@ -46,6 +49,8 @@ pub(super) enum Shape {
     Line { points: Vec<Point>, ink: Ink, width: f64 },
     /// A dashed line through points.
     Dashes { points: Vec<Point>, ink: Ink, width: f64 },
+    /// A filled rectangle between its upper left and its lower right corner.
+    Rectangle { from: Point, to: Point, ink: Ink },
     /// A filled area.
     Area { points: Vec<Point>, ink: Ink },
     /// A target's marker.
@@ -92,8 +97,8 @@ impl Scene {
     }
 
     /// Adds a filled rectangle between two corners.
-    pub(super) fn rectangle(&mut self, (left, top): Point, (right, bottom): Point, ink: Ink) {
-        self.area(vec![(left, top), (right, top), (right, bottom), (left, bottom)], ink);
+    pub(super) fn rectangle(&mut self, from: Point, to: Point, ink: Ink) {
+        self.shapes.push(Shape::Rectangle { from, to, ink });
     }
 
     /// Adds words.
@@ -122,7 +127,7 @@ pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
     let mut document = String::new();
     {
         let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
-        paint(scene, &area, SVG_SCALE)?;
+        paint(scene, Brush { area: &area, scale: SVG_SCALE, sink: 0.0 })?;
     }
     let body = document.split_once('>').map_or("", |(_, rest)| rest).trim();
     let body = body.strip_suffix("</svg>").unwrap_or(body).trim();
@@ -133,27 +138,23 @@ pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
 pub(super) fn png(scene: &Scene, path: &Path) -> Result<(), PaintError> {
     let area = BitMapBackend::new(path, extent(scene, PNG_SCALE)).into_drawing_area();
     area.fill(&color(PAPER)).map_err(|error| PaintError(error.to_string()))?;
-    paint(scene, &area, PNG_SCALE)
+    paint(scene, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK })
 }
 
-fn paint<DB: DrawingBackend>(
-    scene: &Scene,
-    area: &DrawingArea<DB, Shift>,
-    scale: f64,
-) -> Result<(), PaintError> {
+fn paint<DB: DrawingBackend>(scene: &Scene, brush: Brush<'_, DB>) -> Result<(), PaintError> {
     register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| PaintError("the font that flatline carries can't be read".to_owned()))?;
-    let brush = Brush { area, scale };
     for shape in &scene.shapes {
         brush.shape(shape).map_err(PaintError)?;
     }
-    area.present().map_err(|error| PaintError(error.to_string()))
+    brush.area.present().map_err(|error| PaintError(error.to_string()))
 }
 
 /// Paints shapes on an area, so many steps to a unit.
 struct Brush<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
     scale: f64,
+    sink: f64,
 }
 
 impl<DB: DrawingBackend> Brush<'_, DB> {
@@ -169,6 +170,10 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
                 let dashes = DashedPathElement::new(self.path(points), dash, self.stroke(4.0), style);
                 self.done(self.area.draw(&dashes))
             }
+            Shape::Rectangle { from, to, ink } => {
+                let corners = [self.place(*from), self.place(*to)];
+                self.done(self.area.draw(&Rectangle::new(corners, color(*ink).filled())))
+            }
             Shape::Area { points, ink } => {
                 self.done(self.area.draw(&Polygon::new(self.path(points), color(*ink).filled())))
             }
@@ -178,7 +183,11 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
                 let style = TextStyle::from(("sans-serif", size * self.scale * HEIGHT_PER_SIZE).into_font())
                     .color(&ink)
                     .pos(Pos::new(held(*anchor), VPos::Center));
-                self.done(self.area.draw(&Text::new(text.as_str(), self.place(*at), style)))
+                self.done(self.area.draw(&Text::new(
+                    text.as_str(),
+                    self.place((at.0, at.1 + size * self.sink)),
+                    style,
+                )))
             }
         }
     }

@@ -58,7 +58,13 @@ fn one(
         to_count: line.to_count - base,
         ..line
     });
-    let stretches = stretches(moved).into_iter().map(|stretch| thinned(stretch, columns)).collect();
+    let samples = moved.len().max(1);
+    // Each stretch gets its share of the columns, so that many gaps do not make many points.
+    let thin = |stretch: Vec<(f64, f64)>| {
+        let share = (columns * stretch.len()).div_ceil(samples);
+        thinned(stretch, share)
+    };
+    let stretches = stretches(moved).into_iter().map(thin).collect();
     Some(Series { place, name: name.clone(), stretches, fitted })
 }
 

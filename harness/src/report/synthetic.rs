@@ -33,6 +33,57 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
     RunResult { manifest: manifest(names), verdict, samples: samples(names), events: events() }
 }
 
+/// A run on which much went wrong: cut short, a crash, a fault, an open verdict, one that can't be trusted, a
+/// resource without growth, lines lost, and names and words that try to break out of the page.
+pub(super) fn troubled() -> RunResult {
+    let mut run = run(["a-shipper-with-quite-a-long-name", "hybrid", HOSTILE]);
+    run.manifest.ended = "interrupted".to_owned();
+    run.manifest.command.push(format!("--set=name={HOSTILE}"));
+    run.manifest.scenario_yaml.push_str(HOSTILE);
+    run.verdict.outcome = Outcome::Undecided;
+    run.verdict.cut_short = true;
+    run.verdict.reason = format!("tasks of hybrid are not decided; {HOSTILE}");
+    run.samples.retain(|sample| sample.elapsed_s < 200.0 && !(120.0..140.0).contains(&sample.elapsed_s));
+    let event = |elapsed_s: f64, target: &str, event: &str, detail: &str| Event {
+        elapsed_s,
+        target: target.to_owned(),
+        event: event.to_owned(),
+        detail: detail.to_owned(),
+    };
+    run.events.push(event(90.0, "", "fault", "sink down"));
+    run.events.push(event(110.0, "", "fault_end", "sink back"));
+    run.events.push(event(150.0, HOSTILE, "crash", HOSTILE));
+    run.events.sort_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
+    if let Some(hybrid) = run.verdict.targets.get_mut("hybrid") {
+        trouble(hybrid);
+    }
+    run
+}
+
+/// What a name from outside may try.
+pub(super) const HOSTILE: &str = "<script>alert(1)</script> | `x` [y](z)";
+
+fn trouble(target: &mut TargetResult) {
+    target.met = false;
+    target.reason = HOSTILE.to_owned();
+    target.audit.lost = 3;
+    target.stability.crashes = 2;
+    target.stability.last_log_lines = vec![HOSTILE.to_owned(), "goodbye".to_owned()];
+    for (resource, found) in &mut target.resources {
+        found.judgement.verdict = Verdict::Inconclusive;
+        found.judgement.ci_high = Some(3.1);
+        if *resource == Resource::Threads {
+            found.judgement.verdict = Verdict::Invalid;
+            found.judgement.growth_per_min = None;
+            found.judgement.ci_low = None;
+            found.judgement.ci_high = None;
+            found.judgement.floor_per_min = None;
+            found.line = None;
+            found.drain = None;
+        }
+    }
+}
+
 fn manifest(names: [&str; 3]) -> Manifest {
     Manifest {
         schema: SCHEMA,
@@ -60,9 +111,9 @@ fn manifest(names: [&str; 3]) -> Manifest {
 fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
     let leaks = tasks > 2.0;
     let resources = [
-        (Resource::Tasks, resource(tasks, 31.0, None)),
+        (Resource::Tasks, resource(tasks, 32.0, None)),
         (Resource::Threads, resource(0.0, 5.0, Some(31_000))),
-        (Resource::Fds, resource(fds, 27.0, Some(1_024))),
+        (Resource::Fds, resource(fds, 28.0, Some(1_024))),
     ];
     TargetResult {
         design: name.to_owned(),
@@ -116,8 +167,8 @@ fn resource(growth: f64, start: f64, process_limit: Option<u64>) -> ResourceResu
         line: Some(FittedLine {
             from_s: 82.0,
             to_s: 250.0,
-            from_count: start + growth * 0.2 + 1.0,
-            to_count: start + growth * 0.2 + 1.0 + added,
+            from_count: start + growth * 0.2,
+            to_count: start + growth * 0.2 + added,
         }),
         projection: Projection {
             after_1h: growth * 60.0,

@@ -1,10 +1,172 @@
-//! The report as files, from a run made up for it.
+//! The report as files, from runs made up for it.
 
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::panel::{NARROW, WIDE};
+use super::scene::{Scene, Shape};
+use super::synthetic::{HOSTILE, run, troubled};
 use super::*;
+use crate::result::Resource;
+
+const NAMES: [&str; 3] = ["pool", "hybrid", "archived"];
+
+/// The page without its style and its pictures' insides: what a reader reads.
+fn words_of(html: &str) -> String {
+    let (_, body) = html.split_once("</style>").unwrap();
+    let mut parts = body.split("<svg");
+    let mut out = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (open, rest) = part.split_once('>').unwrap();
+        let (_, after) = rest.split_once("</svg>").unwrap();
+        out.push_str(&format!("<svg{open}>…</svg>{after}"));
+    }
+    out.lines().filter(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// Where each text of a picture stands.
+fn lettering(scene: &Scene) -> String {
+    let words = scene.shapes.iter().filter_map(|shape| match shape {
+        Shape::Words { at, text, .. } => Some(format!("{:>4.0} {:>4.0}  {text}", at.0, at.1)),
+        Shape::Line { .. } | Shape::Dashes { .. } | Shape::Area { .. } => None,
+        Shape::Rectangle { .. } | Shape::Mark { .. } => None,
+    });
+    words.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_page_reads_as_it_did() {
+    insta::assert_snapshot!("page", words_of(&html::render(&run(NAMES)).unwrap()));
+}
+
+#[test]
+fn the_summary_reads_as_it_did() {
+    insta::assert_snapshot!("summary", markdown::render(&run(NAMES)));
+}
+
+#[test]
+fn the_summary_of_a_troubled_run_reads_as_it_did() {
+    insta::assert_snapshot!("summary_troubled", markdown::render(&troubled()));
+}
+
+#[test]
+fn the_pictures_are_lettered_as_they_were() {
+    let run = run(NAMES);
+    let growth = chart::growth(&run, Resource::Tasks, WIDE, Some("Tasks")).unwrap();
+    insta::assert_snapshot!("growth", lettering(&growth));
+    insta::assert_snapshot!("comparison", lettering(&comparison::comparison(&run, NARROW, None)));
+}
+
+#[test]
+fn the_page_asks_nobody_for_anything() {
+    for run in [run(NAMES), troubled()] {
+        let html = html::render(&run).unwrap();
+        for sign in ["http:", "https:", "src=", "href=", "url(", "@import", "xmlns", "<script", "<link"] {
+            assert!(!html.contains(sign), "the page contains {sign}");
+        }
+    }
+}
+
+#[test]
+fn words_from_outside_stay_words() {
+    let run = troubled();
+    let html = html::render(&run).unwrap();
+    assert!(!html.contains("<script") && html.contains("&lt;script&gt;alert(1)&lt;"));
+    let summary = markdown::render(&run);
+    assert!(!summary.contains("<script") && !summary.contains("[y](z)") && !summary.contains(HOSTILE));
+    let widths: BTreeSet<usize> = summary
+        .lines()
+        .skip_while(|line| !line.starts_with("|  |"))
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.replace("\\|", "").matches('|').count())
+        .collect();
+    assert_eq!(widths.len(), 1, "a name broke the table: {widths:?}");
+}
+
+#[test]
+fn a_run_that_was_cut_short_says_so_before_its_verdict() {
+    let html = html::render(&troubled()).unwrap();
+    assert!(html.find("Cut short.").unwrap() < html.find("<h1>").unwrap());
+    assert!(!html::render(&run(NAMES)).unwrap().contains("Cut short."));
+    assert!(markdown::render(&troubled()).contains("**Cut short.**"));
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes_and_its_pictures_show_every_target() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [first, second] = dirs.each_ref().map(|dir| write_all(dir.path(), &run(NAMES)).unwrap());
+    assert_eq!(first.len(), 6);
+    for (one, other) in first.iter().zip(&second) {
+        assert_eq!(one.file_name(), other.file_name());
+        assert!(fs::read(one).unwrap() == fs::read(other).unwrap(), "{} differs", one.display());
+    }
+    first
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "png"))
+        .for_each(|path| shows(path));
+}
+
+fn shows(path: &Path) {
+    let mut reader = ::png::Decoder::new(fs::File::open(path).unwrap()).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size()];
+    let frame = reader.next_frame(&mut pixels).unwrap();
+    assert!(frame.width == 1_920 && frame.height > 600, "{}", path.display());
+    let colors: BTreeSet<&[u8]> = pixels.chunks(3).collect();
+    for place in 0..3 {
+        let (red, green, blue) = palette::ink(place).rgb;
+        assert!(colors.contains([red, green, blue].as_slice()), "{}: no target {place}", path.display());
+    }
+}
+
+#[test]
+fn a_run_without_samples_or_targets_is_still_reported() {
+    let mut empty = run(NAMES);
+    empty.samples.clear();
+    empty.events.clear();
+    empty.manifest.phases.clear();
+    empty.verdict.targets.clear();
+    let dir = tempfile::tempdir().unwrap();
+    let written = write_all(dir.path(), &empty).unwrap();
+    assert_eq!(written.len(), 3, "{written:?}");
+    assert!(fs::read_to_string(&written[0]).unwrap().contains("No samples were taken."));
+    assert!(!fs::read_to_string(&written[1]).unwrap().contains("growth-tasks.png"));
+}
+
+#[test]
+fn two_days_of_samples_stay_a_small_page_and_a_summary_fits_a_comment() {
+    let mut long = run(NAMES);
+    let (samples, events) = (long.samples.clone(), long.events.clone());
+    for round in 1..100_u32 {
+        let later = f64::from(round) * 1_700.0;
+        long.samples.extend(samples.iter().cloned().map(|mut sample| {
+            sample.elapsed_s += later;
+            sample
+        }));
+        long.events.extend(events.iter().cloned().map(|mut event| {
+            event.elapsed_s += later;
+            event.detail = HOSTILE.repeat(30);
+            event
+        }));
+    }
+    for target in long.verdict.targets.values_mut() {
+        target.resources.values_mut().for_each(|found| found.judgement.reason = "why ".repeat(9_000));
+    }
+    let page = html::render(&long).unwrap().len();
+    assert!(page < 2_000_000, "{page} bytes");
+    assert!(markdown::render(&long).len() < 65_536);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = write_all(&dir.path().join("gone"), &run(NAMES)).unwrap_err().to_string();
+    assert!(error.contains("gone/report.html") && error.contains("No such file"), "{error}");
+}
 
 #[test]
 fn draw() {
-    let dir = Path::new("/tmp/f/b3-out");
-    std::fs::create_dir_all(dir).unwrap();
-    write_all(dir, &synthetic::run(["pool", "hybrid", "archived"])).unwrap();
+    for (dir, run) in [("/tmp/f/b3-out", run(NAMES)), ("/tmp/f/b3-out2", troubled())] {
+        fs::create_dir_all(dir).unwrap();
+        write_all(Path::new(dir), &run).unwrap();
+    }
 }

@@ -96,12 +96,24 @@ pub(super) struct Card {
     pub(super) expected: &'static str,
     pub(super) reason: String,
     /// What grows, how fast, since when.
-    pub(super) leaks: Vec<String>,
-    pub(super) lines: String,
+    pub(super) leaks: Vec<Leak>,
+    /// Lines lost, of those sent.
+    pub(super) lost: String,
+    pub(super) sent: String,
+    pub(super) lost_any: bool,
     pub(super) cost: String,
     pub(super) stability: String,
     pub(super) crashed: bool,
     pub(super) log: Vec<String>,
+}
+
+/// A resource of a target that grows above its limit.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Leak {
+    pub(super) resource: String,
+    pub(super) growth: String,
+    /// How sure, since when, and when it was clear.
+    pub(super) detail: String,
 }
 
 /// The growth of one resource of one target.
@@ -120,7 +132,6 @@ pub(super) struct Growth {
     pub(super) decided: String,
     pub(super) after_1h: String,
     pub(super) after_24h: String,
-    pub(super) process_limit: String,
     pub(super) exhausted: String,
     pub(super) idle: String,
     pub(super) drained: String,
@@ -180,7 +191,9 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
         expected: expected(target),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
-        lines: lines(&target.audit),
+        lost: figures::count(target.audit.lost),
+        sent: figures::count(target.audit.sent),
+        lost_any: target.audit.lost > 0,
         cost: format!(
             "{} of CPU time ({} of one core), {} of memory at most",
             cost.cpu, cost.share, cost.rss
@@ -191,16 +204,16 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
     }
 }
 
-fn leak(resource: Resource, found: &ResourceResult) -> String {
+fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     let judged = &found.judgement;
-    let growth = judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth);
-    let sure = interval(judged);
-    let since = found.line.map_or(String::new(), |line| format!(", since {}", figures::clock(line.from_s)));
-    format!("{} {growth} {sure}{since}", resource.title().to_lowercase())
-}
-
-fn lines(audit: &Audit) -> String {
-    format!("{} lost of {} sent", figures::count(audit.lost), figures::count(audit.sent))
+    let since = found.line.map(|line| format!("since {}", figures::clock(line.from_s)));
+    let clear = judged.decided_at_s.map(|at| format!("clear at {}", figures::clock(at)));
+    let parts = [Some(interval(judged)), since, clear];
+    Leak {
+        resource: resource.title().to_lowercase(),
+        growth: judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth),
+        detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn stability(target: &TargetResult) -> String {
@@ -251,12 +264,20 @@ fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
         decided: judgement.decided_at_s.map_or(NOTHING.to_owned(), figures::clock),
         after_1h: figures::change(*after_1h),
         after_24h: figures::change(*after_24h),
-        process_limit: process_limit.map_or("none known".to_owned(), figures::count),
-        exhausted: exhausted_in_s
-            .map_or("not at this growth".to_owned(), |s| format!("in {}", figures::duration(s))),
+        exhausted: exhausted(*process_limit, *exhausted_in_s),
         idle: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.idle_count)),
         drained: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.drained_count)),
         kept: drain.map_or(NOTHING.to_owned(), kept),
+    }
+}
+
+fn exhausted(process_limit: Option<u64>, in_s: Option<f64>) -> String {
+    let Some(limit) = process_limit.map(figures::count) else {
+        return "no limit of its own known".to_owned();
+    };
+    match in_s {
+        Some(seconds) => format!("its limit of {limit} reached in {}", figures::duration(seconds)),
+        None => format!("its limit of {limit} not reached"),
     }
 }
 
