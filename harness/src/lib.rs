@@ -2,5 +2,18 @@
 //!
 //! The modules stand in the order in which data flows; each uses only those above it.
 
+pub mod units;
+pub mod clock;
+pub mod environment;
 pub mod result;
+pub mod world;
+pub mod loki;
+pub mod audit;
+pub mod target;
+pub mod sample;
+pub mod record;
+pub mod growth;
+pub mod scenario;
 pub mod report;
+pub mod run;
+pub mod cli;

@@ -1,0 +1,37 @@
+//! Whether a count grows, how fast, and how sure that is: pure functions from samples to a judgement.
+//!
+//! The way through, in order: `quality` refuses samples that can't be trusted, [`warmup`] cuts the
+//! start, [`slope`] estimates the growth with an interval that is right for autocorrelated counts,
+//! `shape` looks for the one bounded change (a step, a queue that filled) that a leak must outlast,
+//! and [`verdict`] decides. [`drain`], [`project`] and [`difference`] say what follows from it.
+//! `docs/growth.md` argues the method and gives its figures.
+
+pub mod slope;
+mod quality;
+mod shape;
+mod words;
+pub mod warmup;
+pub mod drain;
+pub mod project;
+pub mod difference;
+pub mod verdict;
+#[cfg(test)]
+mod simulation;
+
+/// One sample of one count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Seconds on a monotonic clock; the origin does not matter.
+    pub elapsed_s: f64,
+    /// The count.
+    pub count: f64,
+}
+
+/// The middle value; of an even number of values, the mean of the two in the middle.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
+    Some(f64::midpoint(lower, upper))
+}

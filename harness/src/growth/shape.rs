@@ -1,0 +1,180 @@
+//! The one bounded change that a leak must outlast.
+//!
+//! A pool that opens, a queue that fills to its bound, a cache that settles: each lifts a count once
+//! and is over. A slope over such a series is steep and means nothing. So the straight line is fitted
+//! again beside each shape of a small family, and the shape that explains most is kept:
+//!
+//! - a **step** at one moment;
+//! - a **knee**: one pace up to a moment, another pace from there on. With the pace after it near zero
+//!   this is a queue that filled; with a pace after it that is steep, it is a leak that began late;
+//! - a **settling** curve, exp(-t/tau): a warm-up that was not cut.
+//!
+//! The pace that is left beside the shape is what the count does *now*. A knee so takes the place of
+//! a gate on each quarter, with two gains: its error comes from the noise of the whole run instead of
+//! a quarter of it, and the level before the knee is known, which halves the error of the pace after.
+
+use crate::growth::slope::{Beside, centred, coefficient, growth_beside, square_sum, without};
+use crate::growth::{Point, slope};
+
+/// Chance that a series without any change shows a significant one, over the whole family.
+const ALPHA: f64 = 0.001;
+/// Moments for a step, as shares of the window.
+const STEPS: (f64, f64, f64) = (0.05, 0.95, 0.025);
+/// Moments for a knee: at least the last quarter is left to measure what comes after.
+const KNEES: (f64, f64, f64) = (0.05, 0.75, 0.05);
+/// Time constants for settling: three of them are over before the last quarter begins.
+const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
+/// How finely a step is placed after the coarse search.
+const REFINEMENTS: u32 = 32;
+
+/// A shape, with its moment or time constant as a share of the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Shape {
+    Step { at: f64 },
+    Knee { at: f64 },
+    Settling { within: f64 },
+}
+
+impl Shape {
+    /// Its value at a moment `share` of the way through the window.
+    fn value(self, share: f64) -> f64 {
+        match self {
+            Self::Step { at } => f64::from(u8::from(share >= at)),
+            Self::Knee { at } => share.min(at),
+            Self::Settling { within } => 1.0 - (-share / within).exp(),
+        }
+    }
+
+    /// When it is over, as a share of the window: three time constants leave a twentieth.
+    pub(crate) fn over(self) -> f64 {
+        match self {
+            Self::Step { at } | Self::Knee { at } => at,
+            Self::Settling { within } => 3.0 * within,
+        }
+    }
+}
+
+/// A shape fitted beside a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) shape: Shape,
+    pub(crate) fit: Beside,
+    /// Whether chance is ruled out as its cause.
+    pub(crate) significant: bool,
+}
+
+/// The shape that explains most beside a straight line.
+pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Change> {
+    let shares = shares(points);
+    let (minutes, counts) = centred(points);
+    let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
+    let explained = |shape: &Shape| explained(*shape, &shares, &minutes, &bent);
+    let family: Vec<Shape> = family().collect();
+    let coarse = *family.iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    let fine = refined(coarse).max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    let fit = fit(points, &shares, fine, quantum)?;
+    let significant = fit.size.per_min.abs() > fit.size.half_width(ALPHA / family.len() as f64);
+    Some(Change { shape: fine, fit, significant })
+}
+
+/// The pace from a share of the window on, with the noise and the level of the whole of it.
+pub(crate) fn pace_since(points: &[Point], at: f64, quantum: f64) -> Option<slope::Growth> {
+    fit(points, &shares(points), Shape::Knee { at }, quantum).map(|beside| beside.growth)
+}
+
+fn fit(points: &[Point], shares: &[f64], shape: Shape, quantum: f64) -> Option<Beside> {
+    let values: Vec<f64> = shares.iter().map(|share| shape.value(*share)).collect();
+    growth_beside(points, &values, quantum)
+}
+
+/// Each point's moment as a share of the window.
+fn shares(points: &[Point]) -> Vec<f64> {
+    let from_s = points.first().map_or(0.0, |point| point.elapsed_s);
+    let span_s = points.last().map_or(0.0, |point| point.elapsed_s - from_s);
+    points.iter().map(|point| (point.elapsed_s - from_s) / span_s).collect()
+}
+
+/// By how much a shape lowers the squared residuals of the straight line.
+fn explained(shape: Shape, shares: &[f64], minutes: &[f64], bent: &[f64]) -> f64 {
+    let mean = shares.iter().map(|share| shape.value(*share)).sum::<f64>() / shares.len() as f64;
+    let values: Vec<f64> = shares.iter().map(|share| shape.value(*share) - mean).collect();
+    let along = coefficient(minutes, &values).unwrap_or(0.0);
+    let own = without(&values, minutes, along);
+    coefficient(&own, bent).map_or(0.0, |size| size * size * square_sum(&own))
+}
+
+fn family() -> impl Iterator<Item = Shape> {
+    let steps = grid(STEPS).map(|at| Shape::Step { at });
+    let knees = grid(KNEES).map(|at| Shape::Knee { at });
+    let settlings = grid(SETTLINGS).map(|within| Shape::Settling { within });
+    steps.chain(knees).chain(settlings)
+}
+
+fn grid((from, to, by): (f64, f64, f64)) -> impl Iterator<Item = f64> {
+    (0_u32..).map(move |i| from + f64::from(i) * by).take_while(move |share| *share < to + by / 2.0)
+}
+
+/// A step is sharp, so it is placed finely; the others are smooth and stay where they are.
+fn refined(shape: Shape) -> Box<dyn Iterator<Item = Shape>> {
+    match shape {
+        Shape::Step { at } => {
+            let by = 2.0 * STEPS.2 / f64::from(REFINEMENTS);
+            Box::new(grid((at - STEPS.2, at + STEPS.2, by)).map(|at| Shape::Step { at }))
+        }
+        Shape::Knee { .. } | Shape::Settling { .. } => Box::new(std::iter::once(shape)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shape, best_change, pace_since};
+    use crate::growth::Point;
+
+    fn series(count: impl Fn(f64) -> f64) -> Vec<Point> {
+        // A small ripple, so that nothing is free of noise.
+        (0..300)
+            .map(f64::from)
+            .map(|s| Point { elapsed_s: s, count: (count(s) + (s * 1.7).sin()).round() })
+            .collect()
+    }
+
+    #[test]
+    fn a_step_is_found_and_nothing_grows_beside_it() {
+        let change = best_change(&series(|s| if s < 130.0 { 50.0 } else { 62.0 }), 1.0).expect("a change");
+        let Shape::Step { at } = change.shape else { panic!("{change:?}") };
+        assert!(change.significant && (at * 299.0 - 130.0).abs() < 2.0, "{change:?}");
+        assert!(change.fit.growth.per_min.abs() < 0.5, "{change:?}");
+    }
+
+    #[test]
+    fn a_queue_that_filled_is_a_knee_with_nothing_after_it() {
+        let change = best_change(&series(|s| 50.0 + (s / 2.0).min(60.0)), 1.0).expect("a change");
+        assert!(matches!(change.shape, Shape::Knee { at } if (at - 0.4).abs() < 0.06), "{change:?}");
+        assert!(change.significant && change.fit.growth.per_min.abs() < 0.5, "{change:?}");
+    }
+
+    #[test]
+    fn a_leak_that_begins_late_is_a_knee_with_its_pace_after_it() {
+        let points = series(|s| 50.0 + (s - 209.0).max(0.0) / 6.0);
+        let change = best_change(&points, 1.0).expect("a change");
+        assert!(change.significant, "{change:?}");
+        assert!((change.fit.growth.per_min - 10.0).abs() < 1.5, "{change:?}");
+        let pace = pace_since(&points, 0.7, 1.0).expect("a pace");
+        assert!((pace.per_min - 10.0).abs() < 1.0, "{pace:?}");
+    }
+
+    #[test]
+    fn a_warm_up_that_settles_leaves_no_growth() {
+        let change = best_change(&series(|s| 90.0 - 60.0 * (-s / 45.0).exp()), 1.0).expect("a change");
+        assert!(matches!(change.shape, Shape::Settling { .. }), "{change:?}");
+        assert!(change.significant && change.fit.growth.per_min.abs() < 0.5, "{change:?}");
+    }
+
+    #[test]
+    fn a_straight_line_shows_no_significant_change() {
+        for per_min in [0.0, 3.0, 43.0] {
+            let change = best_change(&series(|s| 50.0 + s * per_min / 60.0), 1.0).expect("a fit");
+            assert!(!change.significant, "{per_min}: {change:?}");
+        }
+    }
+}

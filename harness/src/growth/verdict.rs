@@ -1,0 +1,348 @@
+//! The verdict: a confidence statement about growth, never a guess.
+//!
+//! A straight line gives the growth, unless one bounded change (`shape`) is significant; then the
+//! pace beside that change is the growth. On that:
+//!
+//! - **fail**: the whole interval lies above the limit, also beside the best bounded change whether
+//!   or not that is significant; half the limit is excluded at 1 in 1,000; and the count reaches new
+//!   heights, as a leak must and a sawtooth does not.
+//! - **pass**: the whole interval lies below the limit; one and a half times the limit is excluded at
+//!   1 in 1,000, and at 1 in 20 for a leak whose units arrive by chance; no part of the run since its
+//!   quarter, half or three quarters shows growth at the limit's pace; and a change that was taken
+//!   out has been over for a quarter of the run.
+//! - **inconclusive**: neither, with the reason and what would settle it.
+//! - **invalid**: the samples can't be trusted (`quality`).
+
+use crate::growth::project::project;
+use crate::growth::quality::{self, Fault};
+use crate::growth::shape::{self, Change};
+use crate::growth::slope::{Growth, growth};
+use crate::growth::warmup::{self, Cut, Warmup, block_medians};
+use crate::growth::{Point, words};
+use crate::result::{FittedLine, Judgement, Verdict};
+
+mod looks;
+
+/// Chance of error on each side of the reported interval.
+const ALPHA: f64 = 0.05;
+/// The same beside a change: its moment was searched for, and the search must not cost confidence.
+const ALPHA_SEARCHED: f64 = ALPHA / 4.0;
+/// Chance of error at half the limit for `fail` and at one and a half times the limit for `pass`.
+const ALPHA_FAR: f64 = 0.001;
+/// How far from the limit that is, as a share of it.
+const FAR: f64 = 0.5;
+/// Shares of the run since which a late leak is looked for.
+const LATE: [f64; 3] = [0.25, 0.5, 0.75];
+/// A change must have been over for this share of the run before what follows counts as flat.
+const REST: f64 = 0.25;
+/// One-sided 5 % of the normal distribution.
+const NORMAL_5_PERCENT: f64 = 1.645;
+/// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
+const UNITS_SEEN: f64 = 3.0;
+
+/// How to judge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Growth per minute that is still allowed.
+    pub limit_per_min: f64,
+    /// What to cut from the start.
+    pub warmup: Warmup,
+    /// The process's own limit on the count, if there is one: to say when it is reached.
+    pub process_limit: Option<u64>,
+    /// How far the target's declared bounds (queues, pools, caches) let the count rise above where it
+    /// began. No rise within it is called a leak. Without it a run is never stopped early, because
+    /// a queue that fills and a leak look the same until the queue is full.
+    pub explained_rise: Option<f64>,
+}
+
+/// The judgement with what a plot and a comparison need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// What was decided.
+    pub judgement: Judgement,
+    /// The line through the judged samples.
+    pub line: Option<FittedLine>,
+    /// The growth with its error, for [`crate::growth::difference`].
+    pub growth: Option<Growth>,
+}
+
+/// Judges the samples of one count of one target under load.
+#[must_use]
+pub fn judge(points: &[Point], settings: &Settings) -> Judged {
+    let trusted = match checked(points, settings) {
+        Ok(trusted) => trusted,
+        Err(fault) => return invalid(&fault, settings, 0.0),
+    };
+    match Evidence::gather(&trusted, settings) {
+        Ok(evidence) => {
+            let (verdict, reason) = evidence.rule(settings);
+            let decided_at_s = looks::decided_at_s(&trusted, settings, verdict);
+            evidence.judged(settings, verdict, reason, decided_at_s)
+        }
+        Err((fault, warmup_s)) => invalid(&fault, settings, warmup_s),
+    }
+}
+
+fn checked(points: &[Point], settings: &Settings) -> Result<Vec<Point>, Fault> {
+    let limit = settings.limit_per_min;
+    if !limit.is_finite() || limit <= 0.0 {
+        return Err(Fault::Limit { limit });
+    }
+    quality::trusted(points)
+}
+
+fn invalid(fault: &Fault, settings: &Settings, warmup_s: f64) -> Judged {
+    let judgement = Judgement {
+        growth_per_min: None,
+        ci_low: None,
+        ci_high: None,
+        limit_per_min: settings.limit_per_min,
+        verdict: Verdict::Invalid,
+        floor_per_min: None,
+        reason: fault.to_string(),
+        warmup_s,
+        decided_at_s: None,
+    };
+    Judged { judgement, line: None, growth: None }
+}
+
+/// What the samples say, before any limit is held against it.
+struct Evidence {
+    points: Vec<Point>,
+    cut: Cut,
+    quantum: f64,
+    /// The straight line through everything.
+    plain: Growth,
+    change: Option<Change>,
+    /// The pace since each of [`LATE`].
+    late: Vec<(f64, Growth)>,
+}
+
+impl Evidence {
+    fn gather(trusted: &[Point], settings: &Settings) -> Result<Self, (Fault, f64)> {
+        let quantum = quality::quantum(trusted, settings.limit_per_min);
+        let cut = warmup::cut(trusted, settings.warmup, quantum);
+        let kept = warmup::after(trusted, cut.seconds);
+        quality::enough(kept).map_err(|fault| (fault, cut.seconds))?;
+        let points = quality::thinned(kept.to_vec());
+        let too_few = Fault::TooFew { samples: points.len() };
+        let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
+        let change = shape::best_change(&points, quantum);
+        let since = |at: f64| shape::pace_since(&points, at, quantum).map(|pace| (at, pace));
+        let late = LATE.into_iter().filter_map(since).collect();
+        Ok(Self { points, cut, quantum, plain, change, late })
+    }
+
+    /// The change that is taken out, if there is one beyond chance.
+    fn taken_out(&self) -> Option<&Change> {
+        self.change.as_ref().filter(|change| change.significant)
+    }
+
+    /// The growth that is judged, and the chance of error of its interval.
+    fn judged_growth(&self) -> (Growth, f64) {
+        self.taken_out().map_or((self.plain, ALPHA), |change| (change.fit.growth, ALPHA_SEARCHED))
+    }
+
+    fn rule(&self, settings: &Settings) -> (Verdict, String) {
+        let limit = settings.limit_per_min;
+        let (growth, alpha) = self.judged_growth();
+        if growth.low(alpha) >= limit {
+            return match self.doubt_of_leak(settings) {
+                Some(doubt) => {
+                    (Verdict::Inconclusive, self.said(&format!("above the limit of {limit}, but {doubt}")))
+                }
+                None => (Verdict::Fail, self.said(&format!("above the limit of {limit}"))),
+            };
+        }
+        if growth.high(alpha) >= limit {
+            let doubt = format!("the limit of {limit} lies inside the interval; {}", self.settling(limit));
+            return (Verdict::Inconclusive, self.said(&doubt));
+        }
+        match self.doubt_of_flatness(limit) {
+            Some(doubt) => {
+                (Verdict::Inconclusive, self.said(&format!("below the limit of {limit}, but {doubt}")))
+            }
+            None => (Verdict::Pass, self.said(&self.passing(settings))),
+        }
+    }
+
+    /// Why growth above the limit may still be no leak.
+    fn doubt_of_leak(&self, settings: &Settings) -> Option<String> {
+        let limit = settings.limit_per_min;
+        let (growth, _) = self.judged_growth();
+        let beside = self.change.as_ref().map_or(growth, |change| change.fit.growth);
+        if growth.low(ALPHA_FAR) < limit * (1.0 - FAR) || beside.low(ALPHA) < limit {
+            let what = self.change.as_ref().map_or_else(String::new, words::change);
+            return Some(format!("{what} would explain it as well; a run twice as long would settle it"));
+        }
+        if !self.reaches_new_heights(&growth) {
+            return Some(
+                "the count has been as high before: a sawtooth or a recovery looks the same; a run of \
+                 several such cycles would settle it"
+                    .to_owned(),
+            );
+        }
+        let (explained, rise) = (settings.explained_rise?, self.rise());
+        (rise <= explained).then(|| {
+            format!("it rose by {rise:.0} and its declared bounds explain {explained:.0}; run it past them")
+        })
+    }
+
+    /// A leak's later heights lie above its earlier ones by what it leaks between them; half of that is asked.
+    fn reaches_new_heights(&self, growth: &Growth) -> bool {
+        let split = self.taken_out().map_or(0.5, |change| change.shape.over());
+        let blocks = block_medians(&self.points);
+        let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
+        let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
+        let highest = |later: bool| {
+            let side = blocks.iter().filter(|block| (block.elapsed_s >= split_s) == later);
+            side.map(|block| block.count).fold(f64::NEG_INFINITY, f64::max)
+        };
+        let leaked = growth.per_min * (last.elapsed_s - split_s) / 60.0;
+        highest(true) - highest(false) >= leaked / 2.0
+    }
+
+    /// How far the end lies above the beginning.
+    fn rise(&self) -> f64 {
+        let blocks = block_medians(&self.points);
+        let first = blocks.first().map_or(0.0, |block| block.count);
+        blocks.last().map_or(0.0, |block| block.count - first)
+    }
+
+    /// Why growth below the limit may still be a leak.
+    fn doubt_of_flatness(&self, limit: f64) -> Option<String> {
+        let (growth, _) = self.judged_growth();
+        let far = limit * (1.0 + FAR);
+        if growth.high(ALPHA_FAR) >= far || self.chance_hides(&growth, far) {
+            return Some(format!(
+                "too close to tell from a leak of {far}; a run twice as long would settle it"
+            ));
+        }
+        let rest = 1.0 - self.taken_out().map_or(0.0, |change| change.shape.over());
+        if rest < REST {
+            let what = self.taken_out().map_or_else(String::new, words::change);
+            return Some(format!("{what} came too late to see what follows; a run twice as long would"));
+        }
+        let (at, pace) = self
+            .late
+            .iter()
+            .find(|(_, pace)| pace.per_min >= limit && pace.low(ALPHA_FAR / LATE.len() as f64) > 0.0)?;
+        Some(format!(
+            "since {:.0} % of the run it seems to grow by {} per minute; a longer run would settle it",
+            at * 100.0,
+            words::rate(pace.per_min),
+        ))
+    }
+
+    /// Whether a leak at pace `far` whose units arrive by chance may have shown as little as this.
+    ///
+    /// Chance arrivals at pace r over T minutes are a Poisson process; a least-squares slope through
+    /// such a count has variance 6/5 r/T (a random walk's), for steps of one quantum each.
+    fn chance_hides(&self, growth: &Growth, far: f64) -> bool {
+        let arrivals = 1.2 * self.quantum * far / self.minutes();
+        let noise = growth.half_width(ALPHA);
+        growth.per_min + (noise * noise + NORMAL_5_PERCENT.powi(2) * arrivals).sqrt() >= far
+    }
+
+    fn minutes(&self) -> f64 {
+        let from_s = self.points.first().map_or(0.0, |point| point.elapsed_s);
+        self.points.last().map_or(0.0, |point| point.elapsed_s - from_s) / 60.0
+    }
+
+    /// The slowest leak told from none in 19 of 20 runs, with no more false alarms: both errors' half
+    /// widths must fit between them, and enough units must have leaked for one to be seen.
+    fn floor(&self) -> f64 {
+        let (growth, alpha) = self.judged_growth();
+        (2.0 * growth.half_width(alpha)).max(UNITS_SEEN * self.quantum / self.minutes())
+    }
+
+    /// From which pace a leak that began at the last of [`LATE`] would have been doubted at least.
+    fn late_floor(&self, limit: f64) -> Option<f64> {
+        let (_, pace) = self.late.last()?;
+        Some(pace.half_width(ALPHA) + pace.half_width(ALPHA_FAR / LATE.len() as f64).max(limit))
+    }
+
+    /// The growth's sentence, with what was found beside it and what follows.
+    fn said(&self, what_follows: &str) -> String {
+        let (growth, alpha) = self.judged_growth();
+        let beside = self.taken_out().map_or_else(String::new, |change| {
+            format!(" beside {} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
+        });
+        let unsteady = if self.cut.steady { "" } else { " (no steady state was found)" };
+        format!(
+            "{} per minute ({} to {}){beside}{unsteady}: {what_follows}",
+            words::rate(growth.per_min),
+            words::rate(growth.low(alpha)),
+            words::rate(growth.high(alpha)),
+        )
+    }
+
+    fn passing(&self, settings: &Settings) -> String {
+        let limit = settings.limit_per_min;
+        let mut said = format!("below the limit of {limit}");
+        if let Some(late) = self.late_floor(limit) {
+            said += &format!("; one that began in the last quarter would show from {}", words::rate(late));
+        }
+        let (growth, _) = self.judged_growth();
+        if growth.low(ALPHA_FAR) > 0.0 {
+            said += "; but growth above zero is confirmed";
+            let last = self.points.last().map_or(0.0, |point| point.count);
+            if let Some(left_s) = project(Some(growth.per_min), last, settings.process_limit).exhausted_in_s {
+                said += &format!(" and reaches the process's own limit in {}", words::duration(left_s));
+            }
+        }
+        said
+    }
+
+    /// How long a run would settle it: an interval narrows with the power 3/2 of the run's length.
+    fn settling(&self, limit: f64) -> String {
+        let (growth, alpha) = self.judged_growth();
+        let away = (limit - growth.per_min).abs();
+        let times = (growth.half_width(alpha) / away).powf(2.0 / 3.0) * 1.5;
+        if times > 20.0 || !times.is_finite() {
+            return "the growth is so close to it that no run of reasonable length would settle it"
+                .to_owned();
+        }
+        format!("a run of about {} would settle it", words::duration(times * self.minutes() * 60.0))
+    }
+
+    fn moment_s(&self, share: f64) -> f64 {
+        let from_s = self.points.first().map_or(0.0, |point| point.elapsed_s);
+        from_s + share * self.minutes() * 60.0
+    }
+
+    /// The line through what follows the change that was taken out, or through everything.
+    fn line(&self) -> FittedLine {
+        let (growth, _) = self.judged_growth();
+        let from_s = self.moment_s(self.taken_out().map_or(0.0, |change| change.shape.over()));
+        let to_s = self.moment_s(1.0);
+        let drawn: Vec<&Point> = self.points.iter().filter(|point| point.elapsed_s >= from_s).collect();
+        let n = drawn.len().max(1) as f64;
+        let middle_s = drawn.iter().map(|point| point.elapsed_s).sum::<f64>() / n;
+        let middle = drawn.iter().map(|point| point.count).sum::<f64>() / n;
+        let count = |at_s: f64| middle + growth.per_min * (at_s - middle_s) / 60.0;
+        FittedLine { from_s, to_s, from_count: count(from_s), to_count: count(to_s) }
+    }
+
+    fn judged(
+        &self,
+        settings: &Settings,
+        verdict: Verdict,
+        reason: String,
+        decided_at_s: Option<f64>,
+    ) -> Judged {
+        let (growth, alpha) = self.judged_growth();
+        let judgement = Judgement {
+            growth_per_min: Some(growth.per_min),
+            ci_low: Some(growth.low(alpha)),
+            ci_high: Some(growth.high(alpha)),
+            limit_per_min: settings.limit_per_min,
+            verdict,
+            floor_per_min: Some(self.floor()),
+            reason,
+            warmup_s: self.cut.seconds,
+            decided_at_s,
+        };
+        Judged { judgement, line: Some(self.line()), growth: Some(growth) }
+    }
+}
