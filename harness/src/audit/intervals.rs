@@ -1,0 +1,129 @@
+//! A set of numbers kept as runs. Lines are numbered from 1 without gaps, so what arrived of a stream is
+//! one run as a rule: 48 hours of lines cost as much memory as the gaps between them.
+
+use std::collections::BTreeMap;
+
+/// A set of `u64`, exact, in memory proportional to the number of its runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intervals {
+    /// First to last number of each run, both inside; runs never touch.
+    runs: BTreeMap<u64, u64>,
+}
+
+impl Intervals {
+    /// Adds a number; says whether it was new.
+    pub fn insert(&mut self, number: u64) -> bool {
+        let before = self.runs.range(..=number).next_back().map(|(&first, &last)| (first, last));
+        if before.is_some_and(|(_, last)| number <= last) {
+            return false;
+        }
+        let joins_before = before.filter(|&(_, last)| last.checked_add(1) == Some(number));
+        let joins_after = number.checked_add(1).and_then(|next| self.runs.remove(&next));
+        let first = joins_before.map_or(number, |(first, _)| first);
+        self.runs.insert(first, joins_after.unwrap_or(number));
+        true
+    }
+
+    /// Whether the number is in the set.
+    #[must_use]
+    pub fn contains(&self, number: u64) -> bool {
+        self.runs.range(..=number).next_back().is_some_and(|(_, &last)| number <= last)
+    }
+
+    /// The greatest number.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        self.runs.last_key_value().map(|(_, &last)| last)
+    }
+
+    /// How many numbers there are (saturating: all of `u64` is one more than fits).
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.runs().map(|(first, last)| (last - first).saturating_add(1)).fold(0, u64::saturating_add)
+    }
+
+    /// How many of them lie in `first..=last`.
+    #[must_use]
+    pub fn count_within(&self, first: u64, last: u64) -> u64 {
+        self.runs_within(first, last)
+            .map(|(first, last)| (last - first).saturating_add(1))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// Its runs in order: first and last number, both inside.
+    pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.runs.iter().map(|(&first, &last)| (first, last))
+    }
+
+    /// Its runs, cut to `first..=last`.
+    pub fn runs_within(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let reaching_in = self.runs.range(..first).next_back().filter(|&(_, &end)| end >= first);
+        // An empty stretch is no error here, but `BTreeMap::range` would panic on one.
+        let inside = (first <= last).then(|| self.runs.range(first..=last)).into_iter().flatten();
+        reaching_in
+            .filter(|_| first <= last)
+            .into_iter()
+            .chain(inside)
+            .map(move |(&begin, &end)| (begin.max(first), end.min(last)))
+    }
+
+    /// The runs of `first..=last` that are not in the set.
+    #[must_use]
+    pub fn gaps_within(&self, first: u64, last: u64) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut next = Some(first).filter(|&first| first <= last);
+        for (begin, end) in self.runs_within(first, last) {
+            if let Some(from) = next.filter(|&from| from < begin) {
+                gaps.push((from, begin - 1));
+            }
+            next = end.checked_add(1).filter(|&after| after <= last);
+        }
+        gaps.extend(next.map(|from| (from, last)));
+        gaps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_in_order_are_one_run_whatever_their_count() {
+        let mut set = Intervals::default();
+        assert!((1..=100_000).all(|number| set.insert(number)));
+        assert_eq!(set.runs().collect::<Vec<_>>(), [(1, 100_000)]);
+    }
+
+    #[test]
+    fn the_ends_of_the_range_of_numbers_are_numbers_as_well() {
+        let mut set = Intervals::default();
+        assert!(set.insert(u64::MAX) && set.insert(0) && !set.insert(u64::MAX));
+        assert_eq!(set.gaps_within(0, u64::MAX), [(1, u64::MAX - 1)]);
+        assert_eq!(set.count(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn it_answers_as_a_plain_set_does(
+            numbers in proptest::collection::vec(0u64..60, 0..80), first in 0u64..70, last in 0u64..70,
+        ) {
+            let (mut set, mut model) = (Intervals::default(), BTreeSet::new());
+            for &number in &numbers {
+                prop_assert_eq!(set.insert(number), model.insert(number));
+            }
+            let inside = |number: &u64| (first..=last).contains(number);
+            prop_assert_eq!(set.count(), model.len() as u64);
+            prop_assert_eq!(set.max(), model.last().copied());
+            prop_assert_eq!(set.count_within(first, last), model.iter().filter(|n| inside(n)).count() as u64);
+            prop_assert!((0..70).all(|number| set.contains(number) == model.contains(&number)));
+            let missing: Vec<u64> = set.gaps_within(first, last).into_iter().flat_map(|(a, b)| a..=b).collect();
+            prop_assert_eq!(missing, (first..=last).filter(|n| !model.contains(n)).collect::<Vec<_>>());
+            let runs: Vec<_> = set.runs().collect();
+            prop_assert!(runs.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "runs that touch: {:?}", runs);
+        }
+    }
+}

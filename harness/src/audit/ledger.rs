@@ -1,0 +1,167 @@
+//! What one sink was given, line by line, exact: which numbers of which source and stream it accepted,
+//! how often again, and which it refused. Memory grows with gaps and sources, never with lines.
+
+use std::collections::BTreeMap;
+
+use super::intervals::Intervals;
+use crate::world::line::{self, ParseError, Stream};
+
+/// A run has hundreds of sources. More than this many are no run of ours, and are counted as
+/// [`Ledger::unrecorded`] rather than kept, so that nothing that is pushed can fill the memory.
+const SOURCES_MAX: usize = 100_000;
+
+/// One numbered sequence of lines: a container of the run, and where it wrote to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Short name of the container within the run.
+    pub source: String,
+    /// Standard output or standard error.
+    pub stream: Stream,
+}
+
+/// What became of a line at the sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Stored.
+    Accepted,
+    /// Refused, or dropped without a word.
+    Refused,
+}
+
+/// What is known of one sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequence {
+    /// Numbers accepted at least once.
+    pub accepted: Intervals,
+    /// Numbers refused at least once, whether or not they were accepted at another time.
+    pub refused: Intervals,
+    /// How many times a number that had been accepted was accepted again.
+    pub duplicated: u64,
+    /// How many numbers were accepted for the first time after a greater one.
+    pub out_of_order: u64,
+}
+
+impl Sequence {
+    fn record(&mut self, number: u64, fate: Fate) {
+        match fate {
+            Fate::Refused => {
+                self.refused.insert(number);
+            }
+            Fate::Accepted => {
+                let late = self.accepted.max().is_some_and(|max| number < max);
+                if !self.accepted.insert(number) {
+                    self.duplicated += 1;
+                } else if late {
+                    self.out_of_order += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The book of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    sequences: BTreeMap<Key, Sequence>,
+    /// Lines of ours that were altered on their way; their numbers can't be trusted and are missing.
+    pub altered: u64,
+    /// Lines that no generator of ours wrote.
+    pub foreign: u64,
+    /// Lines of sources beyond the bound on sources.
+    pub unrecorded: u64,
+}
+
+impl Ledger {
+    /// Enters one line.
+    pub fn record(&mut self, text: &str, fate: Fate) {
+        match line::parse(text.trim_end_matches(['\n', '\r'])) {
+            Ok(fields) => self.enter(fields.source, fields.stream, fields.number, fate),
+            Err(ParseError::Altered(_)) => self.altered += 1,
+            Err(ParseError::Foreign) => self.foreign += 1,
+        }
+    }
+
+    fn enter(&mut self, source: &str, stream: Stream, number: u64, fate: Fate) {
+        let key = Key { source: source.to_owned(), stream };
+        if let Some(sequence) = self.sequences.get_mut(&key) {
+            sequence.record(number, fate);
+        } else if self.sequences.len() < SOURCES_MAX {
+            self.sequences.entry(key).or_default().record(number, fate);
+        } else {
+            self.unrecorded += 1;
+        }
+    }
+
+    /// What is known of one sequence; `None` if no line of it was ever given.
+    #[must_use]
+    pub fn sequence(&self, key: &Key) -> Option<&Sequence> {
+        self.sequences.get(key)
+    }
+
+    /// All sequences, in order of their keys.
+    pub fn sequences(&self) -> impl Iterator<Item = (&Key, &Sequence)> {
+        self.sequences.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::world::line::{Fields, write};
+
+    fn text(source: &str, number: u64) -> String {
+        let mut buf = String::new();
+        write(&mut buf, &Fields { source, stream: Stream::Out, number, written_ns: 9 }, 1, 100);
+        buf
+    }
+
+    #[test]
+    fn a_line_that_kept_its_newline_is_the_same_line() {
+        let mut ledger = Ledger::default();
+        ledger.record(&format!("{}\r\n", text("c1", 1)), Fate::Accepted);
+        assert_eq!((ledger.altered, ledger.sequences().count()), (0, 1));
+    }
+
+    #[test]
+    fn altered_and_foreign_lines_are_counted_and_enter_no_sequence() {
+        let mut ledger = Ledger::default();
+        ledger.record("somebody else's", Fate::Accepted);
+        ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Accepted);
+        assert_eq!((ledger.foreign, ledger.altered, ledger.sequences().count()), (1, 1, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn it_counts_as_plain_sets_do(
+            pushed in proptest::collection::vec((1u64..40, 0usize..2, any::<bool>()), 0..120),
+        ) {
+            let mut ledger = Ledger::default();
+            for &(number, source, accepted) in &pushed {
+                let fate = if accepted { Fate::Accepted } else { Fate::Refused };
+                ledger.record(&text(["a", "b"][source], number), fate);
+            }
+            for (index, source) in ["a", "b"].into_iter().enumerate() {
+                let of = |accepted: bool| pushed.iter().filter(move |p| p.1 == index && p.2 == accepted).map(|p| p.0);
+                let (mut seen, mut duplicated, mut late) = (BTreeSet::new(), 0, 0);
+                for number in of(true) {
+                    let greatest = seen.last().copied();
+                    if !seen.insert(number) {
+                        duplicated += 1;
+                    } else if greatest.is_some_and(|greatest| number < greatest) {
+                        late += 1;
+                    }
+                }
+                let key = Key { source: source.to_owned(), stream: Stream::Out };
+                let sequence = ledger.sequence(&key).cloned().unwrap_or_default();
+                prop_assert_eq!((sequence.duplicated, sequence.out_of_order), (duplicated, late));
+                let numbers = |set: &Intervals| set.runs().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
+                prop_assert_eq!(numbers(&sequence.accepted), seen);
+                prop_assert_eq!(numbers(&sequence.refused), of(false).collect::<BTreeSet<_>>());
+            }
+        }
+    }
+}

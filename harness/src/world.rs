@@ -1,0 +1,3 @@
+//! What the shippers read: containers and the lines that they write.
+
+pub mod line;

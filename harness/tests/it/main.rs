@@ -1,0 +1,11 @@
+//! All integration tests in one binary: linking one is much quicker than linking many.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test stops at what it did not expect, and may say what it saw"
+)]
+
+mod loki;
