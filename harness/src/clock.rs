@@ -1,11 +1,37 @@
-//! The only place that reads a clock: everywhere else time is an argument.
+//! The only place that reads a clock. Wall time is for the times in lines and names; whatever is
+//! measured or judged uses the monotonic [`Stopwatch`], which no clock step moves.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The wall clock, nanoseconds since the Unix epoch. It may step; durations come from `Instant`.
+/// Wall time, nanoseconds since the epoch. Zero for a clock set before 1970.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn now_ns() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Wall time as RFC 3339 in UTC, whole seconds.
+#[must_use]
+pub fn wall_rfc3339() -> String {
+    let seconds = now_ns() / 1_000_000_000;
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |t| t.to_string())
+}
+
+/// Seconds since it was started, from a monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start.
+    #[must_use]
+    pub fn elapsed_s(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
 }

@@ -1,2 +1,157 @@
-//! x
-fn main() {}
+//! `flatline`: parses, runs, and turns what came out into an exit code.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use flatline::cli::{AbArgs, Cli, Command, GenerateArgs, MockLokiArgs};
+use flatline::loki::limits::Limits;
+use flatline::loki::server::{Sink, SinkConfig};
+use flatline::result::{Outcome, RunResult};
+use flatline::run::ab::{self, Order};
+use flatline::run::progress::Show;
+use flatline::scenario::{self, Overrides};
+use flatline::target::orphans;
+use flatline::world::engine::{self, Engine};
+use flatline::world::generate;
+use flatline::{clock, record, report};
+
+const MET: u8 = 0;
+const MISSED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+const UNDECIDED: u8 = 3;
+const ENVIRONMENT: u8 = 4;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Ab(arguments) => Box::pin(ab(arguments)).await,
+        Command::Report { run_dir } => draw(&run_dir),
+        Command::Clean => clean().await,
+        Command::MockLoki(arguments) => mock_loki(arguments).await,
+        Command::Generate(arguments) => generate(arguments).await,
+    };
+    done.unwrap_or_else(|error| {
+        say(&format!("flatline: {error:#}"));
+        // A scenario is the user's to mend; whatever else fails is the environment.
+        if error.is::<scenario::ScenarioError>() {
+            ExitCode::from(BAD_USAGE)
+        } else {
+            ExitCode::from(ENVIRONMENT)
+        }
+    })
+}
+
+async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
+    let overrides = Overrides { set: arguments.set, seed: arguments.seed, targets: arguments.targets };
+    let loaded = scenario::load(arguments.scenario.as_deref(), &overrides)?;
+    let stamp = clock::wall_rfc3339().replace([':', '-'], "");
+    let default_out = || PathBuf::from("reports").join(format!("{stamp}-{}", loaded.scenario.name));
+    let order = Order {
+        run_id: orphans::run_id(&stamp),
+        out: arguments.out.unwrap_or_else(default_out),
+        docker_host: engine::default_host(),
+        command: std::env::args().collect(),
+        show: Show::Progress,
+        loaded,
+    };
+    let stop = CancellationToken::new();
+    let out = order.out.clone();
+    let result = with_signals(&stop, Box::pin(ab::run(order, &stop))).await??;
+    if arguments.json {
+        print(&serde_json::to_string_pretty(&result.verdict)?);
+    } else {
+        print(&report::terminal(&result));
+    }
+    say(&format!("report: {}", out.join("report.html").display()));
+    Ok(ExitCode::from(code(&result)))
+}
+
+fn code(result: &RunResult) -> u8 {
+    match result.verdict.outcome {
+        Outcome::Met => MET,
+        Outcome::Missed => MISSED,
+        Outcome::Undecided | Outcome::Invalid => UNDECIDED,
+    }
+}
+
+/// Does `work`. The first SIGINT or SIGTERM cancels `stop`; the work then cleans up after itself, which
+/// takes seconds, and further signals change nothing about that.
+async fn with_signals<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+        say("flatline: stopping in order; this takes some seconds");
+    }
+}
+
+fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
+    let result = record::files::read_run(run_dir)?;
+    for path in report::write_all(run_dir, &result)? {
+        print(&path.display().to_string());
+    }
+    Ok(ExitCode::from(MET))
+}
+
+async fn clean() -> anyhow::Result<ExitCode> {
+    let processes = orphans::end_processes().context("can't look for processes")?;
+    let engine = Engine::connect(&engine::default_host(), "clean").await?;
+    let containers = engine.remove_runs(|run_id| !orphans::is_live(run_id)).await?;
+    print(&format!("removed {containers} containers, ended {processes} processes"));
+    Ok(ExitCode::from(MET))
+}
+
+async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
+    let limits = Limits { reject_old_samples_max_age: arguments.max_age.0, ..Limits::default() };
+    let sink = Sink::start(Some(arguments.listen), SinkConfig { limits }).await?;
+    print(&format!("listening on {}", sink.url()));
+    let stop = CancellationToken::new();
+    with_signals(&stop, stop.cancelled()).await?;
+    let summary = sink.summary();
+    if arguments.json {
+        print(&serde_json::to_string(&summary)?);
+    } else {
+        let counters = &summary.counters;
+        print(&format!(
+            "{} pushes; entries: {} accepted, {} refused",
+            counters.pushes, counters.entries_accepted, counters.entries_refused
+        ));
+    }
+    Ok(ExitCode::from(MET))
+}
+
+async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
+    let config = generate::Config {
+        source: arguments.source,
+        rate: arguments.rate,
+        line_bytes: arguments.line_bytes,
+        stderr_percent: arguments.stderr_percent,
+        seed: arguments.seed,
+        truth: arguments.truth,
+        lines: arguments.lines,
+    };
+    generate::run(config).await?;
+    Ok(ExitCode::from(MET))
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for goes to standard output")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "what a person should know goes to standard error")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}

@@ -14,6 +14,7 @@ mod view;
 mod png;
 mod html;
 mod markdown;
+mod terminal;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,12 @@ pub enum ReportError {
         /// What went wrong.
         source: PageError,
     },
+}
+
+/// The result in few lines, for the terminal.
+#[must_use]
+pub fn terminal(result: &RunResult) -> String {
+    terminal::render(result)
 }
 
 /// Writes `report.html`, `summary.md` and the pictures into the run directory; returns their paths.

@@ -264,6 +264,19 @@ pub struct Sample {
     pub rejected: Option<u64>,
 }
 
+/// Open descriptors of one kind at one moment: a row of `fds.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FdKind {
+    /// Seconds since the run's start.
+    pub elapsed_s: f64,
+    /// The target's name.
+    pub target: String,
+    /// `socket`, `file`, `deleted file`, `inotify`, `eventpoll`, `pipe` …
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
 /// Something that happened: a row of `events.csv`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {

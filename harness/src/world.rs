@@ -1,3 +1,8 @@
-//! What the shippers read: containers and the lines that they write.
+//! What the shippers read: containers of one run, the lines that they write, their churn.
 
+pub mod engine;
+pub mod generate;
+pub mod image;
 pub mod line;
+pub mod load;
+pub mod truth;

@@ -1,0 +1,126 @@
+//! The command line, typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::units::Span;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every expectation met
+  1  a target leaked, lost lines or missed a limit
+  2  bad usage or scenario
+  3  not decided, or the control's leak was not seen
+  4  the environment failed (engine, port, disk)";
+
+/// Leak-regression soak tests and A/B comparisons for log shippers, on real containers.
+#[derive(Debug, Parser)]
+#[command(name = "flatline", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What flatline does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs targets side by side on the same containers and writes a report
+    ///
+    /// Starts containers that log numbered lines, rotate their logs, and come and go; gives each target
+    /// a mock Loki of its own; samples tasks, threads and file descriptors; judges their growth; accounts
+    /// for every line. Everything that it started is gone afterwards, also after Ctrl-C.
+    #[command(after_help = EXIT_CODES, after_long_help = AB_EXAMPLES)]
+    Ab(AbArgs),
+    /// Draws the report of a run directory again from its raw files
+    Report {
+        /// The run directory
+        run_dir: PathBuf,
+    },
+    /// Removes containers, images and processes that a killed run has left
+    Clean,
+    /// Runs the mock Loki alone
+    ///
+    /// Prints `listening on http://…` first, and on SIGINT or SIGTERM a summary of what it was sent.
+    MockLoki(MockLokiArgs),
+    /// Writes numbered lines to standard output and standard error: what runs in the containers
+    Generate(GenerateArgs),
+}
+
+const AB_EXAMPLES: &str = "\
+Examples:
+  flatline ab                                         the post-mortem's experiment, five minutes
+  flatline ab --targets pool,archived                 two of its targets
+  flatline ab --set phases.load=10m --set containers.count=16
+  flatline ab --set targets.archived.settings.leak_handles=false
+                                                      the same with one defect mended
+
+Exit codes:
+  0  every expectation met
+  1  a target leaked, lost lines or missed a limit
+  2  bad usage or scenario
+  3  not decided, or the control's leak was not seen
+  4  the environment failed (engine, port, disk)";
+
+/// Options of `flatline ab`.
+#[derive(Args, Debug)]
+pub struct AbArgs {
+    /// The scenario [default: scenarios/quick.yaml, which is built in]
+    pub scenario: Option<PathBuf>,
+    /// The run directory [default: reports/<time>-<scenario>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Only these targets of the scenario
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub targets: Vec<String>,
+    /// Sets one value of the scenario, e.g. phases.load=10m (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything that is drawn by chance
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Prints the verdict as one JSON document on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `flatline mock-loki`.
+#[derive(Args, Debug)]
+pub struct MockLokiArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100")]
+    pub listen: std::net::SocketAddr,
+    /// What is older is refused (Loki's reject_old_samples_max_age)
+    #[arg(long, value_name = "DURATION", default_value = "7d")]
+    pub max_age: Span,
+    /// Prints the summary as one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `flatline generate`.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// Name of this source, unique in the run, without blanks
+    #[arg(long)]
+    pub source: String,
+    /// Lines a second
+    #[arg(long, default_value_t = 10)]
+    pub rate: u32,
+    /// Bytes of each line, newline left out
+    #[arg(long, default_value_t = 200)]
+    pub line_bytes: usize,
+    /// How many lines of a hundred go to standard error
+    #[arg(long, default_value_t = 0)]
+    pub stderr_percent: u32,
+    /// Seed of the padding
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The counter file: goes on where it ends, notes what was written
+    #[arg(long)]
+    pub truth: PathBuf,
+    /// Ends after so many lines [default: at SIGTERM]
+    #[arg(long)]
+    pub lines: Option<u64>,
+}

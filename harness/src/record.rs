@@ -1,0 +1,5 @@
+//! The run directory: everything that was measured, readable while the run goes on and after it was
+//! killed.
+
+pub mod files;
+pub mod recorder;

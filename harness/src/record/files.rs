@@ -1,0 +1,155 @@
+//! Names in a run directory, and reading them back.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::result::{RunResult, VerdictFile};
+
+/// What ran, where, and how it ended.
+pub const RUN: &str = "run.json";
+/// A row for each target and second.
+pub const SAMPLES: &str = "samples.csv";
+/// What happened.
+pub const EVENTS: &str = "events.csv";
+/// Descriptors by kind.
+pub const FDS: &str = "fds.csv";
+/// Every line accounted for, by target.
+pub const AUDIT: &str = "audit.json";
+/// What was decided.
+pub const VERDICT: &str = "verdict.json";
+
+/// A file of a run directory can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Reading or writing failed.
+    #[error("can't {what} {path}: {source}{}", advice(.source))]
+    Io {
+        /// `read` or `write`.
+        what: &'static str,
+        /// Which file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is there, but not what it should be.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    let advice = [
+        (io::ErrorKind::StorageFull, "\n  Free some space, or choose another place with --out DIR."),
+        (io::ErrorKind::PermissionDenied, "\n  Choose a place that you may write to with --out DIR."),
+        (io::ErrorKind::ReadOnlyFilesystem, "\n  Choose a place that you may write to with --out DIR."),
+        (
+            io::ErrorKind::NotADirectory,
+            "\n  Part of the path is a file; choose another place with --out DIR.",
+        ),
+        (
+            io::ErrorKind::AlreadyExists,
+            "\n  Choose a new place with --out DIR; a run never writes over another.",
+        ),
+    ];
+    advice.into_iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, advice)| advice)
+}
+
+impl RecordError {
+    /// For `map_err`.
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path: path.clone(), source }
+    }
+}
+
+/// Writes JSON so that a reader sees the old file or the new one, and never half of one.
+///
+/// # Errors
+/// [`RecordError::Io`].
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })?;
+    text.push(b'\n');
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, text).map_err(RecordError::io("write", &temporary))?;
+    fs::rename(&temporary, path).map_err(RecordError::io("write", path))
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// [`RecordError`] where it can't be read or does not fit.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    let text = fs::read(path).map_err(RecordError::io("read", path))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })
+}
+
+/// Reads the rows of a CSV file. The last one may be torn by a kill, and is then left out; a damaged
+/// one in the middle is an error.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
+    let file = File::open(path).map_err(RecordError::io("read", path))?;
+    let mut rows = Vec::new();
+    let mut torn: Option<csv::Error> = None;
+    for row in csv::Reader::from_reader(io::BufReader::new(file)).deserialize() {
+        if let Some(error) = torn {
+            return Err(RecordError::Damaged { path: path.to_owned(), why: error.to_string() });
+        }
+        match row {
+            Ok(row) => rows.push(row),
+            Err(error) => torn = Some(error),
+        }
+    }
+    Ok(rows)
+}
+
+/// Reads all that a report is drawn from.
+///
+/// # Errors
+/// [`RecordError`] for the first file that is missing or damaged.
+pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
+    let verdict: VerdictFile = read_json(&folder.join(VERDICT))?;
+    Ok(RunResult {
+        manifest: read_json(&folder.join(RUN))?,
+        verdict,
+        samples: read_csv(&folder.join(SAMPLES))?,
+        events: read_csv(&folder.join(EVENTS))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::Event;
+
+    #[test]
+    fn a_torn_last_row_is_left_out_and_a_torn_middle_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(EVENTS);
+        let good = "elapsed_s,target,event,detail\n1.5,,phase,load\n2.5,,churn,restart c01\n";
+        fs::write(&path, format!("{good}3.5,,ph")).unwrap();
+        assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2);
+        fs::write(&path, good.replace("1.5,,phase,load", "1.5,")).unwrap();
+        assert!(matches!(read_csv::<Event>(&path), Err(RecordError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_written_is_named_with_advice() {
+        let error = RecordError::io("write", Path::new("/x"))(io::Error::from(io::ErrorKind::StorageFull));
+        insta::assert_snapshot!(error, @r"
+        can't write /x: no storage space
+          Free some space, or choose another place with --out DIR.
+        ");
+    }
+}

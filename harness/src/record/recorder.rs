@@ -1,0 +1,125 @@
+//! Writes a run directory while the run goes on. Every row is flushed, so that nothing but the row
+//! under way is lost by a kill.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::record::files::{self, RecordError};
+use crate::result::{Event, FdKind, Manifest, Sample};
+
+/// A run directory being written.
+#[derive(Debug)]
+pub struct Recorder {
+    folder: PathBuf,
+    samples: Table,
+    events: Table,
+    fds: Table,
+}
+
+#[derive(Debug)]
+struct Table {
+    path: PathBuf,
+    writer: csv::Writer<File>,
+}
+
+impl Recorder {
+    /// Makes the folder, which must not hold a run yet, and its files.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`] that names what could not be made.
+    pub fn create(folder: &Path) -> Result<Self, RecordError> {
+        fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
+        let table = |name: &str| Table::create(&folder.join(name));
+        Ok(Self {
+            folder: folder.to_owned(),
+            samples: table(files::SAMPLES)?,
+            events: table(files::EVENTS)?,
+            fds: table(files::FDS)?,
+        })
+    }
+
+    /// Where it writes.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes `run.json` anew.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn manifest(&self, manifest: &Manifest) -> Result<(), RecordError> {
+        files::write_json(&self.folder.join(files::RUN), manifest)
+    }
+
+    /// Appends rows of `samples.csv`.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn samples(&mut self, rows: &[Sample]) -> Result<(), RecordError> {
+        self.samples.append(rows)
+    }
+
+    /// Appends a row of `events.csv`.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn event(&mut self, event: &Event) -> Result<(), RecordError> {
+        self.events.append(std::slice::from_ref(event))
+    }
+
+    /// Appends rows of `fds.csv`.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn fds(&mut self, rows: &[FdKind]) -> Result<(), RecordError> {
+        self.fds.append(rows)
+    }
+}
+
+impl Table {
+    fn create(path: &Path) -> Result<Self, RecordError> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.map_err(RecordError::io("write", path))?;
+        Ok(Self { path: path.to_owned(), writer: csv::Writer::from_writer(file) })
+    }
+
+    fn append<T: Serialize>(&mut self, rows: &[T]) -> Result<(), RecordError> {
+        for row in rows {
+            self.writer.serialize(row).map_err(|error| self.failed(error.into()))?;
+        }
+        self.writer.flush().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, source: std::io::Error) -> RecordError {
+        RecordError::Io { what: "write", path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(detail: &str) -> Event {
+        Event { elapsed_s: 1.25, target: String::new(), event: "churn".into(), detail: detail.into() }
+    }
+
+    #[test]
+    fn a_row_is_readable_as_soon_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(folder.path()).unwrap();
+        recorder.event(&event("restart c01, \"quoted\"")).unwrap();
+        let rows: Vec<Event> = files::read_csv(&folder.path().join(files::EVENTS)).unwrap();
+        assert_eq!(rows, [event("restart c01, \"quoted\"")]);
+    }
+
+    #[test]
+    fn a_folder_that_holds_a_run_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Recorder::create(folder.path()).unwrap());
+        let message = Recorder::create(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("samples.csv") && message.contains("--out DIR"), "{message}");
+    }
+}

@@ -1,0 +1,35 @@
+//! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
+
+use super::view;
+use crate::result::RunResult;
+
+/// Renders it, without colours: it is read in logs as well.
+pub(super) fn render(result: &RunResult) -> String {
+    let mut out = format!(
+        "{} {}: {}",
+        view::outcome(result.verdict.outcome).sign,
+        view::headline(result.verdict.outcome),
+        result.verdict.reason
+    );
+    if result.verdict.cut_short {
+        out.push_str("\n  Cut short: what is judged is what was seen until then.");
+    }
+    let rows = view::growths(result);
+    for card in view::cards(result) {
+        out.push_str(&format!("\n\n{} {} ({}): {}", card.met.sign, card.name, card.expected, card.reason));
+        let growths = rows.iter().flat_map(|row| &row.cells).flatten();
+        for growth in growths.filter(|growth| growth.target == card.name) {
+            out.push_str(&format!(
+                "\n    {} {:<16} {:>12} {:<16}  limit {}, floor {}",
+                growth.verdict.sign,
+                growth.resource,
+                growth.growth,
+                growth.interval,
+                growth.limit,
+                growth.floor
+            ));
+        }
+        out.push_str(&format!("\n    lines: {} lost of {} sent", card.lost, card.sent));
+    }
+    out
+}

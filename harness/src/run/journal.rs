@@ -1,0 +1,223 @@
+//! Keeps the beat: at every tick it looks at each process and writes down what it saw; between the ticks
+//! it writes down what happened. It owns the run directory's files while the run goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock::Stopwatch;
+use crate::growth::Point;
+use crate::loki::server::Sink;
+use crate::record::files::RecordError;
+use crate::record::recorder::Recorder;
+use crate::result::{Event, Phase, Resource, Sample};
+use crate::run::judge;
+use crate::run::progress::Progress;
+use crate::sample::sampler::{self, OWN_NAME, Sampler, Subject};
+
+/// Kinds of descriptors are listed this often, in ticks: listing costs a system call for each.
+const KINDS_EVERY: u64 = 10;
+
+/// What the run tells the journal.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// A phase begins, planned to take so long.
+    Phase(&'static str, Option<Duration>),
+    /// These processes are there from now on.
+    Attached(Vec<Subject>),
+    /// Something happened to all targets.
+    Event(&'static str, String),
+}
+
+/// The run's scribe.
+pub struct Journal {
+    recorder: Recorder,
+    stopwatch: Stopwatch,
+    sampler: Sampler,
+    subjects: Vec<Subject>,
+    sinks: BTreeMap<String, Arc<Sink>>,
+    limits: BTreeMap<Resource, f64>,
+    progress: Progress,
+    phases: Vec<Phase>,
+    planned: Option<Duration>,
+    live: BTreeMap<(String, Resource), Vec<Point>>,
+    gone: Vec<String>,
+    ticks: u64,
+}
+
+impl Journal {
+    /// Nobody is looked at yet but the harness itself.
+    #[must_use]
+    pub fn new(
+        recorder: Recorder,
+        stopwatch: Stopwatch,
+        sinks: BTreeMap<String, Arc<Sink>>,
+        limits: BTreeMap<Resource, f64>,
+        progress: Progress,
+    ) -> Self {
+        let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None };
+        Self {
+            recorder,
+            stopwatch,
+            sampler: Sampler::default(),
+            subjects: vec![own],
+            sinks,
+            limits,
+            progress,
+            phases: Vec::new(),
+            planned: None,
+            live: BTreeMap::new(),
+            gone: Vec::new(),
+            ticks: 0,
+        }
+    }
+
+    /// The run directory's writer.
+    #[must_use]
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The display.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// The phases so far, the last one ended now.
+    #[must_use]
+    pub fn phases(&self) -> Vec<Phase> {
+        let mut phases = self.phases.clone();
+        if let Some(last) = phases.last_mut() {
+            last.to_s = self.stopwatch.elapsed_s();
+        }
+        phases
+    }
+
+    /// Looks and writes until the notes end.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the run directory can't be written any more.
+    pub async fn keep(
+        &mut self,
+        notes: &mut mpsc::Receiver<Note>,
+        every: Duration,
+    ) -> Result<(), RecordError> {
+        let mut beat = interval(every);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                biased;
+                note = notes.recv() => match note {
+                    Some(note) => self.write_down(note)?,
+                    None => return Ok(()),
+                },
+                _ = beat.tick() => self.tick().await?,
+            }
+        }
+    }
+
+    fn write_down(&mut self, note: Note) -> Result<(), RecordError> {
+        match note {
+            Note::Phase(name, planned) => {
+                self.phases = self.phases();
+                let now = self.stopwatch.elapsed_s();
+                self.phases.push(Phase { name: name.to_owned(), from_s: now, to_s: now });
+                self.planned = planned;
+                self.progress.phase(name, planned);
+                self.event("", "phase", name.to_owned())
+            }
+            Note::Attached(subjects) => {
+                self.subjects.splice(0..0, subjects);
+                Ok(())
+            }
+            Note::Event(event, detail) => self.event("", event, detail),
+        }
+    }
+
+    fn event(&mut self, target: &str, event: &str, detail: String) -> Result<(), RecordError> {
+        let elapsed_s = self.stopwatch.elapsed_s();
+        self.recorder.event(&Event { elapsed_s, target: target.to_owned(), event: event.to_owned(), detail })
+    }
+
+    async fn tick(&mut self) -> Result<(), RecordError> {
+        let elapsed_s = self.stopwatch.elapsed_s();
+        let mut samples = self.sampler.look(elapsed_s, &self.subjects).await;
+        for sample in &mut samples {
+            self.add_sink(sample);
+        }
+        self.recorder.samples(&samples)?;
+        for sample in &samples {
+            self.notice_end(sample)?;
+            self.keep_live(sample);
+        }
+        if self.ticks.is_multiple_of(KINDS_EVERY) {
+            self.recorder.fds(&sampler::fd_kinds(elapsed_s, &self.subjects))?;
+        }
+        self.ticks += 1;
+        self.show(elapsed_s);
+        Ok(())
+    }
+
+    fn add_sink(&self, sample: &mut Sample) {
+        if let Some(sink) = self.sinks.get(&sample.target) {
+            let counters = sink.counters();
+            sample.pushes = Some(counters.pushes);
+            sample.accepted = Some(counters.entries_accepted);
+            sample.rejected = Some(counters.entries_refused);
+        }
+    }
+
+    /// A process that can't be looked at any more has ended: that is an event, once.
+    fn notice_end(&mut self, sample: &Sample) -> Result<(), RecordError> {
+        if sample.threads.is_some() || self.gone.contains(&sample.target) {
+            return Ok(());
+        }
+        self.gone.push(sample.target.clone());
+        self.event(&sample.target, "crash", "the process is gone".to_owned())
+    }
+
+    fn in_phase(&self, name: &str) -> bool {
+        self.phases.last().is_some_and(|phase| phase.name == name)
+    }
+
+    fn keep_live(&mut self, sample: &Sample) {
+        if !self.in_phase("load") {
+            return;
+        }
+        for resource in self.limits.keys() {
+            if let Some(count) = judge::count(sample, *resource) {
+                let point = Point { elapsed_s: sample.elapsed_s, count };
+                self.live.entry((sample.target.clone(), *resource)).or_default().push(point);
+            }
+        }
+    }
+
+    fn show(&self, elapsed_s: f64) {
+        let in_phase = self.phases.last().map_or(0.0, |phase| elapsed_s - phase.from_s);
+        let of = self.planned.map_or_else(String::new, |planned| format!(" of {} s", planned.as_secs()));
+        self.progress.at(in_phase, format!("{in_phase:.0}{of}"));
+        let targets = self.subjects.iter().filter(|subject| subject.name != OWN_NAME);
+        for (index, subject) in targets.enumerate() {
+            self.progress.target(index, self.live_text(&subject.name));
+        }
+    }
+
+    fn live_text(&self, target: &str) -> String {
+        let growths = self.limits.iter().filter_map(|(resource, limit)| {
+            let points = self.live.get(&(target.to_owned(), *resource))?;
+            let judged = judge::live(points, *limit)?;
+            Some(format!("{} {judged}", resource.key()))
+        });
+        let growths = growths.collect::<Vec<_>>().join("   ");
+        let sink = self.sinks.get(target);
+        let lines = sink.map_or_else(String::new, |sink| {
+            let counters = sink.counters();
+            format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)
+        });
+        if growths.is_empty() { lines } else { format!("{growths}   {lines}") }
+    }
+}

@@ -1,0 +1,287 @@
+//! From what was measured to what is said: pure.
+//!
+//! A target that should be flat meets its expectation when each of its resources passes, no line is
+//! lost, and it did not crash. A control meets it when what it must leak fails: a run that can't see
+//! its control's leak proves nothing.
+
+use std::collections::BTreeMap;
+
+use crate::growth::drain::drain;
+use crate::growth::project::project;
+use crate::growth::verdict::{Settings, judge};
+use crate::growth::warmup::Warmup;
+use crate::growth::{Point, slope};
+use crate::result::{
+    Audit, Expect, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult, Verdict,
+    VerdictFile,
+};
+use crate::run::attach::Detached;
+use crate::sample::process::Limits;
+
+/// Before the load: what the counts are when nothing but the ordinary goes on.
+const IDLE_S: f64 = 15.0;
+
+/// What is judged.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// All samples of the run.
+    pub samples: &'a [Sample],
+    /// Its phases.
+    pub phases: &'a [Phase],
+    /// Limits per minute.
+    pub limits: &'a BTreeMap<Resource, f64>,
+    /// Whether the run was cut short.
+    pub cut_short: bool,
+}
+
+/// One resource's count in a sample.
+#[must_use]
+pub fn count(sample: &Sample, resource: Resource) -> Option<f64> {
+    let count = match resource {
+        Resource::Tasks => sample.tasks,
+        Resource::Threads => sample.threads,
+        Resource::Fds => sample.fds,
+    };
+    count.map(|count| count as f64)
+}
+
+/// Growth so far in few words, for the progress display; `None` while there is too little to say.
+#[must_use]
+pub fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
+    let growth = slope::growth(points, 1.0).filter(|_| points.len() >= 20)?;
+    let (low, high) = (growth.low(0.05), growth.high(0.05));
+    let sign = match (low > limit_per_min, high < limit_per_min) {
+        (true, _) => "✗",
+        (_, true) => "✓",
+        _ => "…",
+    };
+    Some(format!("{sign} {:+.1}/min [{low:+.1}, {high:+.1}]", growth.per_min))
+}
+
+impl Case<'_> {
+    /// Judges one target.
+    #[must_use]
+    pub fn target(&self, detached: &Detached, audit: Audit) -> TargetResult {
+        let spec = &detached.spec;
+        let resources: BTreeMap<Resource, ResourceResult> = self
+            .limits
+            .iter()
+            .map(|(resource, limit)| {
+                (*resource, self.resource(&spec.name, *resource, *limit, detached.limits))
+            })
+            .collect();
+        let (met, reason) = match spec.expect {
+            Expect::Flat => stays_flat(&resources, &audit, detached.stability.crashes),
+            Expect::Leak => leaks(&resources, &spec.must_leak),
+        };
+        TargetResult {
+            design: spec.kind.design.clone(),
+            expect: spec.expect,
+            met,
+            reason,
+            resources,
+            audit,
+            stability: detached.stability.clone(),
+        }
+    }
+
+    fn resource(
+        &self,
+        target: &str,
+        resource: Resource,
+        limit_per_min: f64,
+        limits: Limits,
+    ) -> ResourceResult {
+        let process_limit = match resource {
+            Resource::Tasks => None,
+            Resource::Threads => limits.processes,
+            Resource::Fds => limits.open_files,
+        };
+        let settings = Settings {
+            limit_per_min,
+            warmup: Warmup::AtLeast { seconds: 0.0 },
+            process_limit,
+            explained_rise: None,
+        };
+        let load = self.points(target, resource, self.phase("load"));
+        let judged = judge(&load, &settings);
+        let last_count = load.last().map_or(0.0, |point| point.count);
+        let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
+        ResourceResult {
+            projection: project(judged.judgement.growth_per_min, last_count, process_limit),
+            judgement: judged.judgement,
+            line: judged.line,
+            drain: drain(
+                &self.points(target, resource, idle),
+                &self.points(target, resource, self.phase("drain")),
+            ),
+        }
+    }
+
+    fn phase(&self, name: &str) -> Option<(f64, f64)> {
+        self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
+    }
+
+    fn points(&self, target: &str, resource: Resource, within: Option<(f64, f64)>) -> Vec<Point> {
+        let Some((from, to)) = within else { return Vec::new() };
+        let of_target = self.samples.iter().filter(|sample| sample.target == target);
+        let inside = of_target.filter(|sample| sample.elapsed_s >= from && sample.elapsed_s < to);
+        inside
+            .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s, count: count(sample, resource)? }))
+            .collect()
+    }
+
+    /// Joins the targets' results.
+    #[must_use]
+    pub fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
+        let (outcome, reason) = outcome(&targets);
+        VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets }
+    }
+}
+
+fn named(resources: &BTreeMap<Resource, ResourceResult>, verdict: Verdict) -> Vec<&'static str> {
+    let matching = resources.iter().filter(|(_, result)| result.judgement.verdict == verdict);
+    matching.map(|(resource, _)| resource.key()).collect()
+}
+
+fn stays_flat(resources: &BTreeMap<Resource, ResourceResult>, audit: &Audit, crashes: u32) -> (bool, String) {
+    let leaking = named(resources, Verdict::Fail);
+    let undecided = named(resources, Verdict::Inconclusive);
+    let invalid = named(resources, Verdict::Invalid);
+    let mut faults = Vec::new();
+    if !leaking.is_empty() {
+        faults.push(format!("it leaks {}", leaking.join(", ")));
+    }
+    if audit.lost > 0 {
+        faults.push(format!("it lost {} of {} lines", audit.lost, audit.sent));
+    }
+    if crashes > 0 {
+        faults.push("it ended unasked".to_owned());
+    }
+    if !invalid.is_empty() {
+        faults.push(format!("{} could not be judged", invalid.join(", ")));
+    }
+    if !undecided.is_empty() {
+        faults.push(format!("{} not decided", undecided.join(", ")));
+    }
+    if faults.is_empty() {
+        return (true, "flat: every resource passes and no line is lost".to_owned());
+    }
+    (false, faults.join("; "))
+}
+
+fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource]) -> (bool, String) {
+    let leaking = named(resources, Verdict::Fail);
+    let unseen: Vec<&str> =
+        must_leak.iter().map(|resource| resource.key()).filter(|key| !leaking.contains(key)).collect();
+    if unseen.is_empty() {
+        return (true, format!("leaks {}, as a control must", leaking.join(", ")));
+    }
+    (false, format!("its leak of {} was not seen: without it the run proves nothing", unseen.join(", ")))
+}
+
+/// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
+/// then what is not decided.
+fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
+    if targets.is_empty() {
+        return (Outcome::Undecided, "no target was attached: there is nothing to judge".to_owned());
+    }
+    let unmet = |expect| targets.iter().filter(move |(_, target)| target.expect == expect && !target.met);
+    let said = |names: Vec<String>| names.join("; ");
+    let sentence = |(name, target): (&String, &TargetResult)| format!("{name}: {}", target.reason);
+    let missed: Vec<String> =
+        unmet(Expect::Flat).filter(|(_, target)| is_missed(target)).map(sentence).collect();
+    if !missed.is_empty() {
+        return (Outcome::Missed, said(missed));
+    }
+    let invalid = |target: &TargetResult| !named(&target.resources, Verdict::Invalid).is_empty();
+    let untrusted: Vec<String> =
+        unmet(Expect::Flat).filter(|(_, target)| invalid(target)).map(sentence).collect();
+    if !untrusted.is_empty() {
+        return (Outcome::Invalid, said(untrusted));
+    }
+    let open: Vec<String> = unmet(Expect::Flat).chain(unmet(Expect::Leak)).map(sentence).collect();
+    if !open.is_empty() {
+        return (Outcome::Undecided, said(open));
+    }
+    (Outcome::Met, "every expectation met".to_owned())
+}
+
+fn is_missed(target: &TargetResult) -> bool {
+    let leaks = !named(&target.resources, Verdict::Fail).is_empty();
+    leaks || target.audit.lost > 0 || target.stability.crashes > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::reconcile::Claims;
+    use crate::result::Stability;
+    use crate::target::spec::{Entry, Kind, MetricNames, Spec};
+
+    fn spec(name: &str, expect: Expect) -> Spec {
+        let kind = Kind {
+            design: name.into(),
+            command: vec![],
+            config: String::new(),
+            ready_url: String::new(),
+            metrics_url: String::new(),
+            metrics: MetricNames::default(),
+            settings: BTreeMap::new(),
+        };
+        let must_leak = vec![Resource::Tasks, Resource::Fds];
+        let entry = Entry { file: String::new(), expect, must_leak, settings: BTreeMap::new() };
+        Spec::join(name, kind, entry).unwrap()
+    }
+
+    /// Three minutes of load, a sample a second, `per_min` more tasks and descriptors each minute.
+    fn judged(expect: Expect, per_min: u64, audit: Audit, crashes: u32) -> VerdictFile {
+        let samples: Vec<Sample> = (0..200)
+            .map(|second: u32| Sample {
+                elapsed_s: f64::from(second),
+                target: "t".into(),
+                threads: Some(4),
+                tasks: Some(10 + u64::from(second) * per_min / 60),
+                fds: Some(20 + u64::from(second) * per_min / 60),
+                rss_bytes: None,
+                cpu_seconds: None,
+                pushes: None,
+                accepted: None,
+                rejected: None,
+            })
+            .collect();
+        let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
+        let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
+        let case = Case { samples: &samples, phases: &phases, limits: &limits, cut_short: false };
+        let stability = Stability { crashes, ..Stability::default() };
+        let detached = Detached {
+            spec: spec("t", expect),
+            limits: Limits::default(),
+            claims: Claims::default(),
+            stability,
+        };
+        let result = case.target(&detached, audit);
+        case.whole(BTreeMap::from([("t".to_owned(), result)]))
+    }
+
+    #[test]
+    fn a_flat_target_that_loses_nothing_meets_its_expectation() {
+        assert_eq!(judged(Expect::Flat, 0, Audit::default(), 0).outcome, Outcome::Met);
+    }
+
+    #[test]
+    fn a_leak_a_lost_line_and_a_crash_each_miss_it() {
+        let lost = Audit { sent: 100, lost: 1, ..Audit::default() };
+        assert_eq!(judged(Expect::Flat, 43, Audit::default(), 0).outcome, Outcome::Missed);
+        assert_eq!(judged(Expect::Flat, 0, lost, 0).outcome, Outcome::Missed);
+        assert_eq!(judged(Expect::Flat, 0, Audit::default(), 1).outcome, Outcome::Missed);
+    }
+
+    #[test]
+    fn a_control_that_does_not_leak_leaves_the_run_undecided() {
+        let verdict = judged(Expect::Leak, 0, Audit::default(), 0);
+        assert_eq!(verdict.outcome, Outcome::Undecided);
+        assert!(verdict.reason.contains("tasks, fds"), "{}", verdict.reason);
+        assert_eq!(judged(Expect::Leak, 43, Audit::default(), 0).outcome, Outcome::Met);
+    }
+}

@@ -1,0 +1,105 @@
+//! What a person at the terminal sees while a run goes on: the phase and how far it is, and each
+//! target's growth so far. Where there is no terminal (a CI log), a line for each phase.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// Bars on a terminal, lines elsewhere; both on standard error.
+    Progress,
+    /// Nothing.
+    Nothing,
+}
+
+/// The display.
+#[derive(Debug)]
+pub struct Progress {
+    plain: bool,
+    bars: MultiProgress,
+    phase: ProgressBar,
+    targets: Vec<ProgressBar>,
+}
+
+impl Progress {
+    /// One line for the phase, one for each target.
+    #[must_use]
+    pub fn new(show: Show, targets: &[String]) -> Self {
+        let plain = show == Show::Progress && !std::io::stderr().is_terminal();
+        let target = match show {
+            Show::Progress => ProgressDrawTarget::stderr_with_hz(4),
+            Show::Nothing => ProgressDrawTarget::hidden(),
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        let phase = bars.add(ProgressBar::new(0).with_style(style("{prefix:>9} [{bar:32}] {msg}")));
+        let widest = targets.iter().map(String::len).max().unwrap_or(0).max(9);
+        let line = |name: &String| {
+            let bar = bars.add(ProgressBar::new_spinner().with_style(style("{prefix} {msg}")));
+            bar.set_prefix(format!("{name:>widest$}"));
+            bar
+        };
+        let targets = targets.iter().map(line).collect();
+        Self { plain, bars, phase, targets }
+    }
+
+    /// A new phase that takes `length`, or a time that nobody knows.
+    pub fn phase(&self, name: &str, length: Option<Duration>) {
+        self.say(&match length {
+            Some(length) => format!("{name}: {} s", length.as_secs()),
+            None => format!("{name} …"),
+        });
+        self.phase.set_prefix(name.to_owned());
+        self.phase.set_length(length.map_or(0, |length| length.as_secs()));
+        self.phase.set_position(0);
+        self.phase.set_message(String::new());
+    }
+
+    /// How far the phase is, seconds, and how far the whole run.
+    pub fn at(&self, in_phase_s: f64, message: String) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float cast saturates"
+        )]
+        self.phase.set_position(in_phase_s as u64);
+        self.phase.set_message(message);
+    }
+
+    /// What is to be said of the target at `index`.
+    pub fn target(&self, index: usize, text: String) {
+        if let Some(line) = self.targets.get(index) {
+            line.set_message(text);
+            line.tick();
+        }
+    }
+
+    /// A line that stays.
+    pub fn say(&self, text: &str) {
+        if self.plain {
+            note(text);
+        }
+    }
+
+    /// Takes the display away.
+    pub fn clear(&self) {
+        for line in &self.targets {
+            line.finish_and_clear();
+        }
+        self.phase.finish_and_clear();
+        // The terminal may be gone; then there is nothing to clear.
+        self.bars.clear().unwrap_or_default();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress in a log goes to standard error")]
+fn note(text: &str) {
+    eprintln!("flatline: {text}");
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸─")
+}

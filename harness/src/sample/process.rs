@@ -1,0 +1,135 @@
+//! A process as the kernel shows it (proc(5)): threads, open file descriptors and their kinds, memory,
+//! CPU time, and its own limits.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use procfs::process::{FDTarget, LimitValue, Process};
+use procfs::{ProcError, WithCurrentSystemInfo};
+
+/// What one look at a process gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reading {
+    /// Threads.
+    pub threads: u64,
+    /// Open file descriptors.
+    pub fds: u64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// User and system time since its start, seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Limits that the kernel sets a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `RLIMIT_NOFILE`, soft.
+    pub open_files: Option<u64>,
+    /// `RLIMIT_NPROC`, soft, which counts threads.
+    pub processes: Option<u64>,
+}
+
+/// Looks once.
+///
+/// # Errors
+/// [`ProcError`] where the process is gone or may not be looked at.
+pub fn read(pid: u32) -> Result<Reading, ProcError> {
+    let process = open(pid)?;
+    let stat = process.stat()?;
+    let ticks = stat.utime + stat.stime;
+    Ok(Reading {
+        threads: u64::try_from(stat.num_threads).unwrap_or(0),
+        fds: count_fds(pid, &process)?,
+        rss_bytes: stat.rss_bytes().get(),
+        cpu_seconds: ticks as f64 / procfs::ticks_per_second() as f64,
+    })
+}
+
+/// Since Linux 6.2 the size of `/proc/PID/fd` is the number of open descriptors, which costs the same
+/// for ten and for ten thousand; older kernels say 0 and are counted one by one.
+fn count_fds(pid: u32, process: &Process) -> Result<u64, ProcError> {
+    let size = fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |folder| folder.len());
+    if size > 0 { Ok(size) } else { process.fd_count().map(|count| count as u64) }
+}
+
+/// Open descriptors by kind.
+///
+/// # Errors
+/// As [`read`].
+pub fn fd_kinds(pid: u32) -> Result<BTreeMap<String, u64>, ProcError> {
+    let mut kinds = BTreeMap::new();
+    for fd in open(pid)?.fd()? {
+        // A descriptor may be closed between the listing and the look.
+        let Ok(fd) = fd else { continue };
+        *kinds.entry(kind(&fd.target)).or_insert(0) += 1;
+    }
+    Ok(kinds)
+}
+
+fn kind(target: &FDTarget) -> String {
+    match target {
+        FDTarget::Path(path) => file_kind(&path.to_string_lossy()).to_owned(),
+        FDTarget::Socket(_) => "socket".to_owned(),
+        FDTarget::Net(_) => "net".to_owned(),
+        FDTarget::Pipe(_) => "pipe".to_owned(),
+        FDTarget::AnonInode(name) => name.trim_matches(['[', ']']).to_owned(),
+        FDTarget::MemFD(_) => "memfd".to_owned(),
+        FDTarget::Other(name, _) | FDTarget::Unknown(name, _) => name.clone(),
+    }
+}
+
+fn file_kind(path: &str) -> &'static str {
+    if path.ends_with(" (deleted)") {
+        "deleted file"
+    } else if path.starts_with("/dev/") {
+        "device"
+    } else {
+        "file"
+    }
+}
+
+/// The process's own limits; those that are unlimited or can't be read are left out.
+#[must_use]
+pub fn limits(pid: u32) -> Limits {
+    let Ok(limits) = open(pid).and_then(|process| process.limits()) else { return Limits::default() };
+    let value = |limit: LimitValue| match limit {
+        LimitValue::Value(value) => Some(value),
+        LimitValue::Unlimited => None,
+    };
+    Limits {
+        open_files: value(limits.max_open_files.soft_limit),
+        processes: value(limits.max_processes.soft_limit),
+    }
+}
+
+fn open(pid: u32) -> Result<Process, ProcError> {
+    let pid = i32::try_from(pid).map_err(|_| ProcError::NotFound(None))?;
+    Process::new(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_file_is_counted_and_a_deleted_one_is_told_apart() {
+        let own = std::process::id();
+        let count = |kind: &str| fd_kinds(own).unwrap().get(kind).copied().unwrap_or(0);
+        let deleted = count("deleted file");
+        let file = tempfile::tempfile().unwrap();
+        assert!(count("deleted file") > deleted, "an unlinked file that is held open");
+        assert!(read(own).unwrap().fds > 0);
+        drop(file);
+    }
+
+    #[test]
+    fn an_anonymous_inode_is_named_by_the_kernel() {
+        assert_eq!(kind(&FDTarget::AnonInode("[eventpoll]".into())), "eventpoll");
+        assert_eq!(kind(&FDTarget::AnonInode("inotify".into())), "inotify");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_an_error() {
+        assert!(read(u32::MAX).is_err());
+    }
+}

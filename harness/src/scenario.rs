@@ -1,0 +1,350 @@
+//! A scenario: one YAML file that says what runs, for how long, under which limits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::result::Resource;
+use crate::target::spec::{Entry, Kind, Spec};
+use crate::units::Span;
+use crate::world::load;
+
+/// The scenario that runs where none is named.
+pub const DEFAULT: &str = "scenarios/quick.yaml";
+
+/// The default scenario and its targets, so that the program runs anywhere.
+const BUILT_IN: [(&str, &str); 4] = [
+    (DEFAULT, include_str!("../../scenarios/quick.yaml")),
+    ("scenarios/targets/pool.yaml", include_str!("../../scenarios/targets/pool.yaml")),
+    ("scenarios/targets/hybrid.yaml", include_str!("../../scenarios/targets/hybrid.yaml")),
+    ("scenarios/targets/archived.yaml", include_str!("../../scenarios/targets/archived.yaml")),
+];
+
+/// What runs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name: letters, digits, `-` and `_`; part of the run directory's name.
+    pub name: String,
+    /// Seed of everything that is drawn by chance.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// How long each stretch takes.
+    pub phases: Phases,
+    /// One sample this often.
+    #[serde(default = "default_sample_every")]
+    pub sample_every: Span,
+    /// What is older is refused by the sinks (Loki's `reject_old_samples_max_age`).
+    pub window: Span,
+    /// What the containers do.
+    pub containers: load::Config,
+    /// Growth allowed per minute, for each resource that is judged.
+    pub limits: BTreeMap<Resource, f64>,
+    /// Who is tested.
+    pub targets: IndexMap<String, Entry>,
+}
+
+/// The stretches of a run, in order.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phases {
+    /// Containers log, no target is there yet.
+    pub history: Span,
+    /// Targets have attached and settle; churn goes on.
+    pub warmup: Span,
+    /// What is judged.
+    pub load: Span,
+    /// Containers are gone; counts must come back.
+    pub drain: Span,
+}
+
+fn default_seed() -> u64 {
+    1
+}
+
+fn default_sample_every() -> Span {
+    Span::secs(1)
+}
+
+/// Why a scenario can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// It can't be read.
+    #[error("can't read the scenario {path}: {source}\n  `flatline ab` without a name runs {DEFAULT}.")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not parse: the message names file, line, column and field.
+    #[error("{path}:{why}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        why: String,
+    },
+    /// It parses, but makes no sense: every mistake at once.
+    #[error("{path}: {} to mend:\n{}", mistakes.len(), bullets(mistakes))]
+    Mistakes {
+        /// Which file.
+        path: PathBuf,
+        /// The field and what is wrong with it, one each.
+        mistakes: Vec<String>,
+    },
+    /// `--set KEY=VALUE` does not fit.
+    #[error("--set {setting}: {why}")]
+    Set {
+        /// As given.
+        setting: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// `--targets` names a target that the scenario does not have.
+    #[error("no target {name:?} in {path}; it has: {known}")]
+    UnknownTarget {
+        /// As given.
+        name: String,
+        /// The scenario.
+        path: PathBuf,
+        /// The names that there are.
+        known: String,
+    },
+}
+
+fn bullets(mistakes: &[String]) -> String {
+    mistakes.iter().map(|mistake| format!("  - {mistake}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A scenario with its targets' files, ready to run.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The scenario after `--set`, `--seed` and `--targets`.
+    pub scenario: Scenario,
+    /// Its targets, in its order.
+    pub targets: Vec<Spec>,
+    /// The same as one YAML text.
+    pub yaml: String,
+}
+
+/// What the command line changes.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--set KEY=VALUE`, in order.
+    pub set: Vec<String>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--targets`; all where empty.
+    pub targets: Vec<String>,
+}
+
+/// Reads a scenario and the files of its targets.
+///
+/// # Errors
+/// [`ScenarioError`].
+pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ScenarioError> {
+    let source = Source { built_in: path.is_none() };
+    let path = path.unwrap_or(Path::new(DEFAULT));
+    let mut scenario: Scenario = parse(path, &source.read(path)?)?;
+    scenario.seed = overrides.seed.unwrap_or(scenario.seed);
+    for setting in &overrides.set {
+        scenario = set(&scenario, setting)?;
+    }
+    select(&mut scenario, path, &overrides.targets)?;
+    let mistakes = mistakes(&scenario);
+    if !mistakes.is_empty() {
+        return Err(ScenarioError::Mistakes { path: path.to_owned(), mistakes });
+    }
+    let yaml = serde_saphyr::to_string(&scenario)
+        .map_err(|error| ScenarioError::Parse { path: path.to_owned(), why: error.to_string() })?;
+    let targets = scenario.targets.iter().map(|(name, entry)| target(&source, path, name, entry.clone()));
+    Ok(Loaded { targets: targets.collect::<Result<_, _>>()?, scenario, yaml })
+}
+
+struct Source {
+    built_in: bool,
+}
+
+impl Source {
+    fn read(&self, path: &Path) -> Result<String, ScenarioError> {
+        let built_in = BUILT_IN.iter().find(|(name, _)| self.built_in && Path::new(name) == path);
+        match built_in {
+            Some((_, text)) => Ok((*text).to_owned()),
+            None => fs::read_to_string(path)
+                .map_err(|source| ScenarioError::Read { path: path.to_owned(), source }),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ScenarioError> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
+        ScenarioError::Parse { path: path.to_owned(), why: format!("{at}: {error}") }
+    })
+}
+
+fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<Spec, ScenarioError> {
+    let path = scenario.parent().unwrap_or(Path::new("")).join(&entry.file);
+    let kind: Kind = parse(&path, &source.read(&path)?)?;
+    let known = kind.settings.keys().cloned().collect::<Vec<_>>().join(", ");
+    Spec::join(name, kind, entry).map_err(|key| ScenarioError::Mistakes {
+        path: scenario.to_owned(),
+        mistakes: vec![format!(
+            "targets.{name}.settings.{key}: {} has no such setting; it has: {known}",
+            path.display()
+        )],
+    })
+}
+
+/// Sets one value by its dotted path. The result must still be a scenario.
+fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
+    let wrong = |why: String| ScenarioError::Set { setting: setting.to_owned(), why };
+    let (key, text) =
+        setting.split_once('=').ok_or_else(|| wrong("write KEY=VALUE, e.g. phases.load=10m".into()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let mut whole = serde_json::to_value(scenario).map_err(|error| wrong(error.to_string()))?;
+    let mut place = &mut whole;
+    for part in key.split('.') {
+        let known = keys(place);
+        let fields =
+            place.as_object_mut().ok_or_else(|| wrong(format!("there is nothing beneath it at {part:?}")))?;
+        // Settings of a target may be named here for the first time; everything else is there already.
+        let free = key.contains(".settings.");
+        place = match (fields.contains_key(part), free) {
+            (false, false) => return Err(wrong(format!("no field {part:?}; there are: {known}"))),
+            _ => fields.entry(part).or_insert(Value::Null),
+        };
+    }
+    *place = value;
+    serde_json::from_value(whole).map_err(|error| wrong(error.to_string()))
+}
+
+fn keys(value: &Value) -> String {
+    let keys = value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    keys.unwrap_or_default().join(", ")
+}
+
+fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), ScenarioError> {
+    if let Some(name) = names.iter().find(|name| !scenario.targets.contains_key(*name)) {
+        let known = scenario.targets.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(ScenarioError::UnknownTarget { name: name.clone(), path: path.to_owned(), known });
+    }
+    if !names.is_empty() {
+        scenario.targets.retain(|name, _| names.contains(name));
+    }
+    Ok(())
+}
+
+/// Everything that parses and still makes no sense.
+fn mistakes(scenario: &Scenario) -> Vec<String> {
+    let containers = &scenario.containers;
+    let phases = &scenario.phases;
+    let churn = containers.churn.as_ref();
+    let word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    let checks = [
+        (!word(&scenario.name), "name: use letters, digits, - and _"),
+        (scenario.targets.is_empty(), "targets: name at least one"),
+        (
+            !scenario.targets.keys().all(|name| word(name)),
+            "targets: use letters, digits, - and _ in their names",
+        ),
+        (scenario.limits.is_empty(), "limits: name at least one of tasks, threads, fds"),
+        (!scenario.limits.values().all(|limit| *limit > 0.0), "limits: growth per minute, above zero"),
+        (containers.count == 0, "containers.count: at least 1"),
+        (containers.lines_per_second == 0, "containers.lines_per_second: at least 1"),
+        (containers.line_bytes == 0, "containers.line_bytes: above zero"),
+        (containers.stderr_percent > 100, "containers.stderr_percent: at most 100"),
+        (containers.rotate.max_files == 0, "containers.rotate.max_files: at least 1"),
+        (containers.rotate.max_size.as_u64() == 0, "containers.rotate.max_size: above zero"),
+        (
+            churn.is_some_and(|churn| churn.steps.is_empty()),
+            "containers.churn.steps: name at least one of restart, replace",
+        ),
+        (churn.is_some_and(|churn| churn.every.0.is_zero()), "containers.churn.every: above zero"),
+        (scenario.sample_every.0.is_zero(), "sample_every: above zero"),
+        (scenario.window.0.is_zero(), "window: above zero"),
+        (
+            phases.load.0 < scenario.sample_every.0 * 30,
+            "phases.load: at least 30 samples long, or nothing can be judged",
+        ),
+    ];
+    checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, mistake)| mistake.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built_in(overrides: &Overrides) -> Result<Loaded, ScenarioError> {
+        load(None, overrides)
+    }
+
+    fn set_one(setting: &str) -> Result<Loaded, ScenarioError> {
+        built_in(&Overrides { set: vec![setting.to_owned()], ..Overrides::default() })
+    }
+
+    #[test]
+    fn the_built_in_scenario_loads_with_its_targets_in_order() {
+        let loaded = built_in(&Overrides::default()).unwrap();
+        let names: Vec<&str> = loaded.targets.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(names, ["pool", "hybrid", "archived"]);
+        assert!(loaded.scenario.containers.count >= 6);
+        let again: Scenario = serde_saphyr::from_str(&loaded.yaml).unwrap();
+        assert_eq!(serde_saphyr::to_string(&again).unwrap(), loaded.yaml);
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_file_line_and_column() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad.yaml");
+        let text = include_str!("../../scenarios/quick.yaml").replace("  warmup:", "  warm_up:");
+        let line = text.lines().position(|line| line.contains("warm_up")).unwrap() + 1;
+        fs::write(&path, text).unwrap();
+        let message = load(Some(&path), &Overrides::default()).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("{}:{line}:", path.display())), "{message}");
+        assert!(message.contains("warm_up") && message.contains("warmup"), "{message}");
+    }
+
+    #[test]
+    fn a_value_can_be_set_by_its_path() {
+        let loaded = set_one("phases.load=45s").unwrap();
+        assert_eq!(loaded.scenario.phases.load, Span::secs(45));
+        let loaded = set_one("targets.archived.settings.leak_handles=false").unwrap();
+        assert_eq!(loaded.targets[2].kind.settings["leak_handles"], Value::Bool(false));
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_refused_with_the_names_that_there_are() {
+        let message = set_one("phases.laod=45s").unwrap_err().to_string();
+        assert!(message.contains("laod") && message.contains("drain"), "{message}");
+        let message = set_one("targets.archived.settings.leek=false").unwrap_err().to_string();
+        assert!(message.contains("leek") && message.contains("leak_handles"), "{message}");
+        assert!(set_one("phases.load").unwrap_err().to_string().contains("KEY=VALUE"));
+        assert!(set_one("phases.load=soon").unwrap_err().to_string().contains("no duration"));
+    }
+
+    #[test]
+    fn every_mistake_is_named_at_once() {
+        let set =
+            vec!["containers.count=0".to_owned(), "limits.fds=0".to_owned(), "phases.load=2s".to_owned()];
+        let message = built_in(&Overrides { set, ..Overrides::default() }).unwrap_err().to_string();
+        for field in ["containers.count", "limits", "phases.load"] {
+            assert!(message.contains(field), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_target_is_refused_with_the_names_that_there_are() {
+        let overrides = Overrides { targets: vec!["polo".to_owned()], ..Overrides::default() };
+        let message = built_in(&overrides).unwrap_err().to_string();
+        assert!(message.contains("\"polo\"") && message.contains("pool, hybrid, archived"), "{message}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Processes under test, known only from outside: a command line, a config file, a ready probe, a
+//! metrics address.
+
+pub mod process;
+pub mod orphans;
+pub mod spec;

@@ -1,0 +1,78 @@
+//! What a killed run leaves: processes that carry its id in their environment, containers that carry it
+//! as a label. A run that is still going on is left alone.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::target::process::RUN_VARIABLE;
+
+/// The id of a run that this process begins: a time for people, and the process's own id, by which
+/// others can see whether the run is still alive.
+#[must_use]
+pub fn run_id(started: &str) -> String {
+    format!("{}-{}", started.to_ascii_lowercase(), std::process::id())
+}
+
+/// Whether the process that began this run is still there.
+#[must_use]
+pub fn is_live(run_id: &str) -> bool {
+    let pid = run_id.rsplit_once('-').and_then(|(_, pid)| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim_end() == "flatline")
+    })
+}
+
+/// Ends every process that a dead run has left. Answers with how many there were.
+///
+/// # Errors
+/// The process table can't be read.
+pub fn end_processes() -> io::Result<usize> {
+    let mut ended = 0;
+    for entry in fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        let Some(pid) = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let orphaned = run_of(&folder).is_some_and(|run_id| !is_live(&run_id));
+        if orphaned && Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok()) {
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}
+
+/// The run that a process was started by; none for a process of somebody else.
+fn run_of(folder: &Path) -> Option<String> {
+    let environment = fs::read(folder.join("environ")).ok()?;
+    let mut variables =
+        environment.split(|byte| *byte == 0).filter_map(|variable| std::str::from_utf8(variable).ok());
+    variables.find_map(|variable| Some(variable.strip_prefix(RUN_VARIABLE)?.strip_prefix('=')?.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_of_a_dead_run_is_found_by_its_environment() {
+        let mut child =
+            Command::new("sleep").arg("60").env(RUN_VARIABLE, "20260101t000000z-0").spawn().unwrap();
+        let folder = format!("/proc/{}", child.id());
+        assert_eq!(run_of(Path::new(&folder)).as_deref(), Some("20260101t000000z-0"));
+        assert!(!is_live("20260101t000000z-0"));
+        assert!(end_processes().unwrap() >= 1);
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn an_id_names_its_process() {
+        assert!(run_id("20260101T000000Z").ends_with(&format!("z-{}", std::process::id())));
+    }
+}

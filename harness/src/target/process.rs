@@ -1,0 +1,312 @@
+//! One target as a process: started, found ready, stopped in order, its end described.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, interval, timeout};
+
+use crate::target::spec::Filled;
+
+/// In the environment of every target: how `flatline clean` finds what a killed run left.
+pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
+const READY_WITHIN: Duration = Duration::from_secs(20);
+const LAST_LINES: usize = 20;
+
+/// Why a target could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// Its files could not be written.
+    #[error("can't write {path} for the target {target}: {source}")]
+    Files {
+        /// Which target.
+        target: String,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No such program, or it may not be run.
+    #[error(
+        "can't start the target {target}: {program}: {source}\n  \
+         The program is looked for beside flatline itself, then in PATH; `cargo build --release` builds both."
+    )]
+    Spawn {
+        /// Which target.
+        target: String,
+        /// Its program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("the target {target} ended before it was ready ({ended}); its last words:\n{last_words}")]
+    EndedEarly {
+        /// Which target.
+        target: String,
+        /// How it ended.
+        ended: String,
+        /// The end of its log.
+        last_words: String,
+    },
+    /// It runs, but never said that it is ready.
+    #[error("the target {target} was not ready after {} s ({url}); its last words:\n{last_words}", READY_WITHIN.as_secs())]
+    NotReady {
+        /// Which target.
+        target: String,
+        /// Where it was asked.
+        url: String,
+        /// The end of its log.
+        last_words: String,
+    },
+}
+
+/// Where a target's files go.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Config file.
+    pub config: PathBuf,
+    /// Everything that it writes to its outputs.
+    pub log: PathBuf,
+    /// Its state; made here.
+    pub state_dir: PathBuf,
+    /// The run's id.
+    pub run_id: String,
+}
+
+/// A running target. Killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    target: String,
+    child: Child,
+    pid: u32,
+    log: PathBuf,
+}
+
+/// How a target ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// In words.
+    pub words: String,
+    /// Whether it did so in order: exit status 0.
+    pub clean: bool,
+}
+
+impl Process {
+    /// Writes its config file and starts it, in a process group of its own: a Ctrl-C at the terminal is
+    /// for the harness, which then stops its targets in order.
+    ///
+    /// # Errors
+    /// [`ProcessError::Files`] or [`ProcessError::Spawn`].
+    pub fn start(target: &str, filled: &Filled, place: &Place) -> Result<Self, ProcessError> {
+        let files = |path: &Path| {
+            let (target, path) = (target.to_owned(), path.to_owned());
+            move |source| ProcessError::Files { target, path, source }
+        };
+        fs::create_dir_all(&place.state_dir).map_err(files(&place.state_dir))?;
+        fs::write(&place.config, &filled.config).map_err(files(&place.config))?;
+        let log = File::create(&place.log).map_err(files(&place.log))?;
+        let log_too = log.try_clone().map_err(files(&place.log))?;
+        let program = find_program(filled.command.first().map_or("", String::as_str));
+        let child = Command::new(&program)
+            .args(filled.command.iter().skip(1))
+            .env(RUN_VARIABLE, &place.run_id)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(log_too)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let spawn = |source| ProcessError::Spawn {
+            target: target.to_owned(),
+            program: program.display().to_string(),
+            source,
+        };
+        let child = child.map_err(spawn)?;
+        let pid = child.id().ok_or_else(|| spawn(std::io::Error::other("it has no process id")))?;
+        Ok(Self { target: target.to_owned(), child, pid, log: place.log.clone() })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Where its outputs go.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Waits until its ready probe answers 200.
+    ///
+    /// # Errors
+    /// [`ProcessError::EndedEarly`] or [`ProcessError::NotReady`], with the end of its log.
+    pub async fn wait_ready(&mut self, url: &str) -> Result<(), ProcessError> {
+        let client = reqwest::Client::new();
+        let deadline = Instant::now() + READY_WITHIN;
+        let mut beat = interval(Duration::from_millis(50));
+        while Instant::now() < deadline {
+            beat.tick().await;
+            if let Some(ended) = self.ended() {
+                let last_words = self.last_log_lines().join("\n");
+                return Err(ProcessError::EndedEarly {
+                    target: self.target.clone(),
+                    ended: ended.words,
+                    last_words,
+                });
+            }
+            let probe = client.get(url).timeout(Duration::from_secs(1)).send().await;
+            if probe.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+        }
+        let last_words = self.last_log_lines().join("\n");
+        Err(ProcessError::NotReady { target: self.target.clone(), url: url.to_owned(), last_words })
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<Ended> {
+        match self.child.try_wait() {
+            Ok(Some(status)) => Some(Ended { words: describe(status), clean: status.success() }),
+            Ok(None) => None,
+            Err(error) => Some(Ended { words: format!("can't tell how: {error}"), clean: false }),
+        }
+    }
+
+    /// SIGTERM, then SIGKILL where it has not ended within `grace`.
+    pub async fn stop(mut self, grace: Duration) -> Ended {
+        if let Some(ended) = self.ended() {
+            return ended;
+        }
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let status = timeout(grace, self.child.wait()).await;
+        match (status, asked) {
+            (Ok(Ok(status)), _) => {
+                Ended { words: format!("{} after SIGTERM", describe(status)), clean: status.success() }
+            }
+            (Ok(Err(error)), _) => Ended { words: format!("can't tell how: {error}"), clean: false },
+            (Err(_), _) => {
+                let killed = self.child.kill().await;
+                let words = format!("killed: still there {} s after SIGTERM", grace.as_secs());
+                Ended {
+                    words: killed.map_or_else(|error| format!("{words}; {error}"), |()| words.clone()),
+                    clean: false,
+                }
+            }
+        }
+    }
+
+    /// The last lines of its log.
+    #[must_use]
+    pub fn last_log_lines(&self) -> Vec<String> {
+        last_lines(&self.log)
+    }
+}
+
+/// The last lines of a log file; none where it can't be read.
+#[must_use]
+pub fn last_lines(log: &Path) -> Vec<String> {
+    let Ok(file) = File::open(log) else { return Vec::new() };
+    let mut last = VecDeque::with_capacity(LAST_LINES);
+    for line in BufReader::new(file).lines().map_while(Result::ok) {
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into()
+}
+
+fn find_program(program: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
+    match beside {
+        Some(path) if !program.contains('/') && path.is_file() => path,
+        _ => PathBuf::from(program),
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(script: &str, folder: &Path) -> Process {
+        let command = vec!["sh".into(), "-c".into(), script.into()];
+        let url = "http://127.0.0.1:9/ready".to_owned();
+        let filled = Filled { command, config: String::new(), ready_url: url.clone(), metrics_url: url };
+        let place = Place {
+            config: folder.join("config"),
+            log: folder.join("log"),
+            state_dir: folder.join("state"),
+            run_id: "test".into(),
+        };
+        Process::start("sleeper", &filled, &place).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_target_that_ends_at_once_is_reported_with_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = start("echo no such key >&2; exit 2", folder.path());
+        let error = process.wait_ready("http://127.0.0.1:9/ready").await.unwrap_err().to_string();
+        assert!(error.contains("exit status 2") && error.contains("no such key"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_ignores_sigterm_is_killed_and_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = start("trap '' TERM; echo set; while :; do read x < /dev/zero; done", folder.path());
+        while process.last_log_lines() != ["set"] {
+            tokio::task::yield_now().await;
+        }
+        let ended = process.stop(Duration::from_millis(200)).await;
+        assert!(!ended.clean && ended.words.starts_with("killed"), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn a_target_that_obeys_sigterm_ends_clean() {
+        let folder = tempfile::tempdir().unwrap();
+        let process = start("trap 'exit 0' TERM; echo set; while :; do sleep 0.01; done", folder.path());
+        while process.last_log_lines() != ["set"] {
+            tokio::task::yield_now().await;
+        }
+        let ended = process.stop(Duration::from_secs(20)).await;
+        assert_eq!(ended, Ended { words: "exit status 0 after SIGTERM".into(), clean: true });
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let filled = Filled {
+            command: vec!["no-such-shipper".into()],
+            config: String::new(),
+            ready_url: String::new(),
+            metrics_url: String::new(),
+        };
+        let place = Place {
+            config: folder.path().join("c"),
+            log: folder.path().join("l"),
+            state_dir: folder.path().join("s"),
+            run_id: "test".into(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let error =
+            runtime.block_on(async { Process::start("ghost", &filled, &place) }).unwrap_err().to_string();
+        assert!(error.contains("target ghost") && error.contains("no-such-shipper"), "{error}");
+    }
+}

@@ -1,0 +1,221 @@
+//! What a target is: a YAML file for each kind of shipper, so that a new shipper is a new file.
+//!
+//! The command and the config file are templates. What they may name: `config` (path of the config
+//! file), `sink_url`, `admin` (address that the target may listen on), `state_dir`, `docker_host`,
+//! `containers_root`, `run_label` (label that the run's containers carry), `window` (what the sink
+//! accepts, e.g. `15s`), and `settings.…` from the target's file, overridden by the scenario.
+
+use std::collections::BTreeMap;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::result::{Expect, Resource};
+
+/// A kind of shipper: one file in `scenarios/targets/`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kind {
+    /// How it collects: `pool`, `hybrid`, `archived`, or another shipper's word.
+    pub design: String,
+    /// Command line, each part a template. A program without a slash is looked for beside flatline
+    /// itself, then in `PATH`.
+    pub command: Vec<String>,
+    /// The config file, a template.
+    pub config: String,
+    /// Answers 200 once the target collects; a template.
+    pub ready_url: String,
+    /// Prometheus text; a template.
+    pub metrics_url: String,
+    /// Which metrics say what.
+    pub metrics: MetricNames,
+    /// Values for `settings.…`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+/// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
+/// values of all series of a name are added up.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricNames {
+    /// Asynchronous tasks (goroutines, …) alive.
+    #[serde(default)]
+    pub tasks: Option<String>,
+    /// Lines passed over for a counted reason.
+    #[serde(default)]
+    pub skipped: Option<String>,
+    /// Lines dropped for a counted reason.
+    #[serde(default)]
+    pub dropped: Option<String>,
+    /// Lines in the dead letters.
+    #[serde(default)]
+    pub dead_lettered: Option<String>,
+    /// Lines read and not yet settled.
+    #[serde(default)]
+    pub in_flight: Option<String>,
+}
+
+/// A target's entry in a scenario.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The target's file, beside the scenario.
+    pub file: String,
+    /// `flat`, or `leak` for a control.
+    pub expect: Expect,
+    /// What a control must leak; ignored for the others.
+    #[serde(default = "default_must_leak")]
+    pub must_leak: Vec<Resource>,
+    /// Overrides of the file's settings.
+    #[serde(default)]
+    pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+fn default_must_leak() -> Vec<Resource> {
+    vec![Resource::Tasks, Resource::Fds]
+}
+
+/// A target of a run: its file and its entry joined.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spec {
+    /// Its name in the scenario.
+    pub name: String,
+    /// What it should do.
+    pub expect: Expect,
+    /// What a control must leak.
+    pub must_leak: Vec<Resource>,
+    /// Its kind, settings overridden.
+    pub kind: Kind,
+}
+
+/// What the templates may name, `settings` left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// Path of the config file.
+    pub config: String,
+    /// Base address of its sink.
+    pub sink_url: String,
+    /// Address that it may listen on.
+    pub admin: String,
+    /// Folder that it may write to.
+    pub state_dir: String,
+    /// Address of the Docker Engine.
+    pub docker_host: String,
+    /// Where the engine keeps the containers' logs.
+    pub containers_root: String,
+    /// `key=value` of the label that the run's containers carry.
+    pub run_label: String,
+    /// What the sink accepts, with a unit.
+    pub window: String,
+}
+
+/// The templates filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Command line.
+    pub command: Vec<String>,
+    /// Text of the config file.
+    pub config: String,
+    /// Address of the ready probe.
+    pub ready_url: String,
+    /// Address of the metrics.
+    pub metrics_url: String,
+}
+
+/// A template can't be filled in.
+#[derive(Debug, thiserror::Error)]
+#[error("target {target}: the template of `{field}` can't be filled in: {source}")]
+pub struct TemplateError {
+    target: String,
+    field: &'static str,
+    source: minijinja::Error,
+}
+
+impl Spec {
+    /// Joins a target's file with its entry in the scenario.
+    ///
+    /// # Errors
+    /// The name of a setting that the file does not have.
+    pub fn join(name: &str, mut kind: Kind, entry: Entry) -> Result<Self, String> {
+        for (key, value) in entry.settings {
+            match kind.settings.get_mut(&key) {
+                Some(setting) => *setting = value,
+                None => return Err(key),
+            }
+        }
+        Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
+    }
+
+    /// Fills in the templates.
+    ///
+    /// # Errors
+    /// [`TemplateError`]: a template that does not parse, or names what is not there.
+    pub fn fill(&self, facts: &Facts) -> Result<Filled, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let facts = Value::from(Serde(facts));
+        let settings = Value::from(Serde(&self.kind.settings));
+        let context = minijinja::context! { settings, ..facts };
+        let render = |field, template: &str| {
+            let text = environment.render_str(template, context.clone());
+            text.map_err(|source| TemplateError { target: self.name.clone(), field, source })
+        };
+        let command =
+            self.kind.command.iter().map(|part| render("command", part)).collect::<Result<_, _>>()?;
+        Ok(Filled {
+            command,
+            config: render("config", &self.kind.config)?,
+            ready_url: render("ready_url", &self.kind.ready_url)?,
+            metrics_url: render("metrics_url", &self.kind.metrics_url)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(config: &str) -> Spec {
+        let kind = Kind {
+            design: "pool".into(),
+            command: vec!["shipper".into(), "{{ config }}".into()],
+            config: config.into(),
+            ready_url: "http://{{ admin }}/ready".into(),
+            metrics_url: "http://{{ admin }}/metrics".into(),
+            metrics: MetricNames::default(),
+            settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
+        };
+        let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
+        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings };
+        Spec::join("pool", kind, entry).unwrap()
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            config: "/run/pool.yaml".into(),
+            sink_url: "http://127.0.0.1:1".into(),
+            admin: "127.0.0.1:2".into(),
+            state_dir: "/run/state".into(),
+            docker_host: "unix:///docker.sock".into(),
+            containers_root: "/containers".into(),
+            run_label: "flatline.run=x".into(),
+            window: "15s".into(),
+        }
+    }
+
+    #[test]
+    fn the_scenario_overrides_the_settings_of_the_file() {
+        let filled = spec("max: {{ settings.max_connections }}, to: {{ sink_url }}").fill(&facts()).unwrap();
+        assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
+        assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
+        assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+    }
+
+    #[test]
+    fn a_template_that_names_what_is_not_there_is_refused() {
+        let message = spec("{{ settings.typo }}").fill(&facts()).unwrap_err().to_string();
+        assert!(message.contains("target pool") && message.contains("`config`"), "{message}");
+    }
+}

@@ -1,0 +1,325 @@
+//! The Docker Engine: images and containers of one run, all labelled, all removed by label.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bollard::Docker;
+use bollard::errors::Error as DockerError;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+
+use crate::world::image::Image;
+
+/// Every container and image of a run carries this label; its value is the run's id.
+pub const RUN_LABEL: &str = "flatline.run";
+const REPOSITORY: &str = "flatline-generator";
+
+/// Why the engine did not do as told.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No engine answers.
+    #[error(
+        "no Docker Engine answers at {host}: {why}\n  \
+         Start it (`systemctl start docker`), or name another one with DOCKER_HOST=unix:///path/to/docker.sock."
+    )]
+    Unreachable {
+        /// Where it was looked for.
+        host: String,
+        /// What the attempt said.
+        why: String,
+    },
+    /// The socket is there, but not for this user.
+    #[error(
+        "permission denied at {host}: this user may not talk to the Docker Engine\n  \
+         Add the user to the socket's group (`sudo usermod -aG docker $USER`, then log in again), or run as root."
+    )]
+    Denied {
+        /// Whose socket.
+        host: String,
+    },
+    /// A request failed.
+    #[error("the Docker Engine could not {what}: {source}")]
+    Request {
+        /// What was asked.
+        what: String,
+        /// Its answer.
+        source: DockerError,
+    },
+}
+
+/// How a container of the run is started.
+#[derive(Clone, Debug)]
+pub struct ContainerSpec {
+    /// Its name, unique on the engine.
+    pub name: String,
+    /// Its command line, entry point first.
+    pub command: Vec<String>,
+    /// A folder of the host, mounted at the same path inside.
+    pub mount: String,
+    /// Docker's `max-size`, bytes.
+    pub log_max_bytes: u64,
+    /// Docker's `max-file`.
+    pub log_max_files: u32,
+}
+
+/// A connection to the engine on behalf of one run.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    docker: Docker,
+    host: String,
+    version: String,
+    run_id: String,
+}
+
+/// The address of the engine: `DOCKER_HOST`, or Docker's default socket.
+#[must_use]
+pub fn default_host() -> String {
+    std::env::var("DOCKER_HOST")
+        .ok()
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+}
+
+impl Engine {
+    /// Connects to the engine at `host`, agreeing on an API version.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreachable`] or [`EngineError::Denied`], with what to do next.
+    pub async fn connect(host: &str, run_id: &str) -> Result<Self, EngineError> {
+        let unreachable = |why: DockerError| explain(host, &why);
+        let docker = Docker::connect_with_host(host).map_err(unreachable)?;
+        let docker = docker.negotiate_version().await.map_err(unreachable)?;
+        let version = docker.version().await.map_err(unreachable)?;
+        let version = format!(
+            "docker {} (API {})",
+            version.version.unwrap_or_else(|| "unknown".to_owned()),
+            docker.client_version()
+        );
+        Ok(Self { docker, host: host.to_owned(), version, run_id: run_id.to_owned() })
+    }
+
+    /// The engine's version for people.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Imports the generator's image under a tag of this run.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn import_image(&self, image: Image) -> Result<(), EngineError> {
+        let label = format!("LABEL {}", self.label());
+        let options = CreateImageOptionsBuilder::new()
+            .from_src("-")
+            .repo(REPOSITORY)
+            .tag(&self.run_id)
+            .changes(vec![label])
+            .build();
+        let body = bollard::body_full(image.tar.into());
+        let answers: Result<Vec<_>, _> =
+            self.docker.create_image(Some(options), Some(body), None).try_collect().await;
+        answers.map(drop).map_err(request("import the generator's image"))
+    }
+
+    /// Creates and starts a container, and answers with its id.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn start_new(&self, spec: ContainerSpec) -> Result<String, EngineError> {
+        let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
+        let name = spec.name.clone();
+        let body = self.container_body(spec);
+        let created = self.docker.create_container(Some(options), body).await;
+        let id = created.map_err(request(&format!("create the container {name}")))?.id;
+        self.start(&id).await?;
+        Ok(id)
+    }
+
+    /// No network and no name but its own: the generator writes to its outputs and to nothing else.
+    fn container_body(&self, spec: ContainerSpec) -> ContainerCreateBody {
+        let log_config = HashMap::from([
+            ("max-size".to_owned(), spec.log_max_bytes.to_string()),
+            ("max-file".to_owned(), spec.log_max_files.to_string()),
+        ]);
+        let host_config = HostConfig {
+            network_mode: Some("none".to_owned()),
+            binds: Some(vec![format!("{0}:{0}", spec.mount)]),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".to_owned()),
+                config: Some(log_config),
+            }),
+            ..HostConfig::default()
+        };
+        ContainerCreateBody {
+            image: Some(format!("{REPOSITORY}:{}", self.run_id)),
+            entrypoint: Some(spec.command),
+            labels: Some(HashMap::from([(RUN_LABEL.to_owned(), self.run_id.clone())])),
+            host_config: Some(host_config),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    /// Starts a container that exists.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn start(&self, id: &str) -> Result<(), EngineError> {
+        let started = self.docker.start_container(id, None).await;
+        started.map_err(request(&format!("start the container {id}")))
+    }
+
+    /// Stops a container: SIGTERM, and SIGKILL after a grace of five seconds.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
+        let options = StopContainerOptionsBuilder::new().t(5).build();
+        let stopped = self.docker.stop_container(id, Some(options)).await;
+        stopped.map_err(request(&format!("stop the container {id}")))
+    }
+
+    /// Removes a container, running or not, with its logs.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
+        remove_container(&self.docker, id).await
+    }
+
+    /// Stops every container of this run, all at once; their logs stay readable.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] of the first that would not stop; the others are stopped.
+    pub async fn stop_all(&self) -> Result<(), EngineError> {
+        let ids = labelled(&self.docker, &self.label()).await?;
+        let stops = join_all(ids.iter().map(|id| self.stop(id))).await;
+        stops.into_iter().collect()
+    }
+
+    /// Removes every container of this run, with its logs. Answers with how many there were.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] for the first that could not be removed; the others are removed.
+    pub async fn remove_containers(&self) -> Result<usize, EngineError> {
+        remove_containers(&self.docker, &self.label()).await
+    }
+
+    /// Removes every container and image of this run. Answers with how many containers there were.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_containers`].
+    pub async fn remove_all(&self) -> Result<usize, EngineError> {
+        let count = remove_containers(&self.docker, &self.label()).await;
+        remove_images(&self.docker, &self.label()).await.and(count)
+    }
+
+    /// Removes what runs have left of which `is_over` says so. Answers with how many containers there
+    /// were.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_containers`].
+    pub async fn remove_runs(&self, is_over: impl Fn(&str) -> bool) -> Result<usize, EngineError> {
+        let filter = HashMap::from([("label", vec![RUN_LABEL])]);
+        let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        let containers =
+            self.docker.list_containers(Some(containers)).await.map_err(request("list containers"))?;
+        let images = ListImagesOptionsBuilder::new().all(true).filters(&filter).build();
+        let images = self.docker.list_images(Some(images)).await.map_err(request("list images"))?;
+        let of_containers =
+            containers.into_iter().filter_map(|container| container.labels?.remove(RUN_LABEL));
+        let of_images = images.into_iter().filter_map(|mut image| image.labels.remove(RUN_LABEL));
+        let runs: BTreeSet<String> =
+            of_containers.chain(of_images).filter(|run_id| is_over(run_id)).collect();
+        let mut count = 0;
+        for run_id in runs {
+            let label = format!("{RUN_LABEL}={run_id}");
+            count += remove_containers(&self.docker, &label).await?;
+            remove_images(&self.docker, &label).await?;
+        }
+        Ok(count)
+    }
+
+    /// `key=value` of the label that this run's containers carry.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{RUN_LABEL}={}", self.run_id)
+    }
+
+    /// Where the engine keeps the logs of its containers.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn containers_root(&self) -> Result<String, EngineError> {
+        let info = self.docker.info().await.map_err(request("say where it keeps its files"))?;
+        Ok(format!("{}/containers", info.docker_root_dir.as_deref().unwrap_or("/var/lib/docker")))
+    }
+}
+
+async fn labelled(docker: &Docker, label: &str) -> Result<Vec<String>, EngineError> {
+    let filter = HashMap::from([("label", vec![label])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+    let containers = docker.list_containers(Some(options)).await.map_err(request("list containers"))?;
+    Ok(containers.into_iter().filter_map(|container| container.id).collect())
+}
+
+async fn remove_containers(docker: &Docker, label: &str) -> Result<usize, EngineError> {
+    let ids = labelled(docker, label).await?;
+    let removals = join_all(ids.iter().map(|id| remove_container(docker, id))).await;
+    removals.into_iter().collect::<Result<(), _>>().map(|()| ids.len())
+}
+
+async fn remove_container(docker: &Docker, id: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    unless_gone(docker.remove_container(id, Some(options)).await, &format!("remove the container {id}"))
+}
+
+async fn remove_images(docker: &Docker, label: &str) -> Result<(), EngineError> {
+    let filter = HashMap::from([("label", vec![label])]);
+    let options = ListImagesOptionsBuilder::new().all(true).filters(&filter).build();
+    for image in docker.list_images(Some(options)).await.map_err(request("list images"))? {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        let removed = docker.remove_image(&image.id, Some(options), None).await;
+        unless_gone(removed.map(drop), &format!("remove the image {}", image.id))?;
+    }
+    Ok(())
+}
+
+/// Gone already, or being removed by somebody else: both are what was wanted.
+fn unless_gone(result: Result<(), DockerError>, what: &str) -> Result<(), EngineError> {
+    match result {
+        Err(DockerError::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+        result => result.map_err(request(what)),
+    }
+}
+
+fn request(what: &str) -> impl FnOnce(DockerError) -> EngineError {
+    let what = what.to_owned();
+    move |source| EngineError::Request { what, source }
+}
+
+fn explain(host: &str, error: &DockerError) -> EngineError {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    let mut why = error.to_string();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return EngineError::Denied { host: host.to_owned() };
+        }
+        why = cause.to_string();
+        source = cause.source();
+    }
+    EngineError::Unreachable { host: host.to_owned(), why }
+}

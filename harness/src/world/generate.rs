@@ -1,0 +1,120 @@
+//! `flatline generate`: what runs in a container. Writes numbered, checksummed lines at a set pace to
+//! its outputs, and notes in the truth file what it has written.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::clock;
+use crate::world::line::{self, Fields, Stream};
+use crate::world::truth::{TruthError, TruthFile, Written};
+
+/// The longest pause between two batches of lines.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// What to write.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of this source, unique in the run.
+    pub source: String,
+    /// Lines a second.
+    pub rate: u32,
+    /// Bytes of each line, newline left out.
+    pub line_bytes: usize,
+    /// How many lines of a hundred go to standard error.
+    pub stderr_percent: u32,
+    /// Seed of the padding.
+    pub seed: u64,
+    /// The counter file.
+    pub truth: PathBuf,
+    /// How many lines in all; until SIGTERM where it is left out.
+    pub lines: Option<u64>,
+}
+
+/// Why generating ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    /// The counter file.
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+    /// An output is closed, or the signal handler could not be set.
+    #[error("can't write lines: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Writes lines until SIGTERM, SIGINT, or the last line asked for.
+///
+/// # Errors
+/// [`GenerateError`]: an output or the counter file can't be written.
+pub async fn run(config: Config) -> Result<(), GenerateError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (truth, written) = TruthFile::open(&config.truth)?;
+    let mut writer = Writer { truth, written, first: written.total(), buffer: String::new(), config };
+    let mut beat = interval(writer.beat());
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let started = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = beat.tick() => {}
+        }
+        if writer.catch_up(started.elapsed())? {
+            return Ok(());
+        }
+    }
+}
+
+struct Writer {
+    truth: TruthFile,
+    written: Written,
+    /// Lines that earlier lives of the container had written.
+    first: u64,
+    buffer: String,
+    config: Config,
+}
+
+impl Writer {
+    /// One line a beat where lines are rare, a few lines a beat where they are not.
+    fn beat(&self) -> Duration {
+        let between_lines = Duration::from_secs(1) / self.config.rate.max(1);
+        between_lines.min(BEAT).max(Duration::from_millis(1))
+    }
+
+    /// Writes what is due after `elapsed`. Answers whether the last line is written.
+    fn catch_up(&mut self, elapsed: Duration) -> Result<bool, GenerateError> {
+        let per_second = u128::from(self.config.rate);
+        let due = u64::try_from(elapsed.as_millis() * per_second / 1000).unwrap_or(u64::MAX);
+        let due = due.min(self.config.lines.unwrap_or(u64::MAX));
+        while self.written.total() - self.first < due {
+            self.write_line()?;
+        }
+        Ok(self.config.lines.is_some_and(|lines| self.written.total() - self.first >= lines))
+    }
+
+    /// The counter is written after each line: whatever ends this process, the truth is never ahead of
+    /// the outputs, and at most one line behind.
+    fn write_line(&mut self) -> Result<(), GenerateError> {
+        let to_stderr = u64::from(self.config.stderr_percent) > self.written.total() % 100;
+        let (stream, counter) = if to_stderr {
+            (Stream::Err, &mut self.written.stderr)
+        } else {
+            (Stream::Out, &mut self.written.stdout)
+        };
+        let fields =
+            Fields { source: &self.config.source, stream, number: *counter + 1, written_ns: clock::now_ns() };
+        self.buffer.clear();
+        line::write(&mut self.buffer, &fields, self.config.seed, self.config.line_bytes);
+        self.buffer.push('\n');
+        match stream {
+            Stream::Out => io::stdout().lock().write_all(self.buffer.as_bytes())?,
+            Stream::Err => io::stderr().lock().write_all(self.buffer.as_bytes())?,
+        }
+        *counter += 1;
+        Ok(self.truth.note(self.written)?)
+    }
+}
