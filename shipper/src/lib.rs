@@ -2,4 +2,6 @@
 //!
 //! The modules stand in the order in which data flows; each uses only those above it.
 
+pub mod clock;
 pub mod record;
+pub mod metrics;

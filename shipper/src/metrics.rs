@@ -1,0 +1,340 @@
+//! Every metric of the shipper as a named field; what varies within one is a closed enum, so that no
+//! label can grow with the number of containers.
+//!
+//! Counters are registered without `_total`: the encoder adds it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+
+pub mod labels;
+pub mod lines;
+pub mod tasks;
+
+use labels::{Direction, Endpoint, PushStatus, TaskKind};
+use lines::Lines;
+use tasks::TaskGuard;
+
+/// All metrics of one shipper. Shared by `Arc`; each field is cheap to update from any task.
+pub struct Metrics {
+    registry: Registry,
+    /// What became of every line: the conservation law.
+    pub lines: Lines,
+    /// `shipper_tasks_alive{kind}`; counted by [`Metrics::task`].
+    tasks_alive: Family<TaskKind, Gauge>,
+    /// `shipper_timestamps_clamped_total{direction}`.
+    pub timestamps_clamped: Family<Direction, Counter>,
+    /// `shipper_retry_queue_items`: batches that wait for another attempt.
+    pub retry_queue_items: Gauge,
+    /// `shipper_retry_queue_capacity`: how many may wait.
+    pub retry_queue_capacity: Gauge,
+    /// `shipper_retry_queue_bytes`.
+    pub retry_queue_bytes: Gauge,
+    /// `shipper_dead_letters_total`: entries written to the dead letters.
+    pub dead_letters: Counter,
+    /// `shipper_dead_letters_bytes`: how much of the dead letters' bound is used.
+    pub dead_letters_bytes: Gauge,
+    /// `shipper_dead_letters_segments_removed_total`: oldest segments removed to stay within the bound.
+    pub dead_letters_segments_removed: Counter,
+    /// `shipper_push_total{status}`.
+    pub push: Family<PushStatus, Counter>,
+    /// `shipper_push_duration_seconds`.
+    pub push_duration_seconds: Histogram,
+    /// `shipper_push_in_flight`: pushes under way.
+    pub push_in_flight: Gauge,
+    /// `shipper_loki_held`: 1 while Loki refuses us (401, 403, 404) and everything waits.
+    pub loki_held: Gauge,
+    /// `shipper_queue_lines`: lines between the sources and the pipeline.
+    pub queue_lines: Gauge,
+    /// `shipper_queue_lines_capacity`.
+    pub queue_lines_capacity: Gauge,
+    /// `shipper_containers`: containers that are followed.
+    pub containers: Gauge,
+    /// `shipper_docker_connected`: 1 while discovery hears Docker's events. Discovery sets it.
+    pub docker_connected: Gauge,
+    /// `shipper_docker_requests_total{endpoint}`.
+    pub docker_requests: Family<Endpoint, Counter>,
+    /// `shipper_docker_connections_in_use`: of the bounded pool.
+    pub docker_connections_in_use: Gauge,
+    /// `shipper_docker_connections_max`: the pool's size.
+    pub docker_connections_max: Gauge,
+    /// `shipper_metadata_cache_entries`.
+    pub metadata_cache_entries: Gauge,
+    /// `shipper_metadata_cache_capacity`.
+    pub metadata_cache_capacity: Gauge,
+    /// `shipper_metadata_cache_hits_total`.
+    pub metadata_cache_hits: Counter,
+    /// `shipper_metadata_cache_misses_total`.
+    pub metadata_cache_misses: Counter,
+    /// `shipper_metadata_cache_evictions_total`.
+    pub metadata_cache_evictions: Counter,
+    /// `shipper_open_files`: log files held open by the hybrid source.
+    pub open_files: Gauge,
+    /// `shipper_inotify_watches`.
+    pub inotify_watches: Gauge,
+    /// `shipper_inotify_overflows_total`: the kernel dropped events; everything is looked at again.
+    pub inotify_overflows: Counter,
+    /// `shipper_resume_lost_total`: a checkpoint whose file or line is no longer there.
+    pub resume_lost: Counter,
+    /// `shipper_checkpoint_entries`: containers in the checkpoint.
+    pub checkpoint_entries: Gauge,
+    /// `shipper_checkpoint_failures_total`.
+    pub checkpoint_failures: Counter,
+    /// `shipper_checkpoint_age_seconds`.
+    pub checkpoint_age: CheckpointAge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Metrics {
+    /// Registers all of them. Counters of closed sets start at 0, so that a rate can be taken at once.
+    #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one statement: a field for each metric")]
+    pub fn new() -> Arc<Self> {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(TokioTasks));
+        let into = &mut registry;
+        let metrics = Self {
+            lines: Lines::register(into),
+            tasks_alive: closed(into, TaskKind::ALL, "shipper_tasks_alive", "Own tasks that run"),
+            timestamps_clamped: closed(
+                into,
+                Direction::ALL,
+                "shipper_timestamps_clamped",
+                "Lines whose time was clamped, once",
+            ),
+            retry_queue_items: plain(
+                into,
+                "shipper_retry_queue_items",
+                "Batches that wait for another attempt",
+            ),
+            retry_queue_capacity: plain(into, "shipper_retry_queue_capacity", "How many batches may wait"),
+            retry_queue_bytes: plain(
+                into,
+                "shipper_retry_queue_bytes",
+                "Bytes that wait for another attempt",
+            ),
+            dead_letters: plain(into, "shipper_dead_letters", "Lines written to the dead letters"),
+            dead_letters_bytes: plain(
+                into,
+                "shipper_dead_letters_bytes",
+                "Bytes on disk in the dead letters",
+            ),
+            dead_letters_segments_removed: plain(
+                into,
+                "shipper_dead_letters_segments_removed",
+                "Oldest segments removed",
+            ),
+            push: closed(into, PushStatus::ALL, "shipper_push", "Pushes by Loki's answer"),
+            push_duration_seconds: histogram(
+                into,
+                "shipper_push_duration_seconds",
+                "Time until Loki's answer",
+            ),
+            push_in_flight: plain(into, "shipper_push_in_flight", "Pushes under way"),
+            loki_held: plain(into, "shipper_loki_held", "1 while Loki refuses us and everything waits"),
+            queue_lines: plain(into, "shipper_queue_lines", "Items between sources and pipeline"),
+            queue_lines_capacity: plain(into, "shipper_queue_lines_capacity", "Bound of that queue"),
+            containers: plain(into, "shipper_containers", "Containers that are followed"),
+            docker_connected: plain(into, "shipper_docker_connected", "1 while Docker's events are heard"),
+            docker_requests: closed(
+                into,
+                Endpoint::ALL,
+                "shipper_docker_requests",
+                "Requests to the Docker Engine",
+            ),
+            docker_connections_in_use: plain(
+                into,
+                "shipper_docker_connections_in_use",
+                "Log connections in use",
+            ),
+            docker_connections_max: plain(into, "shipper_docker_connections_max", "Bound of the pool"),
+            metadata_cache_entries: plain(into, "shipper_metadata_cache_entries", "Containers in the cache"),
+            metadata_cache_capacity: plain(into, "shipper_metadata_cache_capacity", "Bound of the cache"),
+            metadata_cache_hits: plain(into, "shipper_metadata_cache_hits", "Look-ups answered by the cache"),
+            metadata_cache_misses: plain(into, "shipper_metadata_cache_misses", "Look-ups that asked Docker"),
+            metadata_cache_evictions: plain(into, "shipper_metadata_cache_evictions", "Entries evicted"),
+            open_files: plain(into, "shipper_open_files", "Log files held open"),
+            inotify_watches: plain(into, "shipper_inotify_watches", "Directories watched"),
+            inotify_overflows: plain(into, "shipper_inotify_overflows", "Times the kernel dropped events"),
+            resume_lost: plain(into, "shipper_resume_lost", "Checkpoints whose place is gone"),
+            checkpoint_entries: plain(into, "shipper_checkpoint_entries", "Containers in the checkpoint"),
+            checkpoint_failures: plain(
+                into,
+                "shipper_checkpoint_failures",
+                "Checkpoints that were not written",
+            ),
+            checkpoint_age: CheckpointAge::register(into),
+            registry,
+        };
+        Arc::new(metrics)
+    }
+
+    /// Counts a task of this kind for as long as the guard lives: bind it first in the task's body.
+    #[must_use]
+    pub fn task(&self, kind: TaskKind) -> TaskGuard {
+        TaskGuard::new(self.tasks_alive.get_or_create_owned(&kind))
+    }
+
+    /// The page for `/metrics`, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// Never in practice: writing to a string does not fail.
+    pub fn render(&self) -> Result<String, fmt::Error> {
+        let mut page = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::prometheus_text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+fn plain<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn closed<S, M>(registry: &mut Registry, all: &[S], name: &str, help: &str) -> Family<S, M>
+where
+    S: Clone + std::hash::Hash + Eq,
+    M: Default + Clone,
+    Family<S, M>: Metric,
+{
+    let family = Family::<S, M>::default();
+    for member in all {
+        drop(family.get_or_create(member));
+    }
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn histogram(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    // 1 ms to 32 s: the request's timeout is 30 s.
+    let metric = Histogram::new(exponential_buckets(0.001, 2.0, 16));
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Seconds since the checkpoint on disk was last known to hold all that is settled. It does not grow
+/// while nothing changes, so an alert on it means that positions can't be saved.
+#[derive(Clone, Debug)]
+pub struct CheckpointAge(Arc<Mutex<Instant>>);
+
+impl CheckpointAge {
+    fn register(registry: &mut Registry) -> Self {
+        let age = Self(Arc::new(Mutex::new(Instant::now())));
+        registry.register_collector(Box::new(age.clone()));
+        age
+    }
+
+    /// The checkpoint was written, or there was nothing new to write.
+    pub fn up_to_date(&self) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+
+    fn seconds(&self) -> f64 {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed().as_secs_f64()
+    }
+}
+
+impl Collector for CheckpointAge {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let age = ConstGauge::new(self.seconds());
+        let help = "Seconds since the checkpoint held all that is settled";
+        age.encode(encoder.encode_descriptor(
+            "shipper_checkpoint_age_seconds",
+            help,
+            None,
+            age.metric_type(),
+        )?)
+    }
+}
+
+/// `tokio_alive_tasks`: what the runtime itself counts, ours and those of libraries.
+#[derive(Debug)]
+struct TokioTasks;
+
+impl Collector for TokioTasks {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Ok(()) };
+        let alive = i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
+        let alive = ConstGauge::new(alive);
+        let help = "Tasks alive in the tokio runtime";
+        alive.encode(encoder.encode_descriptor("tokio_alive_tasks", help, None, alive.metric_type())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use labels::{DropReason, SkipReason};
+
+    /// The names that others rely on.
+    const NAMES: [&str; 17] = [
+        "shipper_tasks_alive{kind=\"pipeline\"} 0\n",
+        "shipper_lines_read_total 0\n",
+        "shipper_lines_delivered_total 0\n",
+        "shipper_lines_dropped_total{reason=\"too_new\"} 0\n",
+        "shipper_lines_skipped_total{reason=\"too_old\"} 0\n",
+        "shipper_lines_in_flight 0\n",
+        "shipper_timestamps_clamped_total{direction=\"up\"} 0\n",
+        "shipper_retry_queue_items 0\n",
+        "shipper_retry_queue_capacity 0\n",
+        "shipper_dead_letters_total 0\n",
+        "shipper_push_total{status=\"204\"} 0\n",
+        "shipper_push_duration_seconds_count 0\n",
+        "shipper_docker_requests_total{endpoint=\"logs\"} 0\n",
+        "shipper_metadata_cache_hits_total 0\n",
+        "shipper_open_files 0\n",
+        "shipper_inotify_watches 0\n",
+        "shipper_checkpoint_age_seconds 0",
+    ];
+
+    #[test]
+    fn every_promised_name_is_on_the_page_from_the_start() {
+        let page = Metrics::new().render().unwrap();
+        for name in NAMES {
+            assert!(page.contains(name), "{name:?} is missing in\n{page}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_runtime_counts_its_tasks_and_a_guard_counts_ours() {
+        let metrics = Metrics::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        let guard = metrics.task(TaskKind::Reader);
+        tasks.spawn(async move {
+            let _guard = guard;
+            std::future::pending::<()>().await;
+        });
+        let page = metrics.render().unwrap();
+        assert!(page.contains("tokio_alive_tasks 1\n"), "{page}");
+        assert!(page.contains("shipper_tasks_alive{kind=\"reader\"} 1\n"), "{page}");
+        tasks.shutdown().await;
+        assert!(metrics.render().unwrap().contains("shipper_tasks_alive{kind=\"reader\"} 0\n"));
+    }
+
+    #[test]
+    fn what_is_read_is_settled_or_in_flight() {
+        let metrics = Metrics::new();
+        metrics.lines.read(10);
+        metrics.lines.delivered(3);
+        metrics.lines.skipped(SkipReason::TooOld, 1);
+        metrics.lines.dropped(DropReason::TooNew, 2);
+        metrics.lines.dead_lettered(1);
+        assert_eq!(metrics.lines.in_flight(), 3);
+        assert_eq!(metrics.lines.balance(), 0);
+    }
+}
