@@ -3,5 +3,8 @@
 //! The modules stand in the order in which data flows; each uses only those above it.
 
 pub mod clock;
+pub mod stamp;
 pub mod record;
 pub mod metrics;
+pub mod docker;
+pub mod source;

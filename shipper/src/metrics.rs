@@ -83,6 +83,14 @@ pub struct Metrics {
     pub inotify_watches: Gauge,
     /// `shipper_inotify_overflows_total`: the kernel dropped events; everything is looked at again.
     pub inotify_overflows: Counter,
+    /// `shipper_inotify_failures_total`: directories that could not be watched and are polled instead.
+    pub inotify_failures: Counter,
+    /// `shipper_lines_truncated_total`: lines longer than the cap, cut there and marked.
+    pub lines_truncated: Counter,
+    /// `shipper_file_truncations_total`: log files that somebody emptied in place.
+    pub file_truncations: Counter,
+    /// `shipper_log_streams_broken_total`: Docker's log streams that ended while their container ran.
+    pub log_streams_broken: Counter,
     /// `shipper_resume_lost_total`: a checkpoint whose file or line is no longer there.
     pub resume_lost: Counter,
     /// `shipper_checkpoint_entries`: containers in the checkpoint.
@@ -170,6 +178,14 @@ impl Metrics {
             open_files: plain(into, "shipper_open_files", "Log files held open"),
             inotify_watches: plain(into, "shipper_inotify_watches", "Directories watched"),
             inotify_overflows: plain(into, "shipper_inotify_overflows", "Times the kernel dropped events"),
+            inotify_failures: plain(into, "shipper_inotify_failures", "Directories polled, not watched"),
+            lines_truncated: plain(into, "shipper_lines_truncated", "Lines longer than the cap, cut"),
+            file_truncations: plain(into, "shipper_file_truncations", "Log files emptied in place"),
+            log_streams_broken: plain(
+                into,
+                "shipper_log_streams_broken",
+                "Log streams that ended while their container ran",
+            ),
             resume_lost: plain(into, "shipper_resume_lost", "Checkpoints whose place is gone"),
             checkpoint_entries: plain(into, "shipper_checkpoint_entries", "Containers in the checkpoint"),
             checkpoint_failures: plain(

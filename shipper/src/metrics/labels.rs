@@ -63,6 +63,8 @@ closed_set! {
     SkipReason in "reason" {
         /// Older than the window, and the policy is to drop.
         TooOld = "too_old",
+        /// Older than the configured start of a container that was there before us.
+        BeforeStart = "before_start",
         /// No line could be decoded there: torn JSON, zero bytes.
         Corrupt = "corrupt",
     }

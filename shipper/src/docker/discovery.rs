@@ -1,0 +1,242 @@
+//! Follows which containers there are, and tells the sources.
+//!
+//! Hears Docker's events while it lists, so that nothing falls between the two; lists again from time to
+//! time, because Docker loses events silently (see `known`, which decides). Ends only when told to: a
+//! Docker that goes away is waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::api::{Api, ApiError};
+use crate::docker::known::{Born, Change, Event, Known, Listed, Step};
+use crate::docker::metadata::{self, Cache};
+use crate::metrics::Metrics;
+use crate::metrics::labels::TaskKind;
+use crate::record::{Container, ContainerId};
+
+/// Events are asked for from a little before the last one heard: to hear one twice does no harm.
+const OVERLAP_NS: i64 = 1_000_000_000;
+const BACKOFF_MIN: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Events that are kept while a listing is under way; the rest waits in the socket.
+const HEARD_MAX: usize = 1024;
+
+/// Which containers, and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `key=value` or `key`: only containers that bear all of these. Empty: all but ourselves.
+    pub labels: Vec<String>,
+    /// When the shipper began, in nanoseconds since the epoch.
+    pub started_ns: i64,
+    /// How often the whole list is compared.
+    pub reconcile: Duration,
+    /// The cache of inspections.
+    pub metadata: metadata::Config,
+}
+
+/// Why discovery can't go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the source has ended, so there is nobody to tell about containers")]
+pub struct Closed;
+
+/// Tells `out` about containers until `stop`.
+///
+/// # Errors
+/// [`Closed`] when nobody listens any more.
+pub async fn run(
+    api: Api,
+    config: Config,
+    metrics: Arc<Metrics>,
+    out: mpsc::Sender<Change>,
+    stop: CancellationToken,
+) -> Result<(), Closed> {
+    let _alive = metrics.task(TaskKind::Discovery);
+    let discovery = Discovery {
+        known: Known::default(),
+        cache: Cache::new(config.metadata.clone(), Arc::clone(&metrics)),
+        ourselves: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| own_id(&mounts)),
+        heard_ns: config.started_ns,
+        api,
+        config,
+        metrics,
+        out,
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        Err(closed) = discovery.follow() => Err(closed),
+    }
+}
+
+struct Discovery {
+    api: Api,
+    config: Config,
+    metrics: Arc<Metrics>,
+    out: mpsc::Sender<Change>,
+    known: Known,
+    cache: Cache,
+    ourselves: Option<ContainerId>,
+    heard_ns: i64,
+}
+
+/// Why one connection's life ended.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error("Docker closed the stream of events")]
+    EventsEnded,
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+impl Discovery {
+    async fn follow(mut self) -> Result<std::convert::Infallible, Closed> {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            let began = Instant::now();
+            let Err(interruption) = self.follow_once().await;
+            self.metrics.docker_connected.set(0);
+            if let Interruption::Closed(closed) = interruption {
+                return Err(closed);
+            }
+            if began.elapsed() > BACKOFF_MAX {
+                backoff = BACKOFF_MIN;
+            }
+            tracing::warn!(%interruption, retry_in = ?backoff, "lost touch with Docker");
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn follow_once(&mut self) -> Result<std::convert::Infallible, Interruption> {
+        let mut events = self.api.events(&self.config.labels, self.heard_ns - OVERLAP_NS);
+        loop {
+            self.reconcile(&mut events).await?;
+            self.metrics.docker_connected.set(1);
+            let again = sleep(self.config.reconcile);
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    event = events.next() => {
+                        let event = event.ok_or(Interruption::EventsEnded)??;
+                        self.hear(&event).await?;
+                    }
+                    () = &mut again => break,
+                }
+            }
+        }
+    }
+
+    /// Lists while it hears, then merges both. Polling the events first is what subscribes to them.
+    async fn reconcile(
+        &mut self,
+        events: &mut (impl Stream<Item = Result<Event, ApiError>> + Unpin),
+    ) -> Result<(), Interruption> {
+        let (listing, heard) = {
+            let listing = self.api.list(&self.config.labels);
+            tokio::pin!(listing);
+            let mut heard = Vec::new();
+            loop {
+                tokio::select! {
+                    biased;
+                    event = events.next(), if heard.len() < HEARD_MAX => {
+                        heard.push(event.ok_or(Interruption::EventsEnded)??);
+                    }
+                    listing = &mut listing => break (listing?, heard),
+                }
+            }
+        };
+        let listing: Vec<Listed> =
+            listing.into_iter().filter(|row| Some(&row.id) != self.ourselves.as_ref()).collect();
+        let steps = self.known.compare(&listing);
+        self.carry_out(steps).await?;
+        for event in heard {
+            self.hear(&event).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, event: &Event) -> Result<(), Closed> {
+        self.heard_ns = self.heard_ns.max(event.time_ns);
+        if Some(&event.id) == self.ourselves.as_ref() {
+            return Ok(());
+        }
+        let steps = self.known.hear(event);
+        self.carry_out(steps).await
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Closed> {
+        for step in steps {
+            let change = match step {
+                Step::Start(id) => {
+                    self.look(&id).await.map(|(container, born)| Change::Started { container, born })
+                }
+                Step::Rename(id) => {
+                    self.cache.remove(&id);
+                    self.look(&id).await.map(|(container, _)| Change::Renamed(container))
+                }
+                Step::Stop(id) => Some(Change::Stopped(id)),
+                Step::Remove(id) => {
+                    self.cache.remove(&id);
+                    Some(Change::Removed(id))
+                }
+            };
+            if let Some(change) = change {
+                self.out.send(change).await.map_err(|_closed| Closed)?;
+            }
+        }
+        self.metrics.containers.set(i64::try_from(self.known.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    /// What the cache or Docker knows of it. If Docker knows nothing, it is forgotten here too, and the
+    /// next listing brings it again if that was a mistake.
+    async fn look(&mut self, id: &ContainerId) -> Option<(Arc<Container>, Born)> {
+        if let Some(found) = self.cache.get(id, Instant::now()) {
+            return Some(found);
+        }
+        match self.api.inspect(id).await {
+            Ok(inspected) => {
+                let container = Arc::new(inspected.container);
+                let born = Born::of(inspected.created_ns, self.config.started_ns);
+                self.known.name(&container);
+                self.cache.put(Arc::clone(&container), born, Instant::now());
+                Some((container, born))
+            }
+            Err(error) => {
+                tracing::warn!(container = %id, %error, "nothing could be learnt about a container");
+                self.known.forget(id);
+                None
+            }
+        }
+    }
+}
+
+/// The id of the container that we run in ourselves, if we do: Docker mounts files from the container's
+/// folder into it. To ship our own messages would feed each refusal of Loki's back to Loki.
+fn own_id(mountinfo: &str) -> Option<ContainerId> {
+    let hostname = mountinfo.lines().find(|line| line.contains(" /etc/hostname "))?;
+    let (_, path) = hostname.split_once("/containers/")?;
+    ContainerId::parse(path.split('/').next()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn we_know_ourselves_by_the_hostname_that_docker_mounts() {
+        let id = "0123456789abcdef".repeat(4);
+        let mounts = format!(
+            "1 2 0:1 / / rw - overlay overlay rw\n\
+             3 1 8:1 /var/lib/docker/containers/{id}/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
+        );
+        assert_eq!(own_id(&mounts).unwrap().as_str(), id);
+        assert_eq!(own_id("3 1 8:1 / /etc/hostname rw - ext4 /dev/sda1 rw\n"), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! Where lines come from. Two designs with one interface: `pool` reads Docker's log API over a bounded
+//! number of connections, `hybrid` tails the files of the json-file driver.
+//!
+//! A source takes [`Change`]s and makes [`Item`]s. It ends at once when told to stop: what it has not
+//! handed on is read again at the next start. What it waits for downstream is back-pressure: it stops
+//! reading, and Docker's log is the buffer.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::known::Change;
+use crate::metrics::Metrics;
+use crate::metrics::labels::SkipReason;
+use crate::record::{Container, Item, Position, Record};
+
+pub mod position;
+pub mod join;
+pub mod pool;
+pub mod hybrid;
+
+use join::Line;
+use position::{Resume, Start};
+
+/// A line longer than this is cut and marked. Loki's own limit on a line is 256 KiB by default.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// What both designs are given.
+#[derive(Debug)]
+pub struct Inputs {
+    /// Which containers come and go; the source ends when this closes.
+    pub changes: mpsc::Receiver<Change>,
+    /// Where an earlier run left off.
+    pub resume: Resume,
+    /// Where to begin with a container that is not in `resume`.
+    pub start: Start,
+    /// When the shipper began, in nanoseconds since the epoch: what `start` counts from.
+    pub started_ns: i64,
+    /// Where items go. Closes when the source ends.
+    pub out: mpsc::Sender<Item>,
+    /// Counts what is read.
+    pub metrics: Arc<Metrics>,
+    /// Ends the source.
+    pub stop: CancellationToken,
+}
+
+/// The pipeline is gone: there is nobody to read for.
+#[derive(Debug, thiserror::Error)]
+#[error("the pipeline has ended, so there is nobody to read for")]
+pub struct Closed;
+
+/// Hands items on and counts them.
+#[derive(Clone, Debug)]
+pub(crate) struct Outlet {
+    out: mpsc::Sender<Item>,
+    metrics: Arc<Metrics>,
+}
+
+impl Outlet {
+    pub(crate) fn new(out: mpsc::Sender<Item>, metrics: Arc<Metrics>) -> Self {
+        Self { out, metrics }
+    }
+
+    /// A line counts as read once there is room for it, so that a stop while we wait leaves no line
+    /// in flight for ever.
+    pub(crate) async fn line(&self, container: &Arc<Container>, line: Line) -> Result<(), Closed> {
+        let place = self.out.reserve().await.map_err(|_closed| Closed)?;
+        self.metrics.lines.read(1);
+        if line.truncated {
+            self.metrics.lines_truncated.inc();
+        }
+        place.send(Item::Line(Record {
+            container: Arc::clone(container),
+            stream: line.stream,
+            time_ns: line.time_ns,
+            line: line.text,
+            position: line.position,
+        }));
+        Ok(())
+    }
+
+    /// Lines that the source passes over itself.
+    pub(crate) fn skipped(&self, reason: SkipReason, lines: u64) {
+        self.metrics.lines.read(lines);
+        self.metrics.lines.skipped(reason, lines);
+    }
+
+    pub(crate) async fn passed(&self, container: &Arc<Container>, position: Position) -> Result<(), Closed> {
+        self.send(Item::Passed { container: Arc::clone(container), position }).await
+    }
+
+    pub(crate) async fn send(&self, item: Item) -> Result<(), Closed> {
+        self.out.send(item).await.map_err(|_closed| Closed)
+    }
+}

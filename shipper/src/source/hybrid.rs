@@ -1,0 +1,240 @@
+//! Design B: reads the files of Docker's json-file driver.
+//!
+//! One task for all containers. Containers with something to read stand in one queue and get a bounded
+//! turn each, so that a noisy one can't starve the others; a full pipeline holds the whole loop, and the
+//! files are the buffer. Files are read in this task: a log that is being followed lies in the page
+//! cache, and a thread pool for it would cost more than the reads (and grow and shrink with the load).
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::docker::known::{Born, Change};
+use crate::metrics::labels::TaskKind;
+use crate::record::{Container, ContainerId, Item, Position};
+use crate::source::position::{self, Begin, Resume, Start};
+use crate::source::{Closed, Inputs, Outlet};
+
+pub mod files;
+pub mod identity;
+pub mod json_line;
+pub mod tail;
+pub mod watch;
+
+use files::Folder;
+use tail::{Desk, Life, Tail, Turn};
+use watch::{Signal, Watch};
+
+/// The driver whose files are read here.
+const DRIVER: &str = "json-file";
+/// How much one container may read in one turn. Docker cuts lines at 16 KiB, which JSON can make six
+/// times as long: a line always fits.
+const TURN_BYTES: usize = 256 << 10;
+
+/// What `hybrid` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Docker's folder of containers, usually `/var/lib/docker/containers`.
+    pub containers_root: PathBuf,
+    /// How often everything is looked at, whatever inotify says: the kernel may have dropped an event.
+    pub reconcile: Duration,
+}
+
+/// Why it can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Docker's folder can't be opened.
+    #[error("can't read Docker's log files in {path:?} ({source}): run as root, or use `design: pool`")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nobody takes the lines.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Reads all containers' logs until `inputs.stop`, or until discovery ends.
+///
+/// # Errors
+/// [`Error`]
+pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
+    let _alive = inputs.metrics.task(TaskKind::Source);
+    let folder = Folder::open(&config.containers_root)
+        .map_err(|source| Error::Folder { path: config.containers_root.clone(), source })?;
+    let stop = inputs.stop.clone();
+    let hybrid = Hybrid::new(&config, folder, inputs);
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = hybrid.follow() => ended.map_err(Error::Closed),
+    }
+}
+
+struct Hybrid {
+    changes: tokio::sync::mpsc::Receiver<Change>,
+    resume: Resume,
+    start: Start,
+    started_ns: i64,
+    tails: HashMap<ContainerId, Tail>,
+    ready: VecDeque<ContainerId>,
+    watch: Watch,
+    tick: Interval,
+    desk: Desk,
+}
+
+impl Drop for Hybrid {
+    fn drop(&mut self) {
+        for tail in self.tails.values_mut() {
+            tail.close(&self.desk);
+            self.watch.remove(&tail.container.id);
+        }
+    }
+}
+
+impl Hybrid {
+    fn new(config: &Config, folder: Folder, inputs: Inputs) -> Self {
+        let mut tick = interval(config.reconcile);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let metrics = inputs.metrics;
+        Self {
+            changes: inputs.changes,
+            resume: inputs.resume,
+            start: inputs.start,
+            started_ns: inputs.started_ns,
+            tails: HashMap::new(),
+            ready: VecDeque::new(),
+            watch: Watch::new(Arc::clone(&metrics)),
+            tick,
+            desk: Desk {
+                folder,
+                outlet: Outlet::new(inputs.out, Arc::clone(&metrics)),
+                metrics,
+                page: vec![0; TURN_BYTES],
+                text: Vec::new(),
+            },
+        }
+    }
+
+    /// One loop: take what has happened, give the next container a turn, or wait.
+    async fn follow(mut self) -> Result<(), Closed> {
+        loop {
+            let happened = if self.ready.is_empty() { Some(self.wait().await) } else { self.happened() };
+            match happened {
+                Some(Happened::Change(change)) => self.change(change).await?,
+                Some(Happened::Signal(Signal::Changed(id))) => self.queue(&id),
+                Some(Happened::Signal(Signal::Everything) | Happened::Tick) => self.queue_all(),
+                Some(Happened::DiscoveryEnded) => return Ok(()),
+                None => self.next_turn().await?,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Happened {
+        tokio::select! {
+            change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
+            signal = self.watch.next() => Happened::Signal(signal),
+            _ = self.tick.tick() => Happened::Tick,
+        }
+    }
+
+    /// What has happened already.
+    fn happened(&mut self) -> Option<Happened> {
+        futures_util::FutureExt::now_or_never(self.wait())
+    }
+
+    async fn next_turn(&mut self) -> Result<(), Closed> {
+        let Some(id) = self.ready.pop_front() else { return Ok(()) };
+        let Some(tail) = self.tails.get_mut(&id) else { return Ok(()) };
+        tail.queued = false;
+        let turn = tail.turn(&mut self.desk).await?;
+        if turn == Turn::More {
+            self.queue(&id);
+        } else if tail.life == Life::Removed {
+            self.part(&id).await?;
+        } else if tail.life == Life::Stopped {
+            self.watch.remove(&id);
+        }
+        // A turn over history may send nothing for long; let the other tasks of this thread run.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change) -> Result<(), Closed> {
+        match change {
+            Change::Started { container, born } => self.start(container, born),
+            Change::Renamed(container) => {
+                if let Some(tail) = self.tails.get_mut(&container.id) {
+                    tail.container = container;
+                }
+            }
+            Change::Stopped(id) => self.set_life(&id, Life::Stopped),
+            Change::Removed(id) if self.tails.contains_key(&id) => self.set_life(&id, Life::Removed),
+            Change::Removed(id) => self.desk.outlet.send(Item::Gone(id)).await?,
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, container: Arc<Container>, born: Born) {
+        let id = container.id.clone();
+        if container.log_driver != DRIVER {
+            tracing::warn!(container = %id, driver = container.log_driver, "hybrid reads json-file logs only");
+            return;
+        }
+        self.watch.add(&id, &self.desk.folder.of(&id));
+        let position = self.resume.remove(&id);
+        let begin = match position::begin(position, born, self.start, self.started_ns) {
+            // Left by design A: its place in the file is unknown, its time is not.
+            Begin::At(Position::Api { time_ns, .. }) => Begin::Since(time_ns),
+            begin @ (Begin::At(_) | Begin::Beginning | Begin::End | Begin::Since(_)) => begin,
+        };
+        let tail = self.tails.entry(id.clone()).or_insert_with(|| Tail::new(Arc::clone(&container), begin));
+        tail.container = container;
+        tail.life = Life::Running;
+        self.queue(&id);
+    }
+
+    fn set_life(&mut self, id: &ContainerId, life: Life) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.life = life;
+            self.queue(id);
+        }
+    }
+
+    /// The container is gone and its last line was sent: give everything back.
+    async fn part(&mut self, id: &ContainerId) -> Result<(), Closed> {
+        self.watch.remove(id);
+        if let Some(mut tail) = self.tails.remove(id) {
+            tail.close(&self.desk);
+        }
+        self.desk.outlet.send(Item::Gone(id.clone())).await
+    }
+
+    fn queue(&mut self, id: &ContainerId) {
+        if let Some(tail) = self.tails.get_mut(id)
+            && !std::mem::replace(&mut tail.queued, true)
+        {
+            self.ready.push_back(id.clone());
+        }
+    }
+
+    fn queue_all(&mut self) {
+        for (id, tail) in &mut self.tails {
+            if !tail.is_parked() && !std::mem::replace(&mut tail.queued, true) {
+                self.ready.push_back(id.clone());
+            }
+        }
+    }
+}
+
+enum Happened {
+    Change(Change),
+    Signal(Signal),
+    Tick,
+    DiscoveryEnded,
+}

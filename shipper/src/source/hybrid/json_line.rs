@@ -1,0 +1,220 @@
+//! Decodes a line of Docker's json-file driver: `{"log":"…","stream":"…","attrs":{…},"time":"…"}`. Pure.
+//!
+//! Docker writes its keys in this order, so the common line is read by hand in one pass; whatever looks
+//! different goes through `serde_json`, which is the reference.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2, memmem};
+use serde::Deserialize;
+
+use crate::record::Stream;
+use crate::stamp;
+
+const OPENING: &[u8] = b"{\"log\":\"";
+
+/// What a line says beside its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Which output.
+    pub stream: Stream,
+    /// Docker's time.
+    pub time_ns: i64,
+    /// Whether waste stood before the entry: a write that a crash tore, or the zeros that a power cut left.
+    pub torn: bool,
+}
+
+/// A line that holds no entry.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a line of {bytes} bytes holds no json-file entry")]
+pub struct Corrupt {
+    /// Its length.
+    pub bytes: usize,
+}
+
+/// Decodes `line` (without its newline); the text replaces what is in `text`.
+///
+/// # Errors
+/// [`Corrupt`] when neither the line nor its tail is an entry.
+pub fn decode(line: &[u8], text: &mut Vec<u8>) -> Result<Head, Corrupt> {
+    if let Some(head) = decode_whole(line, text) {
+        return Ok(head);
+    }
+    // A quote inside a JSON string is escaped, so this sequence can only be the beginning of an entry
+    // that Docker appended behind a torn one.
+    let tail = memmem::rfind(line, OPENING).filter(|at| *at > 0).and_then(|at| line.get(at..));
+    let head = tail.and_then(|tail| decode_whole(tail, text));
+    head.map(|head| Head { torn: true, ..head }).ok_or(Corrupt { bytes: line.len() })
+}
+
+fn decode_whole(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
+    decode_usual(line, text).or_else(|| decode_any(line, text))
+}
+
+fn decode_usual(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
+    text.clear();
+    let rest = unescape(line.strip_prefix(OPENING)?, text)?;
+    let rest = rest.strip_prefix(b",\"stream\":\"std")?;
+    let (stream, rest) = match rest.strip_prefix(b"out\"") {
+        Some(rest) => (Stream::Stdout, rest),
+        None => (Stream::Stderr, rest.strip_prefix(b"err\"")?),
+    };
+    let (time_ns, rest) = stamp::parse(rest.strip_prefix(b",\"time\":\"")?)?;
+    (rest == b"\"}").then_some(Head { stream, time_ns, torn: false })
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow, default)]
+    log: Cow<'a, str>,
+    #[serde(borrow, default)]
+    stream: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+}
+
+fn decode_any(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
+    let entry: Entry<'_> = serde_json::from_slice(line).ok()?;
+    let (time_ns, rest) = stamp::parse(entry.time.as_bytes())?;
+    let stream = match &*entry.stream {
+        "stdout" | "" => Stream::Stdout,
+        "stderr" => Stream::Stderr,
+        _ => return None,
+    };
+    text.clear();
+    text.extend_from_slice(entry.log.as_bytes());
+    rest.is_empty().then_some(Head { stream, time_ns, torn: false })
+}
+
+/// Reads a JSON string whose opening quote is behind us; returns what follows its closing quote.
+fn unescape<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
+    loop {
+        let (plain, next) = rest.split_at_checked(memchr2(b'"', b'\\', rest)?)?;
+        if memchr(0, plain).is_some() {
+            return None; // a zero is always escaped in JSON; bare ones are what a power cut leaves
+        }
+        text.extend_from_slice(plain);
+        let (mark, next) = next.split_first()?;
+        if *mark == b'"' {
+            return Some(next);
+        }
+        rest = escape(next, text)?;
+    }
+}
+
+/// Reads what follows a backslash.
+fn escape<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let (kind, rest) = rest.split_first()?;
+    let byte = match kind {
+        b'"' | b'\\' | b'/' => *kind,
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 8,
+        b'f' => 12,
+        b'u' => return unicode(rest, text),
+        _ => return None,
+    };
+    text.push(byte);
+    Some(rest)
+}
+
+fn unicode<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
+    let (unit, mut rest) = hex4(rest)?;
+    let mut code = unit;
+    if (0xd800..0xdc00).contains(&unit) {
+        let (low, behind) = hex4(rest.strip_prefix(b"\\u")?)?;
+        code = 0x1_0000 + ((unit - 0xd800) << 10) + low.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+        rest = behind;
+    }
+    let letter = char::from_u32(code)?;
+    text.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+    Some(rest)
+}
+
+fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    let value = digits.iter().try_fold(0, |sum, b| Some(sum << 4 | char::from(*b).to_digit(16)?))?;
+    Some((value, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text_of(line: &str) -> Result<(String, Head), Corrupt> {
+        let mut text = Vec::new();
+        let head = decode(line.as_bytes(), &mut text)?;
+        Ok((String::from_utf8(text).unwrap(), head))
+    }
+
+    #[test]
+    fn a_line_as_docker_writes_it() {
+        let (text, head) = text_of(
+            r#"{"log":"a \u003cb\u003e \"c\"\n","stream":"stderr","time":"2026-11-24T14:38:18.12Z"}"#,
+        )
+        .unwrap();
+        assert_eq!(text, "a <b> \"c\"\n");
+        assert_eq!(head.stream, Stream::Stderr);
+        assert_eq!(head.time_ns % 1_000_000_000, 120_000_000);
+    }
+
+    #[test]
+    fn attributes_other_orders_and_missing_keys_are_read_too() {
+        let attributes =
+            r#"{"log":"x\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-11-24T14:38:18.12Z"}"#;
+        assert_eq!(text_of(attributes).unwrap().0, "x\n");
+        let empty = text_of(r#"{"time":"2026-11-24T14:38:18Z"}"#).unwrap();
+        assert_eq!((empty.0.as_str(), empty.1.stream), ("", Stream::Stdout));
+    }
+
+    #[test]
+    fn the_entry_behind_a_torn_one_or_behind_zeros_is_saved() {
+        let entry = r#"{"log":"x\n","stream":"stdout","time":"2026-11-24T14:38:18.12Z"}"#;
+        for waste in ["{\"log\":\"torn", "\0\0\0\0", "{\"log\":\"to\0\0\0"] {
+            let (text, head) = text_of(&format!("{waste}{entry}")).unwrap();
+            assert_eq!((text.as_str(), head.torn), ("x\n", true));
+        }
+    }
+
+    #[test]
+    fn garbage_is_corrupt() {
+        for line in
+            ["", "\0\0\0", "{\"log\":\"torn", "plain", r#"{"log":"x\n","stream":"stdout","time":"noon"}"#]
+        {
+            assert_eq!(text_of(line), Err(Corrupt { bytes: line.len() }), "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_what_serde_json_writes(text in any::<String>(), err: bool, time_ns in 0i64..=i64::MAX) {
+            let stream = if err { "stderr" } else { "stdout" };
+            let time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap().to_string();
+            let line = format!(
+                "{{\"log\":{},\"stream\":\"{stream}\",\"time\":\"{time}\"}}", serde_json::to_string(&text).unwrap()
+            );
+            let mut out = Vec::new();
+            let head = decode_usual(line.as_bytes(), &mut out).unwrap();
+            prop_assert_eq!(&out, text.as_bytes());
+            prop_assert_eq!(head, Head { stream: if err { Stream::Stderr } else { Stream::Stdout }, time_ns, torn: false });
+        }
+
+        #[test]
+        fn by_hand_and_serde_json_agree_on_every_escape(text in r#"([a-z<\u{e9}]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4}|\\ud83d\\ude00){0,20}"#) {
+            let line = format!(r#"{{"log":"{text}","stream":"stdout","time":"2026-11-24T14:38:18.12Z"}}"#);
+            let (mut fast, mut general) = (Vec::new(), Vec::new());
+            let by_hand = decode_usual(line.as_bytes(), &mut fast);
+            let by_serde = decode_any(line.as_bytes(), &mut general);
+            prop_assert_eq!(by_hand, by_serde);
+            if by_hand.is_some() { prop_assert_eq!(fast, general); }
+        }
+
+        #[test]
+        fn no_input_makes_it_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(decode(&line, &mut Vec::new()).is_err());
+        }
+    }
+}

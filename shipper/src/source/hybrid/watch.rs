@@ -1,0 +1,205 @@
+//! Wakes the source when a log changes: one inotify instance for the process, one watch per container.
+//!
+//! The watch is on the container's folder, not on the file. It names no inode, so there is nothing to
+//! re-arm at a rotation and nothing to forget at a deletion (post-mortem #4); the kernel tells of all
+//! generations through it. Where a folder can't be watched (`max_user_watches`, `max_user_instances`) the
+//! source's own tick finds the change a little later.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{FutureExt, StreamExt};
+use inotify::{EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+
+use crate::metrics::Metrics;
+use crate::record::ContainerId;
+
+/// Room for some hundred events with their names.
+const BUFFER_BYTES: usize = 16 << 10;
+
+/// What a wake-up says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Something in this container's folder.
+    Changed(ContainerId),
+    /// The kernel dropped events: anything may have changed.
+    Everything,
+}
+
+/// The instance and its watches.
+pub struct Watch {
+    kernel: Option<(EventStream<Vec<u8>>, Watches)>,
+    containers: HashMap<WatchDescriptor, ContainerId>,
+    descriptors: HashMap<ContainerId, WatchDescriptor>,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("descriptors", &self.descriptors).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// An instance without watches. If the kernel gives none, all is left to the tick, which is counted.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let kernel = match instance() {
+            Ok(kernel) => Some(kernel),
+            Err(error) => {
+                tracing::warn!(%error, "no inotify instance (fs.inotify.max_user_instances?): logs are polled");
+                None
+            }
+        };
+        Self { kernel, containers: HashMap::new(), descriptors: HashMap::new(), metrics }
+    }
+
+    /// Watches a container's folder. Add it before the first look at the files, or a change between the
+    /// two goes unseen until the next tick.
+    pub fn add(&mut self, id: &ContainerId, folder: &Path) {
+        if self.descriptors.contains_key(id) {
+            return;
+        }
+        let mask = WatchMask::MODIFY
+            | WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::MOVED_FROM
+            | WatchMask::MOVED_TO
+            | WatchMask::ONLYDIR
+            | WatchMask::DONT_FOLLOW;
+        let added = match &mut self.kernel {
+            Some((_, watches)) => watches.add(folder, mask),
+            None => Err(io::Error::from(io::ErrorKind::Unsupported)),
+        };
+        match added {
+            Ok(descriptor) => {
+                self.containers.insert(descriptor.clone(), id.clone());
+                self.descriptors.insert(id.clone(), descriptor);
+            }
+            Err(error) => {
+                self.metrics.inotify_failures.inc();
+                tracing::debug!(container = %id, %error, "the log is polled, not watched");
+            }
+        }
+        self.show();
+    }
+
+    /// Gives a container's watch back.
+    pub fn remove(&mut self, id: &ContainerId) {
+        let Some(descriptor) = self.descriptors.remove(id) else { return };
+        self.containers.remove(&descriptor);
+        if let Some((_, watches)) = &mut self.kernel
+            && let Err(error) = watches.remove(descriptor)
+        {
+            // The kernel has given it back itself when the folder was deleted.
+            tracing::trace!(container = %id, %error, "the watch was gone already");
+        }
+        self.show();
+    }
+
+    /// Waits for the next wake-up; for ever when there is no instance. Nothing is lost when it is dropped.
+    pub async fn next(&mut self) -> Signal {
+        loop {
+            let Some((events, _)) = &mut self.kernel else {
+                return std::future::pending().await;
+            };
+            let event = events.next().await;
+            if let Some(signal) = self.read(event) {
+                return signal;
+            }
+        }
+    }
+
+    /// A wake-up that is there already.
+    pub fn try_next(&mut self) -> Option<Signal> {
+        self.next().now_or_never()
+    }
+
+    fn read(&mut self, event: Option<io::Result<inotify::EventOwned>>) -> Option<Signal> {
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return self.give_up(&error),
+            None => return self.give_up(&io::Error::from(io::ErrorKind::UnexpectedEof)),
+        };
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            self.metrics.inotify_overflows.inc();
+            return Some(Signal::Everything);
+        }
+        let id = self.containers.get(&event.wd)?.clone();
+        if event.mask.contains(EventMask::IGNORED) {
+            self.containers.remove(&event.wd);
+            self.descriptors.remove(&id);
+            self.show();
+        }
+        Some(Signal::Changed(id))
+    }
+
+    fn give_up(&mut self, error: &io::Error) -> Option<Signal> {
+        tracing::warn!(%error, "inotify failed: logs are polled from now on");
+        self.metrics.inotify_failures.inc();
+        self.kernel = None;
+        self.containers.clear();
+        self.descriptors.clear();
+        self.show();
+        Some(Signal::Everything)
+    }
+
+    fn show(&self) {
+        self.metrics.inotify_watches.set(i64::try_from(self.descriptors.len()).unwrap_or(i64::MAX));
+    }
+}
+
+fn instance() -> io::Result<(EventStream<Vec<u8>>, Watches)> {
+    let inotify = Inotify::init()?;
+    let watches = inotify.watches();
+    Ok((inotify.into_event_stream(vec![0; BUFFER_BYTES])?, watches))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_generation_wakes_through_one_watch_that_goes_with_the_container() {
+        let (root, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
+        let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+        let mut watch = Watch::new(Arc::clone(&metrics));
+        watch.add(&id, root.path());
+        watch.add(&id, root.path());
+        assert_eq!(metrics.inotify_watches.get(), 1);
+        for name in ["x.log", "x.log.1"] {
+            fs::write(root.path().join(name), "x").unwrap();
+            assert_eq!(watch.next().await, Signal::Changed(id.clone()));
+            while watch.try_next().is_some() {}
+        }
+        watch.remove(&id);
+        assert_eq!(metrics.inotify_watches.get(), 0);
+        fs::write(root.path().join("x.log"), "y").unwrap();
+        assert_eq!(watch.try_next(), None);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_deleted_gives_its_watch_back() {
+        let (root, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
+        let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+        let mut watch = Watch::new(Arc::clone(&metrics));
+        watch.add(&id, root.path());
+        root.close().unwrap();
+        assert_eq!(watch.next().await, Signal::Changed(id.clone()));
+        assert_eq!(metrics.inotify_watches.get(), 0);
+        watch.remove(&id);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_can_not_be_watched_is_counted_and_left_to_the_tick() {
+        let metrics = Metrics::new();
+        let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+        let mut watch = Watch::new(Arc::clone(&metrics));
+        watch.add(&id, Path::new("/nonexistent"));
+        assert_eq!((metrics.inotify_watches.get(), metrics.inotify_failures.get()), (0, 1));
+    }
+}
