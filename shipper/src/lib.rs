@@ -2,9 +2,20 @@
 //!
 //! The modules stand in the order in which data flows; each uses only those above it.
 
+pub mod units;
 pub mod clock;
 pub mod stamp;
 pub mod record;
 pub mod metrics;
+pub mod shutdown;
 pub mod docker;
 pub mod source;
+pub mod window;
+pub mod labels;
+pub mod ledger;
+pub mod batch;
+pub mod loki;
+pub mod delivery;
+pub mod pipeline;
+pub mod admin;
+pub mod config;

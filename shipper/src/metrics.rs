@@ -97,6 +97,8 @@ pub struct Metrics {
     pub checkpoint_entries: Gauge,
     /// `shipper_checkpoint_failures_total`.
     pub checkpoint_failures: Counter,
+    /// `shipper_checkpoint_failing`: 1 while positions can't be saved.
+    pub checkpoint_failing: Gauge,
     /// `shipper_checkpoint_age_seconds`.
     pub checkpoint_age: CheckpointAge,
 }
@@ -193,6 +195,7 @@ impl Metrics {
                 "shipper_checkpoint_failures",
                 "Checkpoints that were not written",
             ),
+            checkpoint_failing: plain(into, "shipper_checkpoint_failing", "1 while positions can't be saved"),
             checkpoint_age: CheckpointAge::register(into),
             registry,
         };

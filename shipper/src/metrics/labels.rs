@@ -49,8 +49,6 @@ closed_set! {
         Pipeline = "pipeline",
         /// From batches to outcomes.
         Delivery = "delivery",
-        /// One push under way.
-        Push = "push",
         /// Accepts admin connections.
         Admin = "admin",
         /// Serves one admin connection.

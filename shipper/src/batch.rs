@@ -1,0 +1,290 @@
+//! Groups lines by stream, under limits of size and age. Pure: the driver is in `pipeline`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::labels::Labels;
+use crate::ledger::{Settled, Ticket, What};
+use crate::record::{Container, Position, Stream};
+use crate::units;
+
+/// `batch:` in the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Encoded and not compressed. Loki takes 4 MiB, whatever its HTTP limit says: the push travels
+    /// on by gRPC inside of it.
+    pub max_bytes: ByteSize,
+    /// How long the first line of a batch waits for others.
+    #[serde(with = "units")]
+    pub max_wait: Duration,
+}
+
+impl Config {
+    /// The most that `max_bytes` may be: Loki's 4 MiB less a margin for its own framing.
+    pub const MAX_BYTES: ByteSize = ByteSize::kib(3584);
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_bytes: ByteSize::mib(1), max_wait: Duration::from_secs(1) }
+    }
+}
+
+/// One line on its way.
+#[derive(Debug)]
+pub struct Entry {
+    /// The time that Loki is told.
+    pub time_ns: i64,
+    /// The line's own time, if it was clamped.
+    pub clamped_from_ns: Option<i64>,
+    /// The text.
+    pub line: String,
+    /// Its number for the ledger.
+    pub ticket: Ticket,
+    /// Where to go on behind it.
+    pub position: Position,
+}
+
+/// What an entry costs on the wire beside its text: time, lengths, the container's id. An upper bound.
+const ENTRY_OVERHEAD_BYTES: usize = 128;
+
+impl Entry {
+    /// An upper bound of what it adds to a push, before compression.
+    #[must_use]
+    pub fn cost_bytes(&self) -> usize {
+        self.line.len() + ENTRY_OVERHEAD_BYTES
+    }
+
+    /// What the ledger is told once nothing is left to do.
+    #[must_use]
+    pub fn settled(&self, container: &Container) -> Settled {
+        let what = What::Read(self.position.clone());
+        Settled { ticket: self.ticket, container: container.id.clone(), what }
+    }
+}
+
+/// The lines of one container's stream.
+#[derive(Debug)]
+pub struct Group {
+    /// Whose lines.
+    pub container: Arc<Container>,
+    /// Their labels.
+    pub labels: Arc<Labels>,
+    /// At least one.
+    pub entries: Vec<Entry>,
+}
+
+impl Group {
+    /// An empty one of the same stream.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        Self { container: self.container.clone(), labels: self.labels.clone(), entries: Vec::new() }
+    }
+}
+
+/// What travels from the pipeline to delivery in one piece.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// To push.
+    pub groups: Vec<Group>,
+    /// Refused by the window: for the dead letters, with the reason.
+    pub refused: Vec<(&'static str, Group)>,
+    /// Settled already: skipped lines, stretches without a line, containers that are gone.
+    pub settled: Vec<Settled>,
+}
+
+impl Batch {
+    /// How many lines are to be pushed.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        lines(&self.groups)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.refused.is_empty() && self.settled.is_empty()
+    }
+}
+
+/// How many lines these groups hold.
+#[must_use]
+pub fn lines(groups: &[Group]) -> u64 {
+    groups.iter().map(|group| group.entries.len() as u64).sum()
+}
+
+/// An upper bound of their size in a push, before compression.
+#[must_use]
+pub fn cost_bytes(groups: &[Group]) -> usize {
+    groups
+        .iter()
+        .map(|group| group.labels.text.len() + group.entries.iter().map(Entry::cost_bytes).sum::<usize>())
+        .sum()
+}
+
+/// Fills one batch after the other.
+#[derive(Debug)]
+pub struct Batcher {
+    config: Config,
+    batch: Batch,
+    index: HashMap<(u64, Stream), usize>,
+    bytes: usize,
+    due: Option<Instant>,
+}
+
+impl Batcher {
+    /// An empty one.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, batch: Batch::default(), index: HashMap::new(), bytes: 0, due: None }
+    }
+
+    /// Adds a line; hands out the batch before it, when the line does not fit in.
+    #[must_use]
+    pub fn add(
+        &mut self,
+        from: (&Arc<Container>, &Arc<Labels>, Stream),
+        entry: Entry,
+        now: Instant,
+    ) -> Option<Batch> {
+        let (container, labels, stream) = from;
+        let full = self.make_room(entry.cost_bytes() + labels.text.len());
+        self.start(now);
+        let groups = &mut self.batch.groups;
+        let place = *self.index.entry((entry.ticket.life(), stream)).or_insert_with(|| {
+            self.bytes += labels.text.len();
+            groups.push(Group { container: container.clone(), labels: labels.clone(), entries: Vec::new() });
+            groups.len() - 1
+        });
+        self.bytes += entry.cost_bytes();
+        if let Some(group) = groups.get_mut(place) {
+            group.entries.push(entry);
+        }
+        full
+    }
+
+    /// Adds a line that goes to the dead letters; as [`Batcher::add`].
+    #[must_use]
+    pub fn refuse(&mut self, reason: &'static str, group: Group, now: Instant) -> Option<Batch> {
+        let cost = cost_bytes(std::slice::from_ref(&group));
+        let full = self.make_room(cost);
+        self.start(now);
+        self.bytes += cost;
+        self.batch.refused.push((reason, group));
+        full
+    }
+
+    /// Adds what is settled already; as [`Batcher::add`].
+    #[must_use]
+    pub fn settle(&mut self, settled: Settled, now: Instant) -> Option<Batch> {
+        let full = self.make_room(ENTRY_OVERHEAD_BYTES);
+        self.start(now);
+        self.bytes += ENTRY_OVERHEAD_BYTES;
+        self.batch.settled.push(settled);
+        full
+    }
+
+    /// When the batch must go, however small.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// The batch as it is, if there is anything in it.
+    pub fn take(&mut self) -> Option<Batch> {
+        self.index.clear();
+        self.bytes = 0;
+        self.due = None;
+        let mut batch = std::mem::take(&mut self.batch);
+        // Loki checks "too far behind" in the order sent: oldest first passes, newest first fails.
+        batch.groups.iter_mut().for_each(|group| group.entries.sort_by_key(|entry| entry.time_ns));
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn make_room(&mut self, cost: usize) -> Option<Batch> {
+        let limit = usize::try_from(self.config.max_bytes.as_u64()).unwrap_or(usize::MAX);
+        if self.bytes + cost > limit { self.take() } else { None }
+    }
+
+    fn start(&mut self, now: Instant) {
+        self.due.get_or_insert(now + self.config.max_wait);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::ledger::Numbering;
+    use crate::record::ContainerId;
+    use proptest::prelude::*;
+
+    pub(crate) fn container() -> Arc<Container> {
+        Arc::new(Container {
+            id: ContainerId::parse(&"c".repeat(64)).unwrap(),
+            name: "web".to_owned(),
+            image: "generator".to_owned(),
+            labels: std::collections::BTreeMap::default(),
+            log_driver: "json-file".to_owned(),
+            log_path: None,
+            tty: false,
+        })
+    }
+
+    /// One stream with these lines.
+    pub(crate) fn group(lines: &[(i64, &str)]) -> Group {
+        let container = container();
+        let mut numbers = Numbering::new(0);
+        let entries = lines.iter().map(|(time_ns, line)| entry(&mut numbers, *time_ns, line)).collect();
+        Group { labels: Labels::of(&container, Stream::Stdout), container, entries }
+    }
+
+    fn entry(numbers: &mut Numbering, time_ns: i64, line: &str) -> Entry {
+        let position = Position::Api { time_ns, seen: 1 };
+        Entry { time_ns, clamped_from_ns: None, line: line.to_owned(), ticket: numbers.take(), position }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_due_after_its_first_line_has_waited() {
+        let mut batcher = Batcher::new(Config::default());
+        let (container, now) = (container(), Instant::now());
+        let labels = Labels::of(&container, Stream::Stdout);
+        let mut numbers = Numbering::new(0);
+        assert_eq!(batcher.due(), None);
+        for wait in [0, 300] {
+            let at = now + Duration::from_millis(wait);
+            assert!(
+                batcher.add((&container, &labels, Stream::Stdout), entry(&mut numbers, 1, "a"), at).is_none()
+            );
+        }
+        assert_eq!(batcher.due(), Some(now + Duration::from_secs(1)));
+        assert_eq!(batcher.take().unwrap().lines(), 2);
+        assert!(batcher.take().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_lost_and_no_batch_is_too_large(sizes in proptest::collection::vec(0..600_usize, 1..80)) {
+            let max_bytes = ByteSize::b(2000);
+            let mut batcher = Batcher::new(Config { max_bytes, ..Config::default() });
+            let (container, now) = (container(), Instant::now());
+            let labels = Labels::of(&container, Stream::Stdout);
+            let mut numbers = Numbering::new(0);
+            let mut batches = Vec::new();
+            for size in &sizes {
+                let entry = entry(&mut numbers, 0, &"x".repeat(*size));
+                batches.extend(batcher.add((&container, &labels, Stream::Stdout), entry, now));
+            }
+            batches.extend(batcher.take());
+            for batch in &batches {
+                prop_assert!(cost_bytes(&batch.groups) <= 2000);
+            }
+            let sent: Vec<usize> =
+                batches.iter().flat_map(|b| &b.groups).flat_map(|g| &g.entries).map(|e| e.line.len()).collect();
+            prop_assert_eq!(sent, sizes);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The config file: composes what the components need, and reports every mistake at once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::delivery::{dead_letters, retry};
+use crate::loki::client;
+use crate::{admin, batch, pipeline, units, window};
+
+/// All settings; each has a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// How logs are collected.
+    pub design: Design,
+    /// Where Docker is.
+    pub docker: Docker,
+    /// Which containers.
+    pub discovery: Discovery,
+    /// Where to begin with a container that was there before us and is not in the checkpoint.
+    pub start: Start,
+    /// Checkpoint and dead letters.
+    pub state_dir: PathBuf,
+    /// Where lines go.
+    pub loki: client::Config,
+    /// How many go at once.
+    pub batch: batch::Config,
+    /// Which times Loki takes.
+    pub window: window::Config,
+    /// What happens when Loki does not.
+    pub retry: retry::Config,
+    /// Lines that can't be delivered.
+    pub dead_letters: dead_letters::Config,
+    /// Bounds of queues and lines.
+    pub limits: pipeline::Limits,
+    /// What is remembered of containers.
+    pub metadata: Metadata,
+    /// Metrics and health.
+    pub admin: admin::Config,
+    /// From the first signal to the end, at most.
+    #[serde(with = "units")]
+    pub shutdown_deadline: Duration,
+    /// The shipper's own log, on standard error.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            design: Design::Hybrid,
+            docker: Docker::default(),
+            discovery: Discovery::default(),
+            start: Start::End,
+            state_dir: PathBuf::from("/var/lib/shipper"),
+            loki: client::Config::default(),
+            batch: batch::Config::default(),
+            window: window::Config::default(),
+            retry: retry::Config::default(),
+            dead_letters: dead_letters::Config::default(),
+            limits: pipeline::Limits::default(),
+            metadata: Metadata::default(),
+            admin: admin::Config::default(),
+            shutdown_deadline: Duration::from_secs(8),
+            log: Log::default(),
+        }
+    }
+}
+
+/// `design:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Design {
+    /// Docker's log API over a bounded pool of connections: works with any logging driver it can read.
+    Pool,
+    /// Tails the files of the json-file driver: cheapest, needs to read Docker's folder.
+    Hybrid,
+}
+
+/// `docker:`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Docker {
+    /// `unix:///path` or `tcp://host:port`.
+    pub host: String,
+    /// Log connections at once (`pool`); containers beyond that are served in turn.
+    pub max_connections: usize,
+    /// Where the json-file driver writes (`hybrid`).
+    pub containers_root: PathBuf,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Self {
+            host: "unix:///var/run/docker.sock".to_owned(),
+            max_connections: 32,
+            containers_root: PathBuf::from("/var/lib/docker/containers"),
+        }
+    }
+}
+
+/// `discovery:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Discovery {
+    /// Only containers that bear all of these labels (`key=value`, or `key` for any value).
+    pub labels: Vec<String>,
+}
+
+/// `metadata:`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metadata {
+    /// How long what is known of a container is believed.
+    #[serde(with = "units")]
+    pub ttl: Duration,
+    /// Of how many containers it is remembered.
+    pub max_entries: usize,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(300), max_entries: 10_000 }
+    }
+}
+
+/// `log:`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least that is worth a line.
+    pub level: LogLevel,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// A line for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// `log.level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What a person likes to know.
+    #[default]
+    Info,
+    /// For finding a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `start:`; written `end`, `beginning`, or `since: 1h` as a mapping or in quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// What is written from now on.
+    End,
+    /// All that Docker still has.
+    Beginning,
+    /// The lines of this last stretch of time.
+    Since(Duration),
+}
+
+impl Start {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "end" => Ok(Self::End),
+            "beginning" => Ok(Self::Beginning),
+            other => match other.strip_prefix("since:") {
+                Some(since) => units::parse(since.trim()).map(Self::Since),
+                None => Err(format!("{other:?} is no start: write `end`, `beginning` or `{{since: 1h}}`")),
+            },
+        }
+    }
+}
+
+impl Serialize for Start {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::End => to.serialize_str("end"),
+            Self::Beginning => to.serialize_str("beginning"),
+            Self::Since(since) => to.collect_map([("since", humantime::format_duration(*since).to_string())]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(StartVisitor)
+    }
+}
+
+struct StartVisitor;
+
+impl<'de> Visitor<'de> for StartVisitor {
+    type Value = Start;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`end`, `beginning` or `{since: 1h}`")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Start, E> {
+        Start::parse(text).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Start, A::Error> {
+        let Some((key, since)) = map.next_entry::<String, String>()? else {
+            return Err(A::Error::custom("start is empty: write `end`, `beginning` or `{since: 1h}`"));
+        };
+        if key != "since" {
+            return Err(A::Error::unknown_field(&key, &["since"]));
+        }
+        units::parse(&since).map(Start::Since).map_err(A::Error::custom)
+    }
+}
+
+/// A config that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file.
+    #[error("can't read the config {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its form.
+    #[error("{path}: {reason}")]
+    Form {
+        /// Which file.
+        path: PathBuf,
+        /// What, and in which line and column.
+        reason: String,
+    },
+    /// Its meaning.
+    #[error("{}: {}", path.display(), mistakes.join(&format!("\n{}: ", path.display())))]
+    Meaning {
+        /// Which file.
+        path: PathBuf,
+        /// All of them.
+        mistakes: Vec<String>,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The first mistake of form, or all mistakes of meaning.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let config = Self::parse(&text).map_err(|reason| Error::Form { path: path.to_owned(), reason })?;
+        let mistakes = config.mistakes();
+        if mistakes.is_empty() { Ok(config) } else { Err(Error::Meaning { path: path.to_owned(), mistakes }) }
+    }
+
+    /// An empty file is a config: all defaults.
+    fn parse(text: &str) -> Result<Self, String> {
+        let nothing = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+        if nothing {
+            Ok(Self::default())
+        } else {
+            serde_saphyr::from_str(text).map_err(|error| error.to_string())
+        }
+    }
+
+    /// The whole config with its defaults filled in, as a file that can be read again.
+    ///
+    /// # Errors
+    /// Not in practice.
+    pub fn to_yaml(&self) -> Result<String, String> {
+        serde_saphyr::to_string(self).map_err(|error| error.to_string())
+    }
+
+    /// What the types can't say.
+    fn mistakes(&self) -> Vec<String> {
+        let positive =
+            |name: &str, value: u64| (value == 0).then(|| format!("{name} is 0: it must be at least 1"));
+        let some =
+            |name: &str, time: Duration| time.is_zero().then(|| format!("{name} is 0s: it must be longer"));
+        let mistakes = [
+            client::Client::new(&self.loki).err().map(|error| error.to_string()),
+            positive("docker.max_connections", self.docker.max_connections as u64),
+            positive("retry.max_items", self.retry.max_items as u64),
+            positive("limits.queue_lines", self.limits.queue_lines as u64),
+            positive("metadata.max_entries", self.metadata.max_entries as u64),
+            some("batch.max_wait", self.batch.max_wait),
+            some("window.max_age", self.window.max_age),
+            some("window.max_behind", self.window.max_behind),
+            some("retry.initial", self.retry.initial),
+            some("metadata.ttl", self.metadata.ttl),
+            some("shutdown_deadline", self.shutdown_deadline),
+            self.host_mistake(),
+            self.listen_mistake(),
+            self.label_mistake(),
+        ];
+        mistakes.into_iter().flatten().chain(self.size_mistakes()).collect()
+    }
+
+    fn host_mistake(&self) -> Option<String> {
+        let host = &self.docker.host;
+        let known = ["unix:///", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme));
+        (!known).then(|| format!("docker.host {host:?} is unknown: write unix:///path or tcp://host:port"))
+    }
+
+    fn listen_mistake(&self) -> Option<String> {
+        let listen = self.admin.listen;
+        let advice = "the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it";
+        (!listen.ip().is_loopback())
+            .then(|| format!("admin.listen {listen} is no loopback address; {advice}"))
+    }
+
+    fn label_mistake(&self) -> Option<String> {
+        let wrong = self.discovery.labels.iter().find(|label| label.is_empty() || label.starts_with('='))?;
+        Some(format!("discovery.labels has {wrong:?}: write key=value"))
+    }
+
+    fn size_mistakes(&self) -> Vec<String> {
+        let (batch_max, line_max) = (self.batch.max_bytes, self.limits.max_line);
+        let limit = batch::Config::MAX_BYTES;
+        let segment = bytesize::ByteSize::mib(1);
+        let rules = [
+            (
+                batch_max > limit,
+                format!("batch.max_bytes {batch_max} is over {limit}: Loki takes 4 MiB in all"),
+            ),
+            (batch_max.as_u64() < 1024, format!("batch.max_bytes {batch_max} is under 1 KiB")),
+            (
+                line_max > limit,
+                format!("limits.max_line {line_max} is over {limit}: Loki takes 4 MiB in all"),
+            ),
+            (line_max.as_u64() == 0, "limits.max_line is 0: no line could pass".to_owned()),
+            (self.retry.initial > self.retry.max, "retry.initial is longer than retry.max".to_owned()),
+            (
+                self.retry.max_bytes < batch_max,
+                format!("retry.max_bytes {} is less than one batch ({batch_max})", self.retry.max_bytes),
+            ),
+            (
+                self.dead_letters.max_bytes < segment,
+                format!("dead_letters.max_bytes {} is under {segment}", self.dead_letters.max_bytes),
+            ),
+        ];
+        rules.into_iter().filter_map(|(broken, mistake)| broken.then_some(mistake)).collect()
+    }
+}
+
+/// `line 2 column 3: …`, then the lines around it.
+fn place_first(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("error: ").map(str::to_owned).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The keys that others rely on, as the design page has them.
+    const DESIGN: &str = r#"
+design: hybrid                    # pool | hybrid | auto
+docker: { host: "unix:///var/run/docker.sock", max_connections: 32 }
+start: end                        # end | beginning | since: 1h
+state_dir: /var/lib/shipper       # checkpoint and dead letters
+loki: { url: "http://127.0.0.1:3100", tenant: null, encoding: protobuf }   # or json
+batch: { max_bytes: 1MiB, max_wait: 1s }
+window: { max_age: 7d, max_future: 10m, too_old: dead_letter, too_new: clamp }   # drop | dead_letter | clamp
+retry: { max_items: 50, initial: 1s, max: 60s, when_full: pause }           # pause | oldest | newest | random
+metadata: { ttl: 5m, max_entries: 10000 }
+admin: { listen: "127.0.0.1:9080" }
+shutdown_deadline: 8s
+"#;
+
+    #[test]
+    fn the_documented_config_is_the_default() {
+        assert_eq!(Config::parse(DESIGN).unwrap(), Config::default());
+        assert_eq!(Config::parse("# nothing\n\n").unwrap(), Config::default());
+        assert_eq!(Config::default().mistakes(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let config = Config { start: Start::Since(Duration::from_secs(5400)), ..Config::default() };
+        assert_eq!(Config::parse(&config.to_yaml().unwrap()).unwrap(), config);
+    }
+
+    #[test]
+    fn a_start_may_be_a_word_or_a_mapping() {
+        let start = |text: &str| Config::parse(text).map(|config| config.start);
+        let hour = Start::Since(Duration::from_secs(3600));
+        assert_eq!(start("start: beginning"), Ok(Start::Beginning));
+        assert_eq!(start("start: {since: 1h}"), Ok(hour));
+        assert_eq!(start("start: \"since: 1h\""), Ok(hour));
+        let error = start("design: pool\nstart: middle").unwrap_err();
+        assert!(
+            error.starts_with("line 2 column 8: \"middle\" is no start: write `end`, `beginning` or"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_mistake_of_form_has_its_line_and_field() {
+        let error = |text: &str| Config::parse(text).unwrap_err();
+        insta::assert_snapshot!(error("loki:\n  uri: x"), @r"
+        line 2 column 3: unknown field `uri`, expected one of url, tenant, encoding
+         --> <input>:2:3
+          |
+        1 | loki:
+        2 |   uri: x
+          |   ^ unknown field `uri`, expected one of url, tenant, encoding
+        ");
+        insta::assert_snapshot!(error("design: auto"), @r"
+        line 1 column 9: unknown variant `auto`, expected one of pool, hybrid
+         --> <input>:1:9
+          |
+        1 | design: auto
+          |         ^ unknown variant `auto`, expected one of pool, hybrid
+        ");
+        insta::assert_snapshot!(error("batch: {max_wait: 10}"), @r#"
+        line 1 column 19: "10" is no duration: time unit needed, for example 10sec or 10ms (write `10s`, `5m`, `7d`)
+         --> <input>:1:19
+          |
+        1 | batch: {max_wait: 10}
+          |                   ^ "10" is no duration: time unit needed, for example 10sec or 10ms (write `10s`, `5m`, `7d`)
+        "#);
+    }
+
+    #[test]
+    fn all_mistakes_of_meaning_are_told_at_once() {
+        let text = "docker: {host: docker, max_connections: 0}\nloki: {url: https://loki}\n\
+            batch: {max_bytes: 5MiB}\nadmin: {listen: 0.0.0.0:1}\nretry: {initial: 2m}\ndiscovery: {labels: [=x]}";
+        insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r#"
+        loki.url has the scheme "https"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)
+        docker.max_connections is 0: it must be at least 1
+        docker.host "docker" is unknown: write unix:///path or tcp://host:port
+        admin.listen 0.0.0.0:1 is no loopback address; the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it
+        discovery.labels has "=x": write key=value
+        batch.max_bytes 5.0 MiB is over 3.5 MiB: Loki takes 4 MiB in all
+        retry.initial is longer than retry.max
+        "#);
+    }
+}

@@ -1,0 +1,8 @@
+//! From batches to outcomes: pushed, waiting for another attempt, or in the dead letters; then, and only
+//! then, the checkpoint moves.
+
+pub mod backoff;
+pub mod retry;
+pub mod dead_letters;
+pub mod checkpoint;
+pub mod deliver;

@@ -1,0 +1,381 @@
+//! The one task from batches to outcomes. It owns the pushes under way, the retry queue, the dead
+//! letters, the ledger and the checkpoint, so that none of them needs a lock.
+//!
+//! While Loki does not take what we have, nothing new is taken either (`when_full: pause`): the queues
+//! behind fill up and the sources wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::checkpoint::{Error as CheckpointError, Positions, Store};
+use super::dead_letters::{DeadLetters, Reason};
+use super::retry::{self, Parcel, Queue};
+use crate::batch::{Batch, Group, lines};
+use crate::clock::Clock;
+use crate::ledger::{Commit, Ledger, Settled};
+use crate::loki::answer::{Outcome, Refusal, judge};
+use crate::loki::client::{Answer, Client, PushError};
+use crate::loki::encode::{self, Encoding};
+use crate::metrics::Metrics;
+use crate::metrics::labels::{DropReason, PushStatus, TaskKind};
+use crate::shutdown::Shutdown;
+use crate::window::{self, Outside, Policy};
+
+/// Pushes under way at once: enough to hide the time on the wire, few enough to be gentle.
+const PUSHES_MAX: usize = 4;
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// A Loki that is down would otherwise write a line for each attempt.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// What delivery works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// Sends the pushes.
+    pub client: Client,
+    /// How they are written.
+    pub encoding: Encoding,
+    /// How failed ones are tried again.
+    pub retry: retry::Config,
+    /// What may have aged out while it waited.
+    pub window: window::Config,
+    /// For the age of lines.
+    pub clock: Clock,
+    /// All is counted.
+    pub metrics: Arc<Metrics>,
+    /// For what Loki will not take.
+    pub dead_letters: DeadLetters,
+    /// For what is settled.
+    pub store: Store,
+    /// As the checkpoint was at the start.
+    pub positions: Positions,
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub struct Deliver {
+    deps: Deps,
+    ledger: Ledger,
+    queue: Queue,
+    unsaved: bool,
+    held: bool,
+    under_way_bytes: usize,
+    complained: Option<Instant>,
+}
+
+/// What was left when delivery ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Lines read and not settled. A next start reads them again …
+    pub lines: i64,
+    /// … but for those of containers that Docker has removed; this many.
+    pub gone_containers: usize,
+}
+
+/// How one attempt went.
+enum Attempt {
+    Answered(Answer),
+    Unanswered(PushError),
+    Unencodable(encode::Error),
+}
+
+impl Deliver {
+    /// Nothing is sent yet.
+    #[must_use]
+    pub fn new(deps: Deps) -> Self {
+        let capacity = i64::try_from(deps.retry.max_items).unwrap_or(i64::MAX);
+        deps.metrics.retry_queue_capacity.set(capacity);
+        let queue = Queue::new(deps.retry.clone());
+        let ledger = Ledger::default();
+        Self { deps, ledger, queue, unsaved: false, held: false, under_way_bytes: 0, complained: None }
+    }
+
+    /// Delivers until `batches` ends and all is settled, or until `shutdown` gives up.
+    ///
+    /// # Errors
+    /// When the last checkpoint can't be written.
+    pub async fn run(
+        mut self,
+        mut batches: mpsc::Receiver<Batch>,
+        shutdown: Shutdown,
+    ) -> Result<Left, CheckpointError> {
+        let _task = self.deps.metrics.task(TaskKind::Delivery);
+        let mut pushes = FuturesUnordered::new();
+        let mut save = interval(SAVE_EVERY);
+        save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut more, mut stopping) = (true, false);
+        loop {
+            while let Some(parcel) = self.next_due(pushes.len()).await {
+                pushes.push(self.begin(parcel));
+            }
+            self.show(pushes.len());
+            if !more && pushes.is_empty() && self.queue.is_empty() {
+                break;
+            }
+            let wake = self.queue.next_due().filter(|_| pushes.len() < self.pushes_max());
+            tokio::select! {
+                () = shutdown.give_up.cancelled() => break,
+                () = shutdown.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.queue.hurry_all(Instant::now());
+                }
+                Some((parcel, attempt)) = pushes.next() => self.finish(parcel, attempt).await,
+                batch = batches.recv(), if more && self.may_take(pushes.len()) => match batch {
+                    Some(batch) => pushes.extend(self.take(batch).await.map(|parcel| self.begin(parcel))),
+                    None => more = false,
+                },
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+                _ = save.tick() => self.save_or_complain().await,
+            }
+        }
+        drop(pushes);
+        self.save().await?;
+        self.show(0);
+        Ok(Left { lines: self.deps.metrics.lines.in_flight(), gone_containers: self.ledger.gone_unsettled() })
+    }
+
+    fn pushes_max(&self) -> usize {
+        if self.held { 1 } else { PUSHES_MAX }
+    }
+
+    fn may_take(&self, under_way: usize) -> bool {
+        !self.held && under_way < PUSHES_MAX && self.queue.has_room(under_way, self.under_way_bytes)
+    }
+
+    /// Settles what needs no push; what does is the parcel.
+    async fn take(&mut self, batch: Batch) -> Option<Parcel> {
+        for (reason, group) in batch.refused {
+            self.bury(group, Reason { reason, answer: None }).await;
+        }
+        for settled in batch.settled {
+            self.settle(settled);
+        }
+        (!batch.groups.is_empty()).then(|| Parcel::new(batch.groups, &self.deps.retry))
+    }
+
+    /// The next parcel that has waited long enough, without the lines that have aged out meanwhile.
+    async fn next_due(&mut self, under_way: usize) -> Option<Parcel> {
+        while under_way < self.pushes_max() {
+            let parcel = self.queue.take_due(Instant::now())?;
+            if let Some(parcel) = self.sift(parcel).await {
+                return Some(parcel);
+            }
+        }
+        None
+    }
+
+    /// Not clamped here, whatever the policy says: an attempt without an answer may have been stored, and
+    /// a line with another time would be another line.
+    async fn sift(&mut self, parcel: Parcel) -> Option<Parcel> {
+        let now_ns = self.deps.clock.now_ns();
+        let window = self.deps.window;
+        if !parcel.waited || !parcel.any(|entry| window.aged_out(entry.time_ns, now_ns)) {
+            return Some(parcel);
+        }
+        let (aged, fresh) = parcel.divide(&self.deps.retry, |entry| window.aged_out(entry.time_ns, now_ns));
+        for group in aged {
+            if window.policy(Outside::TooOld) == Policy::Drop {
+                self.deps.metrics.lines.dropped(DropReason::TooOld, group.entries.len() as u64);
+                self.settle_group(&group);
+            } else {
+                self.bury(group, Reason { reason: Outside::TooOld.as_str(), answer: None }).await;
+            }
+        }
+        fresh
+    }
+
+    /// The push of one parcel; it carries the parcel and brings it back.
+    fn begin(&mut self, parcel: Parcel) -> impl Future<Output = (Parcel, Attempt)> + Send + use<> {
+        self.under_way_bytes += parcel.bytes();
+        let (client, encoding, metrics) =
+            (self.deps.client.clone(), self.deps.encoding, self.deps.metrics.clone());
+        async move {
+            let started = Instant::now();
+            let attempt = match encoding.encode(&parcel.groups) {
+                Err(error) => Attempt::Unencodable(error),
+                Ok(body) => match client.push(Bytes::from(body)).await {
+                    Ok(answer) => Attempt::Answered(answer),
+                    Err(error) => Attempt::Unanswered(error),
+                },
+            };
+            metrics.push_duration_seconds.observe(started.elapsed().as_secs_f64());
+            (parcel, attempt)
+        }
+    }
+
+    async fn finish(&mut self, parcel: Parcel, attempt: Attempt) {
+        self.under_way_bytes -= parcel.bytes();
+        match attempt {
+            Attempt::Answered(answer) => {
+                self.deps.metrics.push.get_or_create(&PushStatus::of(answer.status)).inc();
+                self.follow(parcel, &answer).await;
+            }
+            Attempt::Unanswered(error) => {
+                let status = match error {
+                    PushError::Timeout => PushStatus::Timeout,
+                    PushError::Connection(_) => PushStatus::Connection,
+                };
+                self.deps.metrics.push.get_or_create(&status).inc();
+                self.complain(&error.to_string());
+                self.try_again(parcel, None).await;
+            }
+            Attempt::Unencodable(error) => {
+                tracing::error!(%error, "a batch goes to the dead letters");
+                self.bury_all(parcel, Reason { reason: "unencodable", answer: None }).await;
+            }
+        }
+    }
+
+    async fn follow(&mut self, parcel: Parcel, answer: &Answer) {
+        let outcome = judge(answer.status, answer.retry_after, &answer.body);
+        let held = outcome == Outcome::Hold;
+        if self.held && !held {
+            tracing::info!("Loki lets us in again");
+        }
+        self.held = held;
+        if outcome != Outcome::Delivered {
+            self.complain(&format!("{}: {}", answer.status, head(&answer.body)));
+        }
+        match outcome {
+            Outcome::Delivered => {
+                self.delivered(&parcel.groups);
+                self.queue.hurry_one(Instant::now());
+            }
+            Outcome::Retry { after } => self.try_again(parcel, after).await,
+            Outcome::Hold => self.try_again(parcel, None).await,
+            Outcome::Partial(refusal) => self.divide(parcel, &refusal, answer).await,
+            Outcome::Refused => self.bury_all(parcel, why("refused", answer)).await,
+            Outcome::Split => match parcel.halves(&self.deps.retry) {
+                (first, Some(second)) => self.queue.put_halves([first, second], Instant::now()),
+                (single, None) => self.bury_all(single, why("too_large", answer)).await,
+            },
+        }
+    }
+
+    /// Loki has stored all but the lines that it names. If none of ours fits its words, we do not know
+    /// which it meant, and all are kept.
+    async fn divide(&mut self, parcel: Parcel, refusal: &Refusal, answer: &Answer) {
+        if !parcel.any(|entry| refusal.fits(entry)) {
+            return self.bury_all(parcel, why("refused", answer)).await;
+        }
+        let (refused, stored) = parcel.divide(&self.deps.retry, |entry| refusal.fits(entry));
+        for group in refused {
+            self.bury(group, why("refused", answer)).await;
+        }
+        if let Some(stored) = stored {
+            self.delivered(&stored.groups);
+        }
+        self.queue.hurry_one(Instant::now());
+    }
+
+    async fn try_again(&mut self, parcel: Parcel, after: Option<Duration>) {
+        for evicted in self.queue.put(parcel, after, Instant::now(), rand::random()) {
+            self.bury_all(evicted, Reason { reason: "retry_queue_full", answer: None }).await;
+        }
+    }
+
+    fn delivered(&mut self, groups: &[Group]) {
+        self.deps.metrics.lines.delivered(lines(groups));
+        groups.iter().for_each(|group| self.settle_group(group));
+    }
+
+    async fn bury_all(&mut self, parcel: Parcel, why: Reason<'_>) {
+        for group in parcel.groups {
+            self.bury(group, why).await;
+        }
+    }
+
+    /// A line that can't even be kept is given up and counted: a full disk must not stop the others.
+    async fn bury(&mut self, group: Group, why: Reason<'_>) {
+        let lines = group.entries.len() as u64;
+        match self.deps.dead_letters.write(&group, why).await {
+            Ok(()) => self.deps.metrics.lines.dead_lettered(lines),
+            Err(error) => {
+                self.complain(&error.to_string());
+                self.deps.metrics.lines.dropped(DropReason::DeadLettersFailed, lines);
+            }
+        }
+        self.settle_group(&group);
+    }
+
+    /// Of one group's commits only the last counts.
+    fn settle_group(&mut self, group: &Group) {
+        let ledger = &mut self.ledger;
+        let commits = group.entries.iter().filter_map(|entry| ledger.settle(entry.settled(&group.container)));
+        if let Some(commit) = commits.last() {
+            self.commit(&group.container.id.clone(), commit);
+        }
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        let container = settled.container.clone();
+        if let Some(commit) = self.ledger.settle(settled) {
+            self.commit(&container, commit);
+        }
+    }
+
+    fn commit(&mut self, container: &crate::record::ContainerId, commit: Commit) {
+        match commit {
+            Commit::Position(position) => {
+                self.deps.positions.insert(container.clone(), position);
+            }
+            Commit::Remove => {
+                self.deps.positions.remove(container);
+            }
+        }
+        self.unsaved = true;
+    }
+
+    async fn save_or_complain(&mut self) {
+        if let Err(error) = self.save().await {
+            self.complain(&error.to_string());
+        }
+    }
+
+    async fn save(&mut self) -> Result<(), CheckpointError> {
+        let metrics = &self.deps.metrics;
+        if self.unsaved
+            && let Err(error) = self.deps.store.save(&self.deps.positions).await
+        {
+            metrics.checkpoint_failures.inc();
+            metrics.checkpoint_failing.set(1);
+            return Err(error);
+        }
+        self.unsaved = false;
+        metrics.checkpoint_failing.set(0);
+        metrics.checkpoint_age.up_to_date();
+        metrics.checkpoint_entries.set(i64::try_from(self.deps.positions.len()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    fn show(&self, under_way: usize) {
+        let metrics = &self.deps.metrics;
+        metrics.retry_queue_items.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
+        metrics.retry_queue_bytes.set(i64::try_from(self.queue.bytes()).unwrap_or(i64::MAX));
+        metrics.push_in_flight.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        metrics.loki_held.set(i64::from(self.held));
+    }
+
+    fn complain(&mut self, what: &str) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|last| now - last >= COMPLAIN_EVERY) {
+            self.complained = Some(now);
+            tracing::warn!(waiting = self.queue.len(), held = self.held, "delivery: {what}");
+        }
+    }
+}
+
+fn why<'a>(reason: &'a str, answer: &'a Answer) -> Reason<'a> {
+    Reason { reason, answer: Some((answer.status, &answer.body)) }
+}
+
+/// The first words of a body, for the log.
+fn head(body: &str) -> &str {
+    let line = body.lines().next().unwrap_or_default();
+    line.get(..line.floor_char_boundary(300)).unwrap_or(line)
+}

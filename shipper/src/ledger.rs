@@ -1,0 +1,169 @@
+//! Which positions may be committed. Each item of a container gets the next number when it enters the
+//! pipeline ([`Numbering`]); delivery settles the numbers in any order ([`Ledger`]); the committed
+//! position follows the contiguous prefix of what is settled. So a crash may repeat lines, never skip one.
+//!
+//! Both halves need no lock between them, because the numbers have no gaps. What waits out of order is
+//! bounded by what the queues between them can hold.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::record::{ContainerId, Position};
+
+/// An item's number within one life of one container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    life: u64,
+    sequence: u64,
+}
+
+impl Ticket {
+    /// Tells one container from another (and from itself, should it come back after it was gone).
+    #[must_use]
+    pub fn life(self) -> u64 {
+        self.life
+    }
+}
+
+/// Gives out the tickets of one container.
+#[derive(Debug)]
+pub struct Numbering {
+    life: u64,
+    next: u64,
+}
+
+impl Numbering {
+    /// `life` must be new.
+    #[must_use]
+    pub fn new(life: u64) -> Self {
+        Self { life, next: 0 }
+    }
+
+    /// The next ticket.
+    pub fn take(&mut self) -> Ticket {
+        let sequence = self.next;
+        self.next += 1;
+        Ticket { life: self.life, sequence }
+    }
+}
+
+/// An item that needs no more work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Its number.
+    pub ticket: Ticket,
+    /// Whose it is.
+    pub container: ContainerId,
+    /// What it was.
+    pub what: What,
+}
+
+/// What a settled item stood for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A line, or a stretch without one: go on behind it.
+    Read(Position),
+    /// The container is gone: nothing follows.
+    Gone,
+}
+
+#[derive(Debug)]
+struct Life {
+    next: u64,
+    ahead: BTreeMap<u64, What>,
+}
+
+/// A change to the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Go on here.
+    Position(Position),
+    /// Forget the container.
+    Remove,
+}
+
+/// The settled prefix of each container.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    lives: HashMap<u64, Life>,
+}
+
+impl Ledger {
+    /// Notes one settled item; says what may be committed because of it, if anything.
+    pub fn settle(&mut self, settled: Settled) -> Option<Commit> {
+        let number = settled.ticket.life;
+        let life = self.lives.entry(number).or_insert_with(|| Life { next: 0, ahead: BTreeMap::new() });
+        if settled.ticket.sequence != life.next {
+            life.ahead.insert(settled.ticket.sequence, settled.what);
+            return None;
+        }
+        let mut last = settled.what;
+        life.next += 1;
+        while let Some(what) = life.ahead.remove(&life.next) {
+            last = what;
+            life.next += 1;
+        }
+        match last {
+            What::Read(position) => Some(Commit::Position(position)),
+            What::Gone => {
+                self.lives.remove(&number);
+                Some(Commit::Remove)
+            }
+        }
+    }
+
+    /// Containers that are gone and still have lines unsettled: nobody can read those lines again.
+    #[must_use]
+    pub fn gone_unsettled(&self) -> usize {
+        self.lives.values().filter(|life| life.ahead.values().any(|what| *what == What::Gone)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn settled(ticket: Ticket, what: What) -> Settled {
+        Settled { ticket, container: ContainerId::parse(&"b".repeat(64)).unwrap(), what }
+    }
+
+    fn at(place: u64) -> Position {
+        Position::Api { time_ns: i64::try_from(place).unwrap(), seen: 1 }
+    }
+
+    #[test]
+    fn a_container_that_is_gone_is_forgotten_only_when_all_is_settled() {
+        let mut numbers = Numbering::new(1);
+        let mut ledger = Ledger::default();
+        let (line, gone) = (numbers.take(), numbers.take());
+        assert_eq!(ledger.settle(settled(gone, What::Gone)), None);
+        assert_eq!(ledger.gone_unsettled(), 1);
+        assert_eq!(ledger.settle(settled(line, What::Read(at(0)))), Some(Commit::Remove));
+        assert_eq!(ledger.gone_unsettled(), 0);
+        assert!(ledger.lives.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn in_any_order_the_committed_position_never_passes_an_unsettled_line(
+            order in Just((0..40_u64).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let mut numbers = Numbering::new(7);
+            let tickets: Vec<Ticket> = order.iter().map(|_| numbers.take()).collect();
+            let mut ledger = Ledger::default();
+            let mut done = [false; 40];
+            let mut committed = None;
+            for place in order {
+                let place = usize::try_from(place).unwrap();
+                done[place] = true;
+                let what = What::Read(at(tickets[place].sequence));
+                if let Some(commit) = ledger.settle(settled(tickets[place], what)) {
+                    committed = Some(commit);
+                }
+                let prefix = done.iter().take_while(|done| **done).count();
+                let expected = (prefix > 0).then(|| Commit::Position(at(prefix as u64 - 1)));
+                prop_assert_eq!(&committed, &expected);
+            }
+        }
+    }
+}

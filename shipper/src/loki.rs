@@ -1,0 +1,5 @@
+//! The wire to Loki: what a push looks like, what its answer means, and the one client that sends it.
+
+pub mod encode;
+pub mod answer;
+pub mod client;

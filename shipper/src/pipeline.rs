@@ -1,0 +1,316 @@
+//! The one task from records to batches: numbers each item for the ledger, asks the window about its
+//! time, gives it its stream's labels, and hands on what is full or due.
+//!
+//! Handing on waits when delivery is busy; nothing is read meanwhile, and so the sources wait too.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::batch::{Batch, Batcher, Config as BatchConfig, Entry, Group};
+use crate::clock::Clock;
+use crate::labels::Labels;
+use crate::ledger::{Numbering, Settled, What};
+use crate::metrics::Metrics;
+use crate::metrics::labels::{DropReason, SkipReason, TaskKind};
+use crate::record::{Container, ContainerId, Item, Position, Record, Stream};
+use crate::window::{self, Outside, Verdict};
+
+/// `limits:` in the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Items between the sources and the pipeline.
+    pub queue_lines: usize,
+    /// Loki's `max_line_size`: a longer line goes to the dead letters.
+    pub max_line: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { queue_lines: 2048, max_line: ByteSize::kib(256) }
+    }
+}
+
+/// Items looked at before the next look at the time.
+const BURST: usize = 256;
+
+/// What the pipeline works with.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// Which times pass.
+    pub window: window::Config,
+    /// How long a line may be.
+    pub limits: Limits,
+    /// For the age of lines.
+    pub clock: Clock,
+    /// All is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Delivery has ended before the pipeline; it has given up.
+struct DeliveryEnded;
+
+impl Pipeline {
+    /// Batches `items` until they end; flushes the last batch then.
+    pub async fn run(
+        self,
+        batch: BatchConfig,
+        mut items: mpsc::Receiver<Item>,
+        batches: mpsc::Sender<Batch>,
+    ) {
+        let _task = self.metrics.task(TaskKind::Pipeline);
+        let capacity = i64::try_from(items.max_capacity()).unwrap_or(i64::MAX);
+        self.metrics.queue_lines_capacity.set(capacity);
+        let mut desk =
+            Desk { pipeline: self, batcher: Batcher::new(batch), followed: HashMap::new(), lives: 0 };
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            let due = desk.batcher.due();
+            let full = tokio::select! {
+                taken = items.recv_many(&mut burst, BURST) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    desk.pipeline.metrics.queue_lines.set(i64::try_from(items.len()).unwrap_or(i64::MAX));
+                    desk.admit_all(&mut burst)
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    desk.batcher.take().into_iter().collect()
+                }
+            };
+            if send_all(&batches, full).await.is_err() {
+                return;
+            }
+        }
+        // Delivery may have given up already; then the lines stay unacknowledged, as they should.
+        drop(send_all(&batches, desk.batcher.take().into_iter().collect()).await);
+    }
+}
+
+async fn send_all(batches: &mpsc::Sender<Batch>, full: Vec<Batch>) -> Result<(), DeliveryEnded> {
+    for batch in full {
+        batches.send(batch).await.map_err(|_| DeliveryEnded)?;
+    }
+    Ok(())
+}
+
+/// Where the lines are sorted. What it knows of a container goes when the container has gone.
+struct Desk {
+    pipeline: Pipeline,
+    batcher: Batcher,
+    followed: HashMap<ContainerId, Followed>,
+    lives: u64,
+}
+
+struct Followed {
+    numbering: Numbering,
+    container: Arc<Container>,
+    stdout: StreamState,
+    stderr: StreamState,
+}
+
+struct StreamState {
+    labels: Arc<Labels>,
+    newest_ns: Option<i64>,
+}
+
+impl Followed {
+    fn new(life: u64, container: Arc<Container>) -> Self {
+        let of = |stream| StreamState { labels: Labels::of(&container, stream), newest_ns: None };
+        let (stdout, stderr) = (of(Stream::Stdout), of(Stream::Stderr));
+        Self { numbering: Numbering::new(life), container, stdout, stderr }
+    }
+
+    /// A renamed container has new labels, and so new streams.
+    fn refresh(&mut self, container: &Arc<Container>) {
+        if !Arc::ptr_eq(&self.container, container) && self.container != *container {
+            self.stdout = StreamState { labels: Labels::of(container, Stream::Stdout), newest_ns: None };
+            self.stderr = StreamState { labels: Labels::of(container, Stream::Stderr), newest_ns: None };
+            self.container = container.clone();
+        }
+    }
+
+    fn stream(&mut self, stream: Stream) -> &mut StreamState {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+impl Desk {
+    fn admit_all(&mut self, burst: &mut Vec<Item>) -> Vec<Batch> {
+        let (now, now_ns) = (Instant::now(), self.pipeline.clock.now_ns());
+        burst.drain(..).filter_map(|item| self.admit(item, now, now_ns)).collect()
+    }
+
+    fn admit(&mut self, item: Item, now: Instant, now_ns: i64) -> Option<Batch> {
+        match item {
+            Item::Line(record) => self.admit_line(record, now, now_ns),
+            Item::Passed { container, position } => {
+                let ticket = self.follow(&container).numbering.take();
+                self.batcher.settle(settled(ticket, &container, position), now)
+            }
+            Item::Gone(container) => self.forget(container, now),
+        }
+    }
+
+    fn admit_line(&mut self, record: Record, now: Instant, now_ns: i64) -> Option<Batch> {
+        let Record { container, stream, time_ns, line, position } = record;
+        let window = self.pipeline.window;
+        let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
+        let followed = self.follow(&container);
+        let ticket = followed.numbering.take();
+        let state = followed.stream(stream);
+        let labels = state.labels.clone();
+        let verdict = window.judge(time_ns, now_ns, state.newest_ns);
+        let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position };
+        let refused =
+            |entry| Group { container: container.clone(), labels: labels.clone(), entries: vec![entry] };
+        match verdict {
+            Verdict::Drop(outside) => {
+                self.count_dropped(outside);
+                self.batcher.settle(entry.settled(&container), now)
+            }
+            Verdict::DeadLetter(outside) => self.batcher.refuse(outside.as_str(), refused(entry), now),
+            Verdict::Keep | Verdict::Clamp { .. } if too_long => {
+                self.batcher.refuse("line_too_long", refused(entry), now)
+            }
+            Verdict::Keep | Verdict::Clamp { .. } => {
+                if let Verdict::Clamp { to_ns, direction } = verdict {
+                    entry.clamped_from_ns = Some(time_ns);
+                    entry.time_ns = to_ns;
+                    self.pipeline.metrics.timestamps_clamped.get_or_create(&direction).inc();
+                }
+                let state = self.follow(&container).stream(stream);
+                state.newest_ns = state.newest_ns.max(Some(entry.time_ns));
+                self.batcher.add((&container, &labels, stream), entry, now)
+            }
+        }
+    }
+
+    /// Old lines are passed over before anything is done with them; the others cost some work.
+    fn count_dropped(&self, outside: Outside) {
+        let lines = &self.pipeline.metrics.lines;
+        match outside {
+            Outside::TooOld => lines.skipped(SkipReason::TooOld, 1),
+            Outside::TooNew => lines.dropped(DropReason::TooNew, 1),
+            Outside::TooFarBehind => lines.dropped(DropReason::TooFarBehind, 1),
+        }
+    }
+
+    fn follow(&mut self, container: &Arc<Container>) -> &mut Followed {
+        let lives = &mut self.lives;
+        let followed = self.followed.entry(container.id.clone()).or_insert_with(|| {
+            *lives += 1;
+            Followed::new(*lives, container.clone())
+        });
+        followed.refresh(container);
+        followed
+    }
+
+    /// Also for a container of which nothing was read in this run: its checkpoint is to go.
+    fn forget(&mut self, container: ContainerId, now: Instant) -> Option<Batch> {
+        let numbering = self.followed.remove(&container).map(|followed| followed.numbering);
+        let mut numbering = numbering.unwrap_or_else(|| {
+            self.lives += 1;
+            Numbering::new(self.lives)
+        });
+        self.batcher.settle(Settled { ticket: numbering.take(), container, what: What::Gone }, now)
+    }
+}
+
+fn settled(ticket: crate::ledger::Ticket, container: &Container, position: Position) -> Settled {
+    Settled { ticket, container: container.id.clone(), what: What::Read(position) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::tests::container;
+    use crate::clock::duration_ns;
+    use crate::window::Policy;
+    use std::time::Duration;
+
+    const NOW: i64 = 1_800_000_000_000_000_000;
+
+    fn line(time_ns: i64, text: &str) -> Item {
+        Item::Line(Record {
+            container: container(),
+            stream: Stream::Stdout,
+            time_ns,
+            line: text.to_owned(),
+            position: Position::Api { time_ns, seen: 1 },
+        })
+    }
+
+    async fn one_batch(window: window::Config, items: Vec<Item>) -> (Batch, Arc<Metrics>) {
+        let metrics = Metrics::new();
+        let limits = Limits { max_line: ByteSize::b(10), ..Limits::default() };
+        let pipeline = Pipeline { window, limits, clock: Clock::manual(NOW), metrics: metrics.clone() };
+        let (sender, receiver) = mpsc::channel(items.len());
+        for item in items {
+            metrics.lines.read(u64::from(matches!(item, Item::Line(_))));
+            sender.try_send(item).unwrap();
+        }
+        drop(sender);
+        let (batches, mut out) = mpsc::channel(1);
+        pipeline.run(BatchConfig::default(), receiver, batches).await;
+        (out.recv().await.unwrap(), metrics)
+    }
+
+    #[tokio::test]
+    async fn each_line_goes_where_the_window_says() {
+        let day = duration_ns(Duration::from_secs(86_400));
+        let items = vec![
+            line(NOW, "kept"),
+            line(NOW + day, "future"),
+            line(NOW - 8 * day, "old"),
+            line(NOW, "far too long"),
+        ];
+        let (batch, metrics) = one_batch(window::Config::default(), items).await;
+        let pushed: Vec<(i64, Option<i64>, &str)> = batch.groups[0]
+            .entries
+            .iter()
+            .map(|entry| (entry.time_ns, entry.clamped_from_ns, entry.line.as_str()))
+            .collect();
+        assert_eq!(pushed, [(NOW, None, "kept"), (NOW, Some(NOW + day), "future")]);
+        let refused: Vec<&str> = batch.refused.iter().map(|(reason, _)| *reason).collect();
+        assert_eq!(refused, ["too_old", "line_too_long"]);
+        assert_eq!(metrics.lines.balance(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_counted_and_settled() {
+        let window =
+            window::Config { too_old: Policy::Drop, too_new: Policy::Drop, ..window::Config::default() };
+        let (batch, metrics) = one_batch(window, vec![line(0, "old"), line(i64::MAX, "new")]).await;
+        assert!(batch.groups.is_empty());
+        assert_eq!(batch.settled.len(), 2);
+        assert_eq!((metrics.lines.in_flight(), metrics.lines.balance()), (0, 0));
+        let page = metrics.render().unwrap();
+        assert!(page.contains("shipper_lines_skipped_total{reason=\"too_old\"} 1\n"));
+        assert!(page.contains("shipper_lines_dropped_total{reason=\"too_new\"} 1\n"));
+    }
+
+    #[tokio::test]
+    async fn a_container_that_is_gone_is_settled_behind_its_lines() {
+        let gone = Item::Gone(container().id.clone());
+        let passed = Item::Passed { container: container(), position: Position::Api { time_ns: 9, seen: 1 } };
+        let (batch, _) = one_batch(window::Config::default(), vec![line(NOW, "a"), passed, gone]).await;
+        let mut ledger = crate::ledger::Ledger::default();
+        for settled in batch.settled.clone() {
+            assert_eq!(ledger.settle(settled), None);
+        }
+        let group = &batch.groups[0];
+        assert_eq!(
+            ledger.settle(group.entries[0].settled(&group.container)),
+            Some(crate::ledger::Commit::Remove)
+        );
+    }
+}
