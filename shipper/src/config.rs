@@ -277,7 +277,7 @@ impl Config {
         if nothing {
             Ok(Self::default())
         } else {
-            serde_saphyr::from_str(text).map_err(|error| error.to_string())
+            serde_saphyr::from_str(text).map_err(|error| place_first(&error))
         }
     }
 

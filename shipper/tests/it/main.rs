@@ -1,4 +1,10 @@
 //! All tests of the shipper from outside, in one binary: each further one would be linked again.
 #![cfg(test)]
+#![allow(clippy::float_cmp, unreachable_pub, reason = "figures are exact here, and nothing is exported")]
 
+mod support;
+
+mod cli;
+mod delivery;
 mod hybrid;
+mod shutdown;

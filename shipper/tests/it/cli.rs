@@ -1,0 +1,99 @@
+//! The command line as a person meets it: messages and exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn config(&self, text: &str) -> PathBuf {
+        let path = self.path().join("shipper.yaml");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn shipper(command: &str, config: &Path) -> (i32, String, String) {
+    let program = env!("CARGO_BIN_EXE_shipper");
+    let output: Output = Command::new(program).arg(command).arg("--config").arg(config).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_good_config_is_checked_and_printed() {
+    let home = Home::new();
+    let config = home.config("design: pool\nstart: {since: 1h}\n");
+    let (code, out, _) = shipper("check", &config);
+    assert_eq!((code, out.ends_with("shipper.yaml: ok\n")), (0, true));
+    let (code, printed, _) = shipper("print-config", &config);
+    assert_eq!(code, 0);
+    assert_eq!(shipper("print-config", &home.config(&printed)).1, printed);
+}
+
+#[test]
+fn an_unknown_field_names_file_line_and_field() {
+    let home = Home::new();
+    let config = home.config("design: pool\nloki:\n  uri: http://loki\n");
+    for command in ["run", "check", "print-config"] {
+        let (code, _, error) = shipper(command, &config);
+        assert_eq!(code, 2);
+        let expected = format!("shipper: {}: line 3 column 3: unknown field `uri`", config.display());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
+fn a_config_that_is_not_there_is_named() {
+    let home = Home::new();
+    let missing = home.path().join("none.yaml");
+    let (code, _, error) = shipper("check", &missing);
+    assert_eq!(code, 2);
+    assert!(error.contains("can't read the config") && error.contains("none.yaml"), "{error}");
+}
+
+#[test]
+fn wrong_usage_is_two() {
+    let output = Command::new(env!("CARGO_BIN_EXE_shipper")).arg("ship").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_docker_that_is_not_there_is_the_surroundings_fault() {
+    let home = Home::new();
+    let state = home.path().join("state");
+    let config = home.config(&format!(
+        "docker: {{host: \"unix://{}\"}}\nstate_dir: {}\nadmin: {{listen: \"127.0.0.1:0\"}}\n",
+        home.path().join("docker.sock").display(),
+        state.display(),
+    ));
+    let (code, _, error) = shipper("run", &config);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("docker.sock"), "{error}");
+}
+
+#[test]
+fn a_port_in_use_and_a_state_dir_that_can_not_be_made_are_the_surroundings_fault() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, _, error) = shipper("run", &home.config(&format!("admin: {{listen: \"{address}\"}}\n")));
+    assert_eq!(code, 4);
+    assert!(error.contains(&address.to_string()), "{error}");
+
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let config =
+        home.config(&format!("state_dir: {}/state\nadmin: {{listen: \"127.0.0.1:0\"}}\n", file.display()));
+    let (code, _, error) = shipper("run", &config);
+    assert_eq!(code, 4);
+    assert!(error.contains("file/state"), "{error}");
+}

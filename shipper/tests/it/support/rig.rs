@@ -1,0 +1,152 @@
+//! Pipeline and delivery as `app` joins them, with the test in the source's place.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shipper::batch;
+use shipper::clock::Clock;
+use shipper::delivery::checkpoint::{Positions, Store};
+use shipper::delivery::dead_letters::{self, DeadLetters};
+use shipper::delivery::deliver::{Deliver, Deps, Left};
+use shipper::delivery::retry;
+use shipper::loki::client::{self, Client};
+use shipper::loki::encode::Encoding;
+use shipper::metrics::Metrics;
+use shipper::pipeline::{Limits, Pipeline};
+use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
+use shipper::shutdown::Shutdown;
+use shipper::window;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// When these tests play.
+pub const NOW: i64 = 1_800_000_000_000_000_000;
+pub const SECOND: i64 = 1_000_000_000;
+
+pub struct Rig {
+    pub metrics: Arc<Metrics>,
+    pub shutdown: Shutdown,
+    pub clock: Clock,
+    items: Option<mpsc::Sender<Item>>,
+    tasks: JoinSet<Option<Left>>,
+    next_line: u32,
+}
+
+/// Short delays, so that real time is all a test needs.
+pub fn retry() -> retry::Config {
+    let (initial, max) = (Duration::from_millis(10), Duration::from_millis(50));
+    retry::Config { initial, max, ..retry::Config::default() }
+}
+
+pub fn container() -> Arc<Container> {
+    Arc::new(Container {
+        id: ContainerId::parse(&"d".repeat(64)).unwrap(),
+        name: "web".to_owned(),
+        image: "generator".to_owned(),
+        labels: std::collections::BTreeMap::default(),
+        log_driver: "json-file".to_owned(),
+        log_path: None,
+        tty: false,
+    })
+}
+
+/// How far the checkpoint in `dir` is: the number of the line behind which to go on.
+pub async fn committed(dir: &Path) -> u32 {
+    match Store::open(dir).await.unwrap().load(0).await.unwrap().get(&container().id) {
+        Some(Position::Api { seen, .. }) => *seen,
+        Some(Position::File { .. }) | None => 0,
+    }
+}
+
+impl Rig {
+    pub async fn start(dir: &Path, url: &str, retry: retry::Config) -> Self {
+        let metrics = Metrics::new();
+        let (clock, shutdown) = (Clock::manual(NOW), Shutdown::default());
+        let (items, records) = mpsc::channel(4);
+        let (batches_in, batches) = mpsc::channel(2);
+        let window = window::Config::default();
+        let pipeline =
+            Pipeline { window, limits: Limits::default(), clock: clock.clone(), metrics: metrics.clone() };
+        let loki =
+            client::Config { url: url.to_owned(), tenant: Some("test".to_owned()), encoding: Encoding::Json };
+        let letters = dead_letters::Config::default();
+        let deliver = Deliver::new(Deps {
+            client: Client::new(&loki).unwrap(),
+            encoding: loki.encoding,
+            retry,
+            window,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            dead_letters: DeadLetters::open(&dir.join("dead"), &letters, metrics.clone()).await.unwrap(),
+            store: Store::open(dir).await.unwrap(),
+            positions: Positions::new(),
+        });
+        let mut tasks = JoinSet::new();
+        let wait = batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() };
+        tasks.spawn(async move {
+            pipeline.run(wait, records, batches_in).await;
+            None
+        });
+        let shutdown_of_delivery = shutdown.clone();
+        tasks.spawn(async move { Some(deliver.run(batches, shutdown_of_delivery).await.unwrap()) });
+        Self { metrics, shutdown, clock, items: Some(items), tasks, next_line: 0 }
+    }
+
+    /// Sends one line as a source does; its number is its position.
+    pub async fn line(&mut self, time_ns: i64, text: &str) {
+        self.next_line += 1;
+        let position = Position::Api { time_ns, seen: self.next_line };
+        let stream = Stream::Stdout;
+        let record = Record { container: container(), stream, time_ns, line: text.to_owned(), position };
+        self.metrics.lines.read(1);
+        self.items.as_ref().unwrap().send(Item::Line(record)).await.unwrap();
+    }
+
+    /// Sends what is no line.
+    pub async fn item(&self, item: Item) {
+        self.items.as_ref().unwrap().send(item).await.unwrap();
+    }
+
+    /// The source ends; all else ends when it has done its work.
+    pub async fn end(mut self) -> Left {
+        self.items = None;
+        let mut left = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            left = left.or(ended.unwrap());
+        }
+        left.unwrap()
+    }
+
+    /// Waits until `holds`, looking often, under a limit that no working machine reaches.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Metrics) -> bool) {
+        let wait = async {
+            while !holds(&self.metrics) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        assert!(waited.is_ok(), "never: {what}\n{}", self.metrics.render().unwrap());
+    }
+}
+
+/// One number of the metrics page; the sum, if there are several with that beginning.
+pub fn metric(metrics: &Metrics, name: &str) -> f64 {
+    let page = metrics.render().unwrap();
+    let lines = page.lines().filter(|line| line.starts_with(name));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+/// All lines of the dead letters: reason and text.
+pub fn dead(dir: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir.join("dead")).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    text.lines()
+        .map(|line| {
+            let letter: serde_json::Value = serde_json::from_str(line).unwrap();
+            (letter["reason"].as_str().unwrap().to_owned(), letter["line"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}
