@@ -284,7 +284,8 @@ pub struct Event {
     pub elapsed_s: f64,
     /// The target that it concerns; empty for all.
     pub target: String,
-    /// `phase`, `churn`, `fault`, `restart`, `crash`, `end`.
+    /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
+    /// `crash`, `end`.
     pub event: String,
     /// What exactly.
     pub detail: String,

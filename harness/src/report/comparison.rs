@@ -13,7 +13,7 @@ use crate::result::{Judgement, Resource, RunResult};
 /// Room for names on the left of a wide plot.
 const NAMES: f64 = 150.0;
 /// Room for numbers on the right of a wide plot.
-const NUMBERS: f64 = 270.0;
+const NUMBERS: f64 = 320.0;
 
 /// Draws the plot. `title` and its reason are for a picture that stands alone.
 pub(super) fn comparison(result: &RunResult, format: Format, title: Option<(&str, &str)>) -> Scene {

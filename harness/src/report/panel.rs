@@ -213,10 +213,12 @@ impl Panel<'_> {
         for one in series {
             let Some((_, last)) = one.last() else { continue };
             let name = short(&one.name, self.format.name_letters);
-            let beyond = if last > self.value.high { " (above)" } else { "" };
-            let beyond = if last < self.value.low { " (below)" } else { beyond };
-            let change = format!(" {}", figures::change(last));
-            let words = if self.format.roomy { format!("{name}{change}{beyond}") } else { name };
+            let change = match last {
+                high if high > self.value.high => ", above".to_owned(),
+                low if low < self.value.low => ", below".to_owned(),
+                within => format!(" {}", figures::change(within)),
+            };
+            let words = if self.format.roomy { format!("{name}{change}") } else { name };
             let y = self.value.at(last.clamp(self.value.low, self.value.high));
             labels.push((y, one.place, words));
         }
