@@ -4,11 +4,11 @@
 
 pub mod units;
 pub mod clock;
-pub mod environment;
 pub mod result;
+pub mod environment;
 pub mod world;
-pub mod loki;
 pub mod audit;
+pub mod loki;
 pub mod target;
 pub mod sample;
 pub mod record;

@@ -17,17 +17,13 @@ pub(super) fn render(result: &RunResult) -> String {
     let rows = view::growths(result);
     for card in view::cards(result) {
         out.push_str(&format!("\n\n{} {} ({}): {}", card.met.sign, card.name, card.expected, card.reason));
-        let growths = rows.iter().flat_map(|row| &row.cells).flatten();
-        for growth in growths.filter(|growth| growth.target == card.name) {
-            out.push_str(&format!(
-                "\n    {} {:<16} {:>12} {:<16}  limit {}, floor {}",
-                growth.verdict.sign,
-                growth.resource,
-                growth.growth,
-                growth.interval,
-                growth.limit,
-                growth.floor
-            ));
+        for row in &rows {
+            for growth in row.cells.iter().flatten().filter(|growth| growth.target == card.name) {
+                out.push_str(&format!(
+                    "\n    {} {:<16} {:>12} {:<16}  {}, {}",
+                    growth.verdict.sign, growth.resource, growth.growth, growth.interval, row.note, growth.floor
+                ));
+            }
         }
         out.push_str(&format!("\n    lines: {} lost of {} sent", card.lost, card.sent));
     }
