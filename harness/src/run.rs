@@ -1,8 +1,11 @@
 //! Runs: what happens when, who is asked, what is decided.
 
-pub mod ab;
 pub mod attach;
-pub mod journal;
-pub mod judge;
 pub mod progress;
-pub mod truth;
+pub mod order;
+mod truth;
+mod judge;
+mod journal;
+mod house;
+mod conclude;
+pub mod ab;

@@ -21,7 +21,12 @@ pub(super) fn render(result: &RunResult) -> String {
             for growth in row.cells.iter().flatten().filter(|growth| growth.target == card.name) {
                 out.push_str(&format!(
                     "\n    {} {:<16} {:>12} {:<16}  {}, {}",
-                    growth.verdict.sign, growth.resource, growth.growth, growth.interval, row.note, growth.floor
+                    growth.verdict.sign,
+                    growth.resource,
+                    growth.growth,
+                    growth.interval,
+                    row.note,
+                    growth.floor
                 ));
             }
         }

@@ -34,45 +34,45 @@ pub enum AttachError {
 
 /// What all targets of a run share.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub(super) struct Setting {
     /// Address of the Docker Engine.
-    pub docker_host: String,
+    pub(super) docker_host: String,
     /// Where the engine keeps the containers' logs.
-    pub containers_root: String,
+    pub(super) containers_root: String,
     /// `key=value` of the label that the run's containers carry.
-    pub run_label: String,
+    pub(super) run_label: String,
     /// The run's id.
-    pub run_id: String,
+    pub(super) run_id: String,
     /// What the sinks accept, with a unit.
-    pub window: String,
+    pub(super) window: String,
     /// For configs and states; removed at the end.
-    pub work: PathBuf,
+    pub(super) work: PathBuf,
     /// For their logs; kept.
-    pub logs: PathBuf,
+    pub(super) logs: PathBuf,
 }
 
 /// A target that runs.
 #[derive(Debug)]
-pub struct Attached {
+pub(super) struct Attached {
     /// What it is.
-    pub spec: Spec,
+    pub(super) spec: Spec,
     /// The kernel's limits on it.
-    pub limits: Limits,
+    pub(super) limits: Limits,
     filled: Filled,
     process: Process,
 }
 
 /// What a target said of itself, and how it ended.
 #[derive(Clone, Debug)]
-pub struct Detached {
+pub(super) struct Detached {
     /// What it was.
-    pub spec: Spec,
+    pub(super) spec: Spec,
     /// The kernel's limits on it.
-    pub limits: Limits,
+    pub(super) limits: Limits,
     /// Its own counters, read last before the end; zero where it did not answer.
-    pub claims: Claims,
+    pub(super) claims: Claims,
     /// How it ended.
-    pub stability: Stability,
+    pub(super) stability: Stability,
 }
 
 impl Setting {
@@ -81,7 +81,11 @@ impl Setting {
     ///
     /// # Errors
     /// [`AttachError`] of the first that failed.
-    pub async fn attach(&self, specs: &[Spec], sink_urls: &[String]) -> Result<Vec<Attached>, AttachError> {
+    pub(super) async fn attach(
+        &self,
+        specs: &[Spec],
+        sink_urls: &[String],
+    ) -> Result<Vec<Attached>, AttachError> {
         let starts = specs.iter().zip(sink_urls).map(|(spec, sink_url)| self.start(spec, sink_url));
         try_join_all(starts).await
     }
@@ -124,21 +128,21 @@ fn free_address() -> Result<String, AttachError> {
 impl Attached {
     /// How to look at it.
     #[must_use]
-    pub fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Subject {
         let tasks = self.spec.kind.metrics.tasks.clone();
         let tasks = tasks.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name });
         Subject { name: self.spec.name.clone(), pid: self.process.pid(), tasks }
     }
 
     /// Whether nothing is under way in it, by its own count; true where it has no such count.
-    pub async fn is_settled(&self, sampler: &Sampler) -> bool {
+    pub(super) async fn is_settled(&self, sampler: &Sampler) -> bool {
         let Some(name) = &self.spec.kind.metrics.in_flight else { return true };
         let page = sampler.page(&self.filled.metrics_url).await;
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
     /// Reads its counters a last time and stops it.
-    pub async fn detach(mut self, sampler: &Sampler) -> Detached {
+    pub(super) async fn detach(mut self, sampler: &Sampler) -> Detached {
         let page = sampler.page(&self.filled.metrics_url).await.unwrap_or_default();
         let claims = claims(&page, &self.spec.kind.metrics);
         let crashed = self.process.ended();

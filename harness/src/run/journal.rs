@@ -23,7 +23,7 @@ const KINDS_EVERY: u64 = 10;
 
 /// What the run tells the journal.
 #[derive(Clone, Debug)]
-pub enum Note {
+pub(super) enum Note {
     /// A phase begins, planned to take so long.
     Phase(&'static str, Option<Duration>),
     /// These processes are there from now on.
@@ -33,7 +33,7 @@ pub enum Note {
 }
 
 /// The run's scribe.
-pub struct Journal {
+pub(super) struct Journal {
     recorder: Recorder,
     stopwatch: Stopwatch,
     sampler: Sampler,
@@ -51,7 +51,7 @@ pub struct Journal {
 impl Journal {
     /// Nobody is looked at yet but the harness itself.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         recorder: Recorder,
         stopwatch: Stopwatch,
         sinks: BTreeMap<String, Arc<Sink>>,
@@ -77,19 +77,19 @@ impl Journal {
 
     /// The run directory's writer.
     #[must_use]
-    pub fn recorder(&self) -> &Recorder {
+    pub(super) fn recorder(&self) -> &Recorder {
         &self.recorder
     }
 
     /// The display.
     #[must_use]
-    pub fn progress(&self) -> &Progress {
+    pub(super) fn progress(&self) -> &Progress {
         &self.progress
     }
 
     /// The phases so far, the last one ended now.
     #[must_use]
-    pub fn phases(&self) -> Vec<Phase> {
+    pub(super) fn phases(&self) -> Vec<Phase> {
         let mut phases = self.phases.clone();
         if let Some(last) = phases.last_mut() {
             last.to_s = self.stopwatch.elapsed_s();
@@ -101,7 +101,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`RecordError`]: the run directory can't be written any more.
-    pub async fn keep(
+    pub(super) async fn keep(
         &mut self,
         notes: &mut mpsc::Receiver<Note>,
         every: Duration,

@@ -23,20 +23,20 @@ const IDLE_S: f64 = 15.0;
 
 /// What is judged.
 #[derive(Debug)]
-pub struct Case<'a> {
+pub(super) struct Case<'a> {
     /// All samples of the run.
-    pub samples: &'a [Sample],
+    pub(super) samples: &'a [Sample],
     /// Its phases.
-    pub phases: &'a [Phase],
+    pub(super) phases: &'a [Phase],
     /// Limits per minute.
-    pub limits: &'a BTreeMap<Resource, f64>,
+    pub(super) limits: &'a BTreeMap<Resource, f64>,
     /// Whether the run was cut short.
-    pub cut_short: bool,
+    pub(super) cut_short: bool,
 }
 
 /// One resource's count in a sample.
 #[must_use]
-pub fn count(sample: &Sample, resource: Resource) -> Option<f64> {
+pub(super) fn count(sample: &Sample, resource: Resource) -> Option<f64> {
     let count = match resource {
         Resource::Tasks => sample.tasks,
         Resource::Threads => sample.threads,
@@ -47,7 +47,7 @@ pub fn count(sample: &Sample, resource: Resource) -> Option<f64> {
 
 /// Growth so far in few words, for the progress display; `None` while there is too little to say.
 #[must_use]
-pub fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
+pub(super) fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
     let growth = slope::growth(points, 1.0).filter(|_| points.len() >= 20)?;
     let (low, high) = (growth.low(0.05), growth.high(0.05));
     let sign = match (low > limit_per_min, high < limit_per_min) {
@@ -61,7 +61,7 @@ pub fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
 impl Case<'_> {
     /// Judges one target.
     #[must_use]
-    pub fn target(&self, detached: &Detached, audit: Audit) -> TargetResult {
+    pub(super) fn target(&self, detached: &Detached, audit: Audit) -> TargetResult {
         let spec = &detached.spec;
         let resources: BTreeMap<Resource, ResourceResult> = self
             .limits
@@ -133,7 +133,7 @@ impl Case<'_> {
 
     /// Joins the targets' results.
     #[must_use]
-    pub fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
+    pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
         let (outcome, reason) = outcome(&targets);
         VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets }
     }

@@ -11,7 +11,10 @@ use crate::world::truth::Written;
 /// Joins the counters of two moments: `old` when the oldest line that must arrive was written, `all` at
 /// the end. A source that is not in `old` had written nothing then.
 #[must_use]
-pub fn truth(old: &BTreeMap<String, Written>, all: &BTreeMap<String, Written>) -> BTreeMap<Key, Truth> {
+pub(super) fn truth(
+    old: &BTreeMap<String, Written>,
+    all: &BTreeMap<String, Written>,
+) -> BTreeMap<Key, Truth> {
     let streams = all.iter().flat_map(|(source, written)| {
         let before = old.get(source).copied().unwrap_or_default();
         let of = |stream, written, out_of_window_before| {
