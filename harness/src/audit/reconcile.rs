@@ -5,6 +5,10 @@
 //! written: what came twice, or what nobody wrote, never makes up for what is missing. A missing line
 //! older than the window may have been skipped; any other missing line must be dropped, dead-lettered
 //! or still in flight by the target's own count. What nobody explains is lost.
+//!
+//! The target counts lines and does not name them, so a claim can only be held against how many lines
+//! are missing, not against which. A line that it counts as in flight and that did arrive explains one
+//! that did not: a run should end with nothing in flight, or `lost` is a lower bound.
 
 use std::collections::BTreeMap;
 

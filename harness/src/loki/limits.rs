@@ -225,6 +225,12 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_just_the_limit_is_accepted() {
+        let limits = Limits { max_line_size: 5, ..one_hour() };
+        assert_eq!(checked(&limits, &stream(&[(1, 5), (1, 6)])).0, [true, false]);
+    }
+
+    #[test]
     fn faults_of_one_second_share_a_text() {
         let old = stream(&[(HOUR_NS + 1, 1), (HOUR_NS + 2, 1)]);
         insta::assert_snapshot!(checked(&one_hour(), &old).1, @r#"2 errors like: entry for stream '{a="b", service_name="unknown_service"}' has timestamp too old: 2026-11-24T11:31:51Z, oldest acceptable timestamp is: 2026-11-24T11:31:51Z"#);
