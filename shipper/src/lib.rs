@@ -19,3 +19,4 @@ pub mod delivery;
 pub mod pipeline;
 pub mod admin;
 pub mod config;
+pub mod app;

@@ -1,2 +1,117 @@
-//! x
-fn main() {}
+//! The command line of the shipper: parse, load, build, run, exit code.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use shipper::app;
+use shipper::config::{Config, Log, LogFormat, LogLevel};
+use tracing_subscriber::filter::LevelFilter;
+
+const LOST: u8 = 1;
+const USAGE: u8 = 2;
+const ENVIRONMENT: u8 = 4;
+
+/// Ships the logs of Docker containers to Grafana Loki and gives back everything it takes.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+A config may be empty: all settings have defaults, which `print-config` shows. The least that most need:
+
+    design: hybrid            # tail json-file logs; or `pool`: Docker's API, for any logging driver
+    start: end                # or `beginning`, or {since: 1h}
+    state_dir: /var/lib/shipper
+    loki: { url: \"http://127.0.0.1:3100\" }
+
+While it runs, http://127.0.0.1:9080 has /metrics, /ready and /healthz. SIGTERM stops it: what was read is
+delivered until `shutdown_deadline`; what is left is read again at the next start.
+
+Exit codes: 0 ended in order, 1 broke or lost lines of removed containers, 2 wrong usage or config,
+4 the surroundings failed (Docker, port, state_dir)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ship until a signal.
+    Run(ConfigFile),
+    /// Read the config and report every mistake; start nothing.
+    Check(ConfigFile),
+    /// Print the config with all defaults filled in.
+    PrintConfig(ConfigFile),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The YAML file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let (Command::Run(file) | Command::Check(file) | Command::PrintConfig(file)) = &command;
+    let config = match Config::load(&file.config) {
+        Ok(config) => config,
+        Err(error) => return fail(&error.to_string(), USAGE),
+    };
+    match command {
+        Command::Run(_) => run(config),
+        Command::Check(file) => say(&format!("{}: ok\n", file.config.display())),
+        Command::PrintConfig(_) => {
+            config.to_yaml().map_or_else(|error| fail(&error, LOST), |yaml| say(&yaml))
+        }
+    }
+}
+
+fn run(config: Config) -> ExitCode {
+    start_log(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start the runtime: {error}"), ENVIRONMENT),
+    };
+    match runtime.block_on(app::run(config)) {
+        Ok(left) if left.gone_containers > 0 => fail(
+            &format!("lines of {} removed containers could not be delivered", left.gone_containers),
+            LOST,
+        ),
+        Ok(left) => {
+            tracing::info!(unacknowledged = left.lines, "ended in order");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error.to_string(), if error.is_environment() { ENVIRONMENT } else { LOST }),
+    }
+}
+
+fn start_log(log: &Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let colours = std::io::stderr().is_terminal();
+    let lines =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours);
+    match log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+/// A reader that has gone (`| head`) is no failure of ours.
+fn say(text: &str) -> ExitCode {
+    drop(std::io::stdout().write_all(text.as_bytes()));
+    ExitCode::SUCCESS
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    drop(writeln!(std::io::stderr(), "shipper: {text}"));
+    ExitCode::from(code)
+}

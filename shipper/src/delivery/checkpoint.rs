@@ -17,6 +17,25 @@ const NAME: &str = "checkpoint.json";
 /// Positions by container.
 pub type Positions = BTreeMap<ContainerId, Position>;
 
+/// What a restart must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// When the first run began, in nanoseconds since the epoch. A container younger than that and
+    /// without a position is read from its beginning, or a crash just after its birth would lose what
+    /// it had written, and a shipper that was down what was born meanwhile.
+    pub since_ns: i64,
+    /// Where to go on.
+    pub containers: Positions,
+}
+
+impl Checkpoint {
+    /// As on a first run.
+    #[must_use]
+    pub fn new(now_ns: i64) -> Self {
+        Self { since_ns: now_ns, containers: Positions::new() }
+    }
+}
+
 /// A checkpoint that can't be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("the checkpoint at {path} can't be {attempt}: {source}")]
@@ -29,7 +48,8 @@ pub struct Error {
 #[derive(Serialize, Deserialize)]
 struct Document {
     version: u32,
-    containers: Positions,
+    #[serde(flatten)]
+    checkpoint: Checkpoint,
 }
 
 /// The file in the state folder.
@@ -50,37 +70,37 @@ impl Store {
         Ok(store)
     }
 
-    /// The positions to resume at. A file that can't be understood is set aside under a name with
+    /// Where to resume. A file that can't be understood is set aside under a name with
     /// `now_ns` and reported: a crash loop would help nobody, and neither would reading all logs anew,
     /// so the start policy applies as on a first run.
     ///
     /// # Errors
     /// When it is there and can't be read.
-    pub async fn load(&self, now_ns: i64) -> Result<Positions, Error> {
+    pub async fn load(&self, now_ns: i64) -> Result<Checkpoint, Error> {
         let text = match fs::read(self.path()).await {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Positions::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Checkpoint::new(now_ns)),
             Err(error) => return Err(self.error("read")(error)),
         };
         match parse(&text) {
-            Ok(positions) => Ok(positions),
+            Ok(checkpoint) => Ok(checkpoint),
             Err(reason) => self.set_aside(now_ns, &reason).await,
         }
     }
 
-    async fn set_aside(&self, now_ns: i64, reason: &str) -> Result<Positions, Error> {
+    async fn set_aside(&self, now_ns: i64, reason: &str) -> Result<Checkpoint, Error> {
         let aside = self.dir.join(format!("checkpoint.corrupt-{}", now_ns / 1_000_000_000));
         fs::rename(self.path(), &aside).await.map_err(self.error("set aside"))?;
         tracing::error!(reason, aside = %aside.display(), "the checkpoint is corrupt: starting as on a first run");
-        Ok(Positions::new())
+        Ok(Checkpoint::new(now_ns))
     }
 
     /// Replaces the file.
     ///
     /// # Errors
     /// When it is not safely on disk; the old one is then still there.
-    pub async fn save(&self, positions: &Positions) -> Result<(), Error> {
-        let document = Document { version: VERSION, containers: positions.clone() };
+    pub async fn save(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let document = Document { version: VERSION, checkpoint: checkpoint.clone() };
         let text = serde_json::to_vec(&document).map_err(io::Error::from).map_err(self.error("written"))?;
         self.replace(&text).await.map_err(self.error("written"))
     }
@@ -106,10 +126,10 @@ impl Store {
     }
 }
 
-fn parse(text: &[u8]) -> Result<Positions, String> {
+fn parse(text: &[u8]) -> Result<Checkpoint, String> {
     let document: Document = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if document.version == VERSION {
-        Ok(document.containers)
+        Ok(document.checkpoint)
     } else {
         Err(format!("version {} is not {VERSION}", document.version))
     }
@@ -120,22 +140,23 @@ mod tests {
     use super::*;
     use crate::record::FileIdentity;
 
-    fn positions() -> Positions {
+    fn checkpoint() -> Checkpoint {
         let id = |digit: &str| ContainerId::parse(&digit.repeat(64)).unwrap();
         let identity = FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash: u64::MAX };
-        Positions::from([
+        let containers = Positions::from([
             (id("a"), Position::File { identity, offset: 9 }),
             (id("b"), Position::Api { time_ns: 5, seen: 2 }),
-        ])
+        ]);
+        Checkpoint { since_ns: 7, containers }
     }
 
     #[tokio::test]
     async fn what_was_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
-        assert_eq!(store.load(0).await.unwrap(), Positions::new());
-        store.save(&positions()).await.unwrap();
-        assert_eq!(store.load(0).await.unwrap(), positions());
+        assert_eq!(store.load(3).await.unwrap(), Checkpoint::new(3));
+        store.save(&checkpoint()).await.unwrap();
+        assert_eq!(store.load(0).await.unwrap(), checkpoint());
     }
 
     #[tokio::test]
@@ -143,9 +164,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         // A power cut may leave zero bytes; another version may be anything.
-        for (time, text) in [(1, "\0\0\0"), (2, r#"{"version":2,"containers":{}}"#)] {
+        for (time, text) in [(1, "\0\0\0"), (2, r#"{"version":2,"since_ns":0,"containers":{}}"#)] {
             std::fs::write(dir.path().join(NAME), text).unwrap();
-            assert_eq!(store.load(time * 1_000_000_000).await.unwrap(), Positions::new());
+            assert_eq!(
+                store.load(time * 1_000_000_000).await.unwrap(),
+                Checkpoint::new(time * 1_000_000_000)
+            );
             let aside = dir.path().join(format!("checkpoint.corrupt-{time}"));
             assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
         }
@@ -155,9 +179,9 @@ mod tests {
     async fn a_save_that_fails_leaves_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
-        store.save(&positions()).await.unwrap();
+        store.save(&checkpoint()).await.unwrap();
         std::fs::create_dir(dir.path().join("checkpoint.json.new")).unwrap();
-        assert!(store.save(&Positions::new()).await.is_err());
-        assert_eq!(store.load(0).await.unwrap(), positions());
+        assert!(store.save(&Checkpoint::new(0)).await.is_err());
+        assert_eq!(store.load(0).await.unwrap(), checkpoint());
     }
 }

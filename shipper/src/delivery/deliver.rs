@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::checkpoint::{Error as CheckpointError, Positions, Store};
+use super::checkpoint::{self, Checkpoint, Store};
 use super::dead_letters::{DeadLetters, Reason};
 use super::retry::{self, Parcel, Queue};
 use crate::batch::{Batch, Group, lines};
@@ -53,7 +53,7 @@ pub struct Deps {
     /// For what is settled.
     pub store: Store,
     /// As the checkpoint was at the start.
-    pub positions: Positions,
+    pub checkpoint: Checkpoint,
 }
 
 /// The task's state.
@@ -92,7 +92,8 @@ impl Deliver {
         deps.metrics.retry_queue_capacity.set(capacity);
         let queue = Queue::new(deps.retry.clone());
         let ledger = Ledger::default();
-        Self { deps, ledger, queue, unsaved: false, held: false, under_way_bytes: 0, complained: None }
+        // Unsaved, so that the time of a first run is on disk before anything else happens.
+        Self { deps, ledger, queue, unsaved: true, held: false, under_way_bytes: 0, complained: None }
     }
 
     /// Delivers until `batches` ends and all is settled, or until `shutdown` gives up.
@@ -103,7 +104,7 @@ impl Deliver {
         mut self,
         mut batches: mpsc::Receiver<Batch>,
         shutdown: Shutdown,
-    ) -> Result<Left, CheckpointError> {
+    ) -> Result<Left, checkpoint::Error> {
         let _task = self.deps.metrics.task(TaskKind::Delivery);
         let mut pushes = FuturesUnordered::new();
         let mut save = interval(SAVE_EVERY);
@@ -322,10 +323,10 @@ impl Deliver {
     fn commit(&mut self, container: &crate::record::ContainerId, commit: Commit) {
         match commit {
             Commit::Position(position) => {
-                self.deps.positions.insert(container.clone(), position);
+                self.deps.checkpoint.containers.insert(container.clone(), position);
             }
             Commit::Remove => {
-                self.deps.positions.remove(container);
+                self.deps.checkpoint.containers.remove(container);
             }
         }
         self.unsaved = true;
@@ -337,10 +338,10 @@ impl Deliver {
         }
     }
 
-    async fn save(&mut self) -> Result<(), CheckpointError> {
+    async fn save(&mut self) -> Result<(), checkpoint::Error> {
         let metrics = &self.deps.metrics;
         if self.unsaved
-            && let Err(error) = self.deps.store.save(&self.deps.positions).await
+            && let Err(error) = self.deps.store.save(&self.deps.checkpoint).await
         {
             metrics.checkpoint_failures.inc();
             metrics.checkpoint_failing.set(1);
@@ -349,7 +350,9 @@ impl Deliver {
         self.unsaved = false;
         metrics.checkpoint_failing.set(0);
         metrics.checkpoint_age.up_to_date();
-        metrics.checkpoint_entries.set(i64::try_from(self.deps.positions.len()).unwrap_or(i64::MAX));
+        metrics
+            .checkpoint_entries
+            .set(i64::try_from(self.deps.checkpoint.containers.len()).unwrap_or(i64::MAX));
         Ok(())
     }
 

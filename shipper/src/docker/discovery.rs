@@ -19,8 +19,6 @@ use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId};
 
-/// Events are asked for from a little before the last one heard: to hear one twice does no harm.
-const OVERLAP_NS: i64 = 1_000_000_000;
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Events that are kept while a listing is under way; the rest waits in the socket.
@@ -114,7 +112,9 @@ impl Discovery {
     }
 
     async fn follow_once(&mut self) -> Result<std::convert::Infallible, Interruption> {
-        let mut events = self.api.events(&self.config.labels, self.heard_ns - OVERLAP_NS);
+        // Inclusive: the last one comes again and changes nothing. Older ones would: a start that was
+        // followed by a stop.
+        let mut events = self.api.events(&self.config.labels, self.heard_ns);
         loop {
             self.reconcile(&mut events).await?;
             self.metrics.docker_connected.set(1);

@@ -1,2 +1,358 @@
-//! x
+//! Design A: reads Docker's log API over a bounded number of connections.
+//!
+//! One mechanism for any number of containers: a lease of one connection. Its holder follows its log until
+//! the stream ends, or until its time slice is over and another container waits for a connection. So while
+//! there are connections enough nobody is ever interrupted, and beyond that all are served in turn, first
+//! come first served. Whoever comes back goes on at his mark (see `cursor`).
+//!
+//! A stream that ends proves nothing: Docker also cuts it when the container stops, before its last lines
+//! are out. So a container that has stopped is asked once more for all that is left.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::api::{Api, ApiError};
+use crate::docker::known::{Born, Change};
+use crate::docker::logs::Until;
+use crate::metrics::Metrics;
+use crate::metrics::labels::TaskKind;
+use crate::record::{Container, ContainerId, Item, Position};
+use crate::source::position::{self, Begin, Resume, Start};
+use crate::source::{Closed, Inputs, Outlet};
+
+pub mod cursor;
 pub mod frames;
+pub mod lease;
+
+use cursor::{Cursor, Mark};
+use lease::{Ending, Lease, Reader};
+
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// What `pool` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many log connections there may be at a time.
+    pub connections_max: usize,
+    /// How long a container keeps its connection while others wait.
+    pub slice: Duration,
+}
+
+/// Why it can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody takes the lines.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// A reader panicked.
+    #[error("a reader of a container's log failed: {0}")]
+    Reader(#[from] tokio::task::JoinError),
+}
+
+/// Reads all containers' logs until `inputs.stop`, or until discovery ends.
+///
+/// # Errors
+/// [`Error`]
+pub async fn run(config: Config, api: Api, inputs: Inputs) -> Result<(), Error> {
+    let _alive = inputs.metrics.task(TaskKind::Source);
+    let stop = inputs.stop.clone();
+    inputs.metrics.docker_connections_max.set(i64::try_from(config.connections_max).unwrap_or(i64::MAX));
+    let mut pool = Pool::new(config, api, inputs);
+    let ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        ended = pool.follow() => ended,
+    };
+    pool.leases.shutdown().await;
+    pool.show();
+    ended
+}
+
+struct Pool {
+    config: Config,
+    api: Api,
+    changes: mpsc::Receiver<Change>,
+    resume: Resume,
+    start: Start,
+    started_ns: i64,
+    outlet: Outlet,
+    metrics: Arc<Metrics>,
+    places: HashMap<ContainerId, Place>,
+    waiting: VecDeque<ContainerId>,
+    /// One permit for each container that waits: a lease whose slice is over takes one and ends.
+    claims: Arc<Semaphore>,
+    leases: JoinSet<(ContainerId, Reader, Ending)>,
+}
+
+/// What is kept of a container.
+struct Place {
+    container: Arc<Container>,
+    life: Life,
+    stage: Stage,
+    backoff: Duration,
+    /// Says to the present lease that the container has stopped: nothing more comes after a pause.
+    stopping: CancellationToken,
+}
+
+/// What Docker says of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// Whether all that is left was asked for since.
+    Stopped {
+        drained: bool,
+    },
+    Removed,
+}
+
+/// Where its reader is.
+enum Stage {
+    /// Here, and wants no connection.
+    Idle(Reader),
+    /// Here, and stands in the queue.
+    Waiting(Reader),
+    /// Here, and waits until it may try again.
+    Resting(Reader, Instant),
+    /// In a lease.
+    Leased,
+}
+
+impl Pool {
+    fn new(config: Config, api: Api, inputs: Inputs) -> Self {
+        Self {
+            config,
+            api,
+            changes: inputs.changes,
+            resume: inputs.resume,
+            start: inputs.start,
+            started_ns: inputs.started_ns,
+            outlet: Outlet::new(inputs.out, Arc::clone(&inputs.metrics)),
+            metrics: inputs.metrics,
+            places: HashMap::new(),
+            waiting: VecDeque::new(),
+            claims: Arc::new(Semaphore::new(0)),
+            leases: JoinSet::new(),
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Error> {
+        loop {
+            self.lend();
+            let wake = self.next_rested();
+            tokio::select! {
+                change = self.changes.recv() => match change {
+                    Some(change) => self.change(change).await?,
+                    None => return Ok(()),
+                },
+                Some(ended) = self.leases.join_next() => {
+                    let (id, reader, ending) = ended?;
+                    self.take_back(id, reader, ending).await?;
+                }
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.rested(),
+            }
+        }
+    }
+
+    /// Gives free connections to those who have waited longest, and tells the leases how many still wait.
+    fn lend(&mut self) {
+        while self.leases.len() < self.config.connections_max {
+            let Some(id) = self.waiting.pop_front() else { break };
+            let Some(place) = self.places.get_mut(&id) else { continue };
+            match std::mem::replace(&mut place.stage, Stage::Leased) {
+                Stage::Waiting(reader) => {
+                    place.stopping = CancellationToken::new();
+                    let lease = Lease {
+                        api: self.api.clone(),
+                        container: Arc::clone(&place.container),
+                        until: if place.life == Life::Running { Until::Stopped } else { Until::Now },
+                        slice: self.config.slice,
+                        claims: Arc::clone(&self.claims),
+                        stopping: place.stopping.clone(),
+                        outlet: self.outlet.clone(),
+                    };
+                    let alive = self.metrics.task(TaskKind::Reader);
+                    self.leases.spawn(async move {
+                        let _alive = alive;
+                        let (reader, ending) = lease.read(reader).await;
+                        (id, reader, ending)
+                    });
+                }
+                stage @ (Stage::Idle(_) | Stage::Resting(..) | Stage::Leased) => place.stage = stage,
+            }
+        }
+        let (wanted, offered) = (self.waiting.len(), self.claims.available_permits());
+        if wanted > offered {
+            self.claims.add_permits(wanted - offered);
+        } else {
+            self.claims.forget_permits(offered - wanted);
+        }
+        self.show();
+    }
+
+    fn show(&self) {
+        self.metrics.docker_connections_in_use.set(i64::try_from(self.leases.len()).unwrap_or(i64::MAX));
+    }
+
+    async fn change(&mut self, change: Change) -> Result<(), Closed> {
+        match change {
+            Change::Started { container, born } => self.started(container, born).await?,
+            Change::Renamed(container) => {
+                if let Some(place) = self.places.get_mut(&container.id) {
+                    place.container = container;
+                }
+            }
+            Change::Stopped(id) => {
+                self.set_life(&id, Life::Stopped { drained: false });
+            }
+            Change::Removed(id) => {
+                if !self.set_life(&id, Life::Removed) {
+                    self.outlet.send(Item::Gone(id)).await?;
+                }
+                self.part().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn started(&mut self, container: Arc<Container>, born: Born) -> Result<(), Closed> {
+        let id = container.id.clone();
+        if let Some(place) = self.places.get_mut(&id) {
+            place.container = container;
+            self.set_life(&id, Life::Running);
+            return Ok(());
+        }
+        let mark = self.first_mark(&id, born);
+        let position = mark.position();
+        let place = Place {
+            container: Arc::clone(&container),
+            life: Life::Running,
+            stage: Stage::Idle(Reader::new(Cursor::new(mark), container.tty)),
+            backoff: BACKOFF_MIN,
+            stopping: CancellationToken::new(),
+        };
+        self.places.insert(id.clone(), place);
+        self.queue(&id);
+        // Also a container that stays silent must be read from here after a restart of ours.
+        self.outlet.passed(&container, position).await
+    }
+
+    fn first_mark(&mut self, id: &ContainerId, born: Born) -> Mark {
+        let position = self.resume.remove(id);
+        if matches!(position, Some(Position::File { .. })) {
+            self.metrics.resume_lost.inc(); // left by design B: no time can be told from it
+        }
+        let position = position.filter(|position| matches!(position, Position::Api { .. }));
+        match position::begin(position, born, self.start, self.started_ns) {
+            Begin::At(Position::Api { time_ns, seen }) => Mark { time_ns, seen },
+            Begin::At(Position::File { .. }) | Begin::End => Mark { time_ns: self.started_ns, seen: 0 },
+            Begin::Beginning => Mark { time_ns: 0, seen: 0 },
+            Begin::Since(time_ns) => Mark { time_ns, seen: 0 },
+        }
+    }
+
+    /// Whether it is known.
+    fn set_life(&mut self, id: &ContainerId, life: Life) -> bool {
+        let Some(place) = self.places.get_mut(id) else { return false };
+        place.life = life;
+        place.backoff = BACKOFF_MIN;
+        if life != Life::Running {
+            place.stopping.cancel();
+        }
+        self.queue(id);
+        true
+    }
+
+    /// Lets a container stand in the queue, if it wants a connection and has none.
+    fn queue(&mut self, id: &ContainerId) {
+        let Some(place) = self.places.get_mut(id) else { return };
+        let wants = matches!(place.life, Life::Running | Life::Stopped { drained: false });
+        place.stage = match std::mem::replace(&mut place.stage, Stage::Leased) {
+            Stage::Idle(reader) | Stage::Resting(reader, _) if wants => {
+                self.waiting.push_back(id.clone());
+                Stage::Waiting(reader)
+            }
+            Stage::Idle(reader) | Stage::Resting(reader, _) => Stage::Idle(reader),
+            stage @ (Stage::Waiting(_) | Stage::Leased) => stage,
+        };
+    }
+
+    async fn take_back(&mut self, id: ContainerId, reader: Reader, ending: Ending) -> Result<(), Error> {
+        if matches!(ending, Ending::Closed) {
+            return Err(Error::Closed(Closed));
+        }
+        let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
+        let mut reader = reader;
+        match (&ending, place.life) {
+            (Ending::Drained, Life::Stopped { .. }) => {
+                place.life = Life::Stopped { drained: true };
+                reader.flush(&place.container, &self.outlet).await?;
+                place.stage = Stage::Idle(reader);
+            }
+            (Ending::Failed(ApiError::NoSuchContainer(_)), _) => place.stage = Stage::Idle(reader),
+            (Ending::Preempted | Ending::Cut, Life::Stopped { .. })
+            | (Ending::Preempted, _)
+            | (Ending::Drained, Life::Running) => {
+                place.backoff = BACKOFF_MIN;
+                place.stage = Stage::Idle(reader);
+                self.queue(&id);
+            }
+            (_, Life::Removed) => place.stage = Stage::Idle(reader),
+            (Ending::Cut | Ending::Failed(_) | Ending::Closed, _) => {
+                if reader.has_progressed() {
+                    place.backoff = BACKOFF_MIN;
+                }
+                if let Ending::Failed(error) = &ending {
+                    tracing::warn!(container = %id, %error, retry_in = ?place.backoff, "its log can't be read");
+                }
+                place.stage = Stage::Resting(reader, Instant::now() + place.backoff);
+                place.backoff = (place.backoff * 2).min(BACKOFF_MAX);
+            }
+        }
+        self.part().await?;
+        Ok(())
+    }
+
+    /// Takes leave of the containers that are gone and whose reader is back.
+    async fn part(&mut self) -> Result<(), Closed> {
+        let gone = |place: &Place| place.life == Life::Removed && !matches!(place.stage, Stage::Leased);
+        let ids: Vec<_> =
+            self.places.iter().filter(|(_, place)| gone(place)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.waiting.retain(|waiting| *waiting != id);
+            if let Some(Place { container, stage, .. }) = self.places.remove(&id)
+                && let Stage::Idle(mut reader) | Stage::Waiting(mut reader) | Stage::Resting(mut reader, _) =
+                    stage
+            {
+                reader.flush(&container, &self.outlet).await?;
+            }
+            self.outlet.send(Item::Gone(id)).await?;
+        }
+        Ok(())
+    }
+
+    fn next_rested(&self) -> Option<Instant> {
+        let rests = self.places.values().filter_map(|place| match place.stage {
+            Stage::Resting(_, until) => Some(until),
+            Stage::Idle(_) | Stage::Waiting(_) | Stage::Leased => None,
+        });
+        rests.min()
+    }
+
+    fn rested(&mut self) {
+        let now = Instant::now();
+        let is_rested = |place: &Place| matches!(place.stage, Stage::Resting(_, until) if until <= now);
+        let ids: Vec<_> =
+            self.places.iter().filter(|(_, place)| is_rested(place)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            // Only now it is known that the stream did not end because the container did.
+            self.metrics.log_streams_broken.inc();
+            self.queue(&id);
+        }
+    }
+}

@@ -6,5 +6,6 @@ mod support;
 
 mod cli;
 mod delivery;
+mod docker;
 mod hybrid;
 mod shutdown;

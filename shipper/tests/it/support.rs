@@ -1,4 +1,5 @@
-//! What the tests share.
+//! What several tests need of the world.
 
+pub mod engine;
 pub mod loki;
 pub mod rig;

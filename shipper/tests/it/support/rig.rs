@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shipper::batch;
 use shipper::clock::Clock;
-use shipper::delivery::checkpoint::{Positions, Store};
+use shipper::delivery::checkpoint::Store;
 use shipper::delivery::dead_letters::{self, DeadLetters};
 use shipper::delivery::deliver::{Deliver, Deps, Left};
 use shipper::delivery::retry;
@@ -53,7 +53,7 @@ pub fn container() -> Arc<Container> {
 
 /// How far the checkpoint in `dir` is: the number of the line behind which to go on.
 pub async fn committed(dir: &Path) -> u32 {
-    match Store::open(dir).await.unwrap().load(0).await.unwrap().get(&container().id) {
+    match Store::open(dir).await.unwrap().load(0).await.unwrap().containers.get(&container().id) {
         Some(Position::Api { seen, .. }) => *seen,
         Some(Position::File { .. }) | None => 0,
     }
@@ -71,6 +71,7 @@ impl Rig {
         let loki =
             client::Config { url: url.to_owned(), tenant: Some("test".to_owned()), encoding: Encoding::Json };
         let letters = dead_letters::Config::default();
+        let store = Store::open(dir).await.unwrap();
         let deliver = Deliver::new(Deps {
             client: Client::new(&loki).unwrap(),
             encoding: loki.encoding,
@@ -79,8 +80,8 @@ impl Rig {
             clock: clock.clone(),
             metrics: metrics.clone(),
             dead_letters: DeadLetters::open(&dir.join("dead"), &letters, metrics.clone()).await.unwrap(),
-            store: Store::open(dir).await.unwrap(),
-            positions: Positions::new(),
+            checkpoint: store.load(NOW).await.unwrap(),
+            store,
         });
         let mut tasks = JoinSet::new();
         let wait = batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() };

@@ -1,0 +1,297 @@
+//! Builds everything, owns every task, and ends them in the order in which data flows: sources first,
+//! admin last.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin};
+use crate::clock::Clock;
+use crate::config::{Config, Design, Start};
+use crate::delivery::checkpoint::{self, Checkpoint, Store};
+use crate::delivery::dead_letters::{self, DeadLetters};
+use crate::delivery::deliver::{Deliver, Deps, Left};
+use crate::docker::api::{Api, ApiError};
+use crate::docker::{discovery, metadata};
+use crate::loki::client;
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+use crate::record::Item;
+use crate::shutdown::{Shutdown, Signals};
+use crate::source::{self, hybrid, pool};
+
+/// Batches between the pipeline and delivery: one ready while another is being filled.
+const BATCHES_QUEUED: usize = 2;
+/// Changes of containers between discovery and the source.
+const CHANGES_QUEUED: usize = 256;
+/// How often everything is compared with what Docker says, in case an event was missed.
+const RECONCILE: Duration = Duration::from_secs(5);
+/// How long a container keeps its log connection while others wait for one.
+const POOL_SLICE: Duration = Duration::from_secs(2);
+/// After giving up, for a task that does not see it.
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+/// Why the shipper can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Signals.
+    #[error("can't listen to signals: {0}")]
+    Signals(#[source] std::io::Error),
+    /// The state folder.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// The state folder.
+    #[error(transparent)]
+    DeadLetters(#[from] dead_letters::Error),
+    /// The port.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// The Engine.
+    #[error(transparent)]
+    Docker(#[from] ApiError),
+    /// The config, though it was checked.
+    #[error(transparent)]
+    Loki(#[from] client::ConfigError),
+    /// A source.
+    #[error(transparent)]
+    Hybrid(#[from] hybrid::Error),
+    /// A task ended though nobody had asked it to.
+    #[error("{task} ended early{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Early {
+        /// Which.
+        task: &'static str,
+        /// Its own words, if it had any.
+        reason: Option<String>,
+    },
+}
+
+impl Error {
+    /// Whether the surroundings are at fault, not the program.
+    #[must_use]
+    pub fn is_environment(&self) -> bool {
+        !matches!(self, Self::Early { .. })
+    }
+}
+
+/// How a task ended when it ended well.
+enum Ended {
+    Upstream,
+    Delivery(Left),
+}
+
+type Tasks = JoinSet<Result<Ended, Error>>;
+
+/// Ships until a signal, or until something breaks.
+///
+/// # Errors
+/// What could not be had at the start, or what broke.
+pub async fn run(config: Config) -> Result<Left, Error> {
+    let signals = Signals::install().map_err(Error::Signals)?;
+    let metrics = Metrics::new();
+    let shutdown = Shutdown::default();
+    let admin = Admin::bind(&config.admin, metrics.clone()).await?;
+    let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new() };
+    staff.hire(&config, &metrics, &shutdown).await?;
+
+    let admin_stop = CancellationToken::new();
+    let mut admin_task = JoinSet::new();
+    admin_task.spawn(admin.run(admin_stop.clone()));
+    let ended = staff.watch(signals, shutdown, config.shutdown_deadline).await;
+    admin_stop.cancel();
+    while admin_task.join_next().await.is_some() {}
+    ended
+}
+
+/// All tasks but admin's, with their names.
+struct Staff {
+    tasks: Tasks,
+    names: HashMap<Id, &'static str>,
+}
+
+impl Staff {
+    async fn hire(
+        &mut self,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        shutdown: &Shutdown,
+    ) -> Result<(), Error> {
+        let clock = Clock::system();
+        let started_ns = clock.now_ns();
+        let store = Store::open(&config.state_dir).await?;
+        let checkpoint = store.load(started_ns).await?;
+        let (items, records) = mpsc::channel(config.limits.queue_lines);
+        let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);
+
+        let stop = shutdown.stop.clone();
+        let changes = self.discover(config, metrics, started_ns, stop.clone()).await?;
+        let (changes, api) = changes;
+        let inputs = source::Inputs {
+            changes,
+            resume: checkpoint.containers.clone().into_iter().collect(),
+            start: start(config.start),
+            started_ns,
+            out: items,
+            metrics: metrics.clone(),
+            stop,
+        };
+        self.read(config, api, inputs);
+        self.batch(config, metrics, &clock, (records, batches_in));
+        let deliver = deliver(config, metrics, clock, (store, checkpoint)).await?;
+        let shutdown = shutdown.clone();
+        self.add("delivery", async move { Ok(Ended::Delivery(deliver.run(batches, shutdown).await?)) });
+        Ok(())
+    }
+
+    async fn discover(
+        &mut self,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        started_ns: i64,
+        stop: CancellationToken,
+    ) -> Result<(mpsc::Receiver<crate::docker::known::Change>, Api), Error> {
+        let api = Api::connect(&config.docker.host, metrics.clone()).await?;
+        let (out, changes) = mpsc::channel(CHANGES_QUEUED);
+        let settings = discovery::Config {
+            labels: config.discovery.labels.clone(),
+            started_ns,
+            reconcile: RECONCILE,
+            metadata: metadata::Config { ttl: config.metadata.ttl, entries_max: config.metadata.max_entries },
+        };
+        let (api_of_task, metrics) = (api.clone(), metrics.clone());
+        self.add("discovery", async move {
+            let ended = discovery::run(api_of_task, settings, metrics, out, stop).await;
+            ended.map(|()| Ended::Upstream).map_err(|error| early("discovery", &error))
+        });
+        Ok((changes, api))
+    }
+
+    fn read(&mut self, config: &Config, api: Api, inputs: source::Inputs) {
+        match config.design {
+            Design::Pool => {
+                let settings =
+                    pool::Config { connections_max: config.docker.max_connections, slice: POOL_SLICE };
+                self.add("pool", async move {
+                    let ended = pool::run(settings, api, inputs).await;
+                    ended.map(|()| Ended::Upstream).map_err(|error| early("pool", &error))
+                });
+            }
+            Design::Hybrid => {
+                let containers_root = config.docker.containers_root.clone();
+                let settings = hybrid::Config { containers_root, reconcile: RECONCILE };
+                self.add("hybrid", async move {
+                    hybrid::run(settings, inputs).await?;
+                    Ok(Ended::Upstream)
+                });
+            }
+        }
+    }
+
+    fn batch(
+        &mut self,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        clock: &Clock,
+        (records, batches): (mpsc::Receiver<Item>, mpsc::Sender<crate::batch::Batch>),
+    ) {
+        let (window, limits) = (config.window, config.limits.clone());
+        let pipeline = Pipeline { window, limits, clock: clock.clone(), metrics: metrics.clone() };
+        let settings = config.batch.clone();
+        self.add("pipeline", async move {
+            pipeline.run(settings, records, batches).await;
+            Ok(Ended::Upstream)
+        });
+    }
+
+    fn add(&mut self, name: &'static str, task: impl Future<Output = Result<Ended, Error>> + Send + 'static) {
+        let handle = self.tasks.spawn(task);
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Waits for all of them. One that ends before the stop takes the others with it, in order.
+    async fn watch(mut self, signals: Signals, shutdown: Shutdown, grace: Duration) -> Result<Left, Error> {
+        let mut conduct = pin!(async {
+            signals.conduct(shutdown.clone(), grace).await;
+            tokio::time::sleep(LAST_GRACE).await;
+        });
+        let mut first_error = None;
+        let mut left = None;
+        loop {
+            let ended = tokio::select! {
+                ended = self.tasks.join_next_with_id() => ended,
+                () = &mut conduct => {
+                    self.tasks.shutdown().await;
+                    None
+                }
+            };
+            let Some(ended) = ended else { break };
+            match self.judge(ended, shutdown.stop.is_cancelled()) {
+                Ok(Ended::Delivery(what)) => left = Some(what),
+                Ok(Ended::Upstream) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+            if first_error.is_some() {
+                shutdown.stop.cancel();
+            }
+        }
+        let no_delivery =
+            || Error::Early { task: "delivery", reason: Some("it had to be aborted".to_owned()) };
+        first_error.map_or_else(|| left.ok_or_else(no_delivery), Err)
+    }
+
+    /// An end in order, or an error. Once all are to end, a source may well find the next room empty.
+    fn judge(
+        &self,
+        ended: Result<(Id, Result<Ended, Error>), JoinError>,
+        stopping: bool,
+    ) -> Result<Ended, Error> {
+        let name = |id| self.names.get(&id).copied().unwrap_or("a task");
+        match ended {
+            Ok((_, Ok(ended))) if stopping => Ok(ended),
+            Ok((id, Ok(_))) => Err(Error::Early { task: name(id), reason: None }),
+            Ok((_, Err(error))) if stopping && !error.is_environment() => {
+                tracing::debug!(%error, "while stopping");
+                Ok(Ended::Upstream)
+            }
+            Ok((_, Err(error))) => Err(error),
+            Err(panic) => Err(Error::Early { task: name(panic.id()), reason: Some(panic.to_string()) }),
+        }
+    }
+}
+
+async fn deliver(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    clock: Clock,
+    (store, checkpoint): (Store, Checkpoint),
+) -> Result<Deliver, Error> {
+    let dir = config.state_dir.join("dead-letters");
+    let dead_letters = DeadLetters::open(&dir, &config.dead_letters, metrics.clone()).await?;
+    Ok(Deliver::new(Deps {
+        client: client::Client::new(&config.loki)?,
+        encoding: config.loki.encoding,
+        retry: config.retry.clone(),
+        window: config.window,
+        clock,
+        metrics: metrics.clone(),
+        dead_letters,
+        store,
+        checkpoint,
+    }))
+}
+
+fn start(start: Start) -> source::position::Start {
+    match start {
+        Start::End => source::position::Start::End,
+        Start::Beginning => source::position::Start::Beginning,
+        Start::Since(since) => source::position::Start::Since(since),
+    }
+}
+
+fn early(task: &'static str, error: &impl std::error::Error) -> Error {
+    Error::Early { task, reason: Some(error.to_string()) }
+}

@@ -1,0 +1,267 @@
+//! One container's use of one connection: from the request to the end of the stream, or of the slice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::docker::api::{Api, ApiError};
+use crate::docker::logs::Until;
+use crate::metrics::labels::SkipReason;
+use crate::record::{Container, Stream};
+use crate::source::join::{Fragment, Joiner};
+use crate::source::pool::cursor::{Cursor, Verdict};
+use crate::source::pool::frames::{self, Decoder, Message};
+use crate::source::{Closed, LINE_BYTES_MAX, Outlet};
+
+/// Docker searches a log from its beginning for the time that we ask for, and says nothing while it does.
+/// A lease that ends before anything came has twice as many slices the next time, or a long log could use
+/// up every one with searching. With a mark something always comes; without, silence may mean as well that
+/// there is nothing, and then others should not wait for it too long.
+const SLICES_MAX_SEARCHING: u32 = 64;
+const SLICES_MAX_SILENT: u32 = 4;
+/// A stream that lasted for this long was a healthy one.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// A follow stream of a stopped container ends by itself; if it stays silent for this long it does not.
+const SILENCE: Duration = Duration::from_secs(2);
+/// What is kept while the mark is searched for.
+const AHEAD_BYTES_MAX: usize = 4 << 20;
+
+/// Why a lease ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// Others waited.
+    Preempted,
+    /// A stream that was to end with the last line ended.
+    Drained,
+    /// A stream that was to go on ended, or fell silent after its container had stopped.
+    Cut,
+    /// Docker refused, or the connection broke.
+    Failed(ApiError),
+    /// Nobody takes the lines.
+    Closed,
+}
+
+/// What a reader needs for its turn.
+pub(super) struct Lease {
+    pub(super) api: Api,
+    pub(super) container: Arc<Container>,
+    pub(super) until: Until,
+    pub(super) slice: Duration,
+    pub(super) claims: Arc<Semaphore>,
+    pub(super) stopping: CancellationToken,
+    pub(super) outlet: Outlet,
+}
+
+/// What stays of a container between leases.
+pub(super) struct Reader {
+    cursor: Cursor,
+    joiner: Joiner,
+    tty: bool,
+    /// Messages that may be known or not (see [`Verdict::Ahead`]).
+    ahead: Vec<(Stream, i64, Vec<u8>)>,
+    ahead_bytes: usize,
+    progressed: bool,
+    /// How many slices it may wait for the first message.
+    patience: u32,
+}
+
+impl Reader {
+    pub(super) fn new(cursor: Cursor, tty: bool) -> Self {
+        let joiner = Joiner::new(LINE_BYTES_MAX);
+        Self { cursor, joiner, tty, ahead: Vec::new(), ahead_bytes: 0, progressed: false, patience: 1 }
+    }
+
+    /// Whether the last lease brought anything new, or lasted long.
+    pub(super) fn has_progressed(&self) -> bool {
+        self.progressed
+    }
+
+    /// The container has stopped and all was read: the rest of an open line never comes.
+    pub(super) async fn flush(&mut self, container: &Arc<Container>, outlet: &Outlet) -> Result<(), Closed> {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if let Some(line) = self.joiner.finish(stream) {
+                outlet.line(container, line).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> i64 {
+        self.progressed = false;
+        self.forget_ahead();
+        self.cursor.reopen()
+    }
+
+    /// Whether Docker has found the place from which we asked.
+    fn is_there(&self) -> bool {
+        self.progressed || (self.cursor.mark().seen > 0 && !self.cursor.is_searching())
+    }
+
+    /// How many slices the present lease may last.
+    fn slices(&self) -> u32 {
+        if self.is_there() { 1 } else { self.patience }
+    }
+
+    fn lease_ended(&mut self, ending: &Ending, lasted: Duration) {
+        if self.is_there() {
+            self.patience = 1;
+        } else if matches!(ending, Ending::Preempted) {
+            let max = if self.cursor.is_searching() { SLICES_MAX_SEARCHING } else { SLICES_MAX_SILENT };
+            self.patience = (self.patience * 2).min(max);
+        }
+        self.progressed |= lasted > HEALTHY;
+    }
+
+    fn forget_ahead(&mut self) {
+        self.ahead = Vec::new();
+        self.ahead_bytes = 0;
+    }
+
+    async fn message(&mut self, lease: &Lease, message: Message<'_>) -> Result<(), Closed> {
+        match self.cursor.judge(message.time_ns) {
+            Verdict::Known => Ok(()),
+            Verdict::Found => {
+                self.forget_ahead();
+                Ok(())
+            }
+            Verdict::Ahead => {
+                self.ahead_bytes += message.text.len();
+                self.ahead.push((message.stream, message.time_ns, message.text.to_vec()));
+                if self.ahead_bytes > AHEAD_BYTES_MAX {
+                    self.lose_mark(lease).await?;
+                }
+                Ok(())
+            }
+            Verdict::Lost => {
+                self.lose_mark(lease).await?;
+                self.take(lease, message).await
+            }
+            Verdict::New => self.take(lease, message).await,
+        }
+    }
+
+    /// The mark is no longer in the log, so all that was kept is new.
+    async fn lose_mark(&mut self, lease: &Lease) -> Result<(), Closed> {
+        self.cursor.end_search();
+        lease.outlet.metrics.resume_lost.inc();
+        self.joiner.clear();
+        for (stream, time_ns, text) in std::mem::take(&mut self.ahead) {
+            self.take(lease, Message { stream, time_ns, text: &text }).await?;
+        }
+        self.forget_ahead();
+        Ok(())
+    }
+
+    async fn take(&mut self, lease: &Lease, message: Message<'_>) -> Result<(), Closed> {
+        self.progressed = true;
+        let before = self.cursor.mark().position();
+        let Message { stream, time_ns, text } = message;
+        let after = self.cursor.take(stream, time_ns).position();
+        let Some(mut line) = self.joiner.push(Fragment { stream, time_ns, text, before, after }) else {
+            return Ok(());
+        };
+        if self.tty && line.text.ends_with('\r') {
+            line.text.pop();
+        }
+        lease.outlet.line(&lease.container, line).await
+    }
+}
+
+impl Lease {
+    pub(super) async fn read(self, mut reader: Reader) -> (Reader, Ending) {
+        let began = Instant::now();
+        let ending = match self.follow(&mut reader, began).await {
+            Ok(ending) => ending,
+            Err(Closed) => Ending::Closed,
+        };
+        reader.lease_ended(&ending, began.elapsed());
+        (reader, ending)
+    }
+
+    async fn follow(&self, reader: &mut Reader, began: Instant) -> Result<Ending, Closed> {
+        let since_ns = reader.reopen();
+        // Old daemons answer only with the first line, so the wait for the answer can be preempted too.
+        let mut stream = tokio::select! {
+            biased;
+            answer = self.api.logs(&self.container.id, since_ns, self.until) => match answer {
+                Ok(stream) => stream,
+                Err(error) => return Ok(Ending::Failed(error)),
+            },
+            ending = self.called_off(began, reader.slices()) => return Ok(ending),
+        };
+        let mut decoder = Decoder::new(reader.tty);
+        loop {
+            let piece = tokio::select! {
+                biased;
+                ending = self.called_off(began, reader.slices()) => return Ok(ending),
+                () = sleep(SILENCE), if !reader.ahead.is_empty() => {
+                    reader.lose_mark(self).await?;
+                    continue;
+                }
+                piece = stream.next() => piece,
+            };
+            if let Some(ending) = self.take_piece(reader, &mut decoder, piece).await? {
+                return Ok(ending);
+            }
+        }
+    }
+
+    async fn take_piece(
+        &self,
+        reader: &mut Reader,
+        decoder: &mut Decoder,
+        piece: Result<Option<Bytes>, ApiError>,
+    ) -> Result<Option<Ending>, Closed> {
+        match piece {
+            Ok(Some(piece)) => decoder.push(&piece),
+            Ok(None) => return self.stream_ended(reader).await.map(Some),
+            Err(error) => return Ok(Some(Ending::Failed(error))),
+        }
+        loop {
+            match decoder.decode() {
+                Ok(None) => return Ok(None),
+                Ok(Some(message)) => reader.message(self, message).await?,
+                Err(frames::Error::NoTimestamp { .. }) => self.outlet.skipped(SkipReason::Corrupt, 1),
+                Err(error) => return Ok(Some(self.stream_failed(&error))),
+            }
+        }
+    }
+
+    async fn stream_ended(&self, reader: &mut Reader) -> Result<Ending, Closed> {
+        if self.until == Until::Stopped {
+            return Ok(Ending::Cut);
+        }
+        if reader.cursor.is_searching() {
+            reader.lose_mark(self).await?;
+        }
+        Ok(Ending::Drained)
+    }
+
+    fn stream_failed(&self, error: &frames::Error) -> Ending {
+        Ending::Failed(ApiError::Broken { request: "GET /containers/{id}/logs", reason: error.to_string() })
+    }
+
+    /// Completes when the lease is to end although the stream goes on.
+    async fn called_off(&self, began: Instant, slices: u32) -> Ending {
+        let preempted = async {
+            sleep_until(began + self.slice * slices).await;
+            match self.claims.acquire().await {
+                Ok(claim) => claim.forget(),
+                Err(_closed) => std::future::pending().await,
+            }
+        };
+        // Only silence ends it: each piece that comes starts this wait anew.
+        let silent = async {
+            self.stopping.cancelled().await;
+            sleep(SILENCE).await;
+        };
+        tokio::select! {
+            () = preempted => Ending::Preempted,
+            () = silent => Ending::Cut,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Containers on the real Docker Engine, without any registry: their image holds this machine's own shell.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, CreateImageOptions, RenameContainerOptions, StopContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use shipper::record::ContainerId;
+use tokio::sync::OnceCell;
+
+const SOCKET: &str = "/var/run/docker.sock";
+const IMAGE: &str = "shipper-tests:shell";
+/// What a container can run: `sh` with its builtins, and `sleep`.
+const PROGRAMS: [&str; 2] = ["/bin/sh", "/bin/sleep"];
+
+static IMPORTED: OnceCell<()> = OnceCell::const_new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// One test's share of the engine: all its containers bear one label, and go with it.
+pub(crate) struct Engine {
+    pub(crate) docker: Docker,
+    pub(crate) label: String,
+}
+
+/// One container; removed when dropped, running or not.
+pub(crate) struct Running {
+    pub(crate) id: ContainerId,
+    pub(crate) name: String,
+}
+
+impl Engine {
+    pub(crate) async fn new() -> Self {
+        let docker = Docker::connect_with_unix(SOCKET, 60, bollard::API_DEFAULT_VERSION);
+        let docker =
+            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
+        let docker = docker.negotiate_version().await;
+        let docker =
+            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
+        IMPORTED.get_or_init(|| import(&docker)).await;
+        let label = format!("flatline.run={}", unique());
+        Self { docker, label }
+    }
+
+    /// Makes and starts a container that runs `script`.
+    pub(crate) async fn run(&self, script: &str) -> Running {
+        let running = self.create(script, &[], false).await;
+        self.start(&running).await;
+        running
+    }
+
+    pub(crate) async fn start(&self, running: &Running) {
+        self.docker.start_container(running.id.as_str(), None).await.unwrap();
+    }
+
+    pub(crate) async fn create(&self, script: &str, log_options: &[(&str, &str)], tty: bool) -> Running {
+        let (key, value) = self.label.split_once('=').unwrap();
+        let log = HostConfigLogConfig {
+            typ: Some("json-file".into()),
+            config: Some(log_options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+        };
+        let body = ContainerCreateBody {
+            image: Some(IMAGE.into()),
+            cmd: Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
+            tty: Some(tty),
+            stop_signal: Some("SIGKILL".into()),
+            labels: Some(HashMap::from([(key.to_owned(), value.to_owned())])),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".into()),
+                log_config: Some(log),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let name = unique();
+        let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+        let created = self.docker.create_container(Some(options), body).await.unwrap();
+        Running { id: ContainerId::parse(&created.id).unwrap(), name }
+    }
+
+    pub(crate) async fn stop(&self, running: &Running) {
+        let options = StopContainerOptions { t: Some(1), ..Default::default() };
+        self.docker.stop_container(running.id.as_str(), Some(options)).await.unwrap();
+    }
+
+    pub(crate) async fn rename(&self, running: &Running, name: &str) {
+        let options = RenameContainerOptions { name: name.into() };
+        self.docker.rename_container(running.id.as_str(), options).await.unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Without a runtime, since a test that has failed may have none left.
+        let Ok(mut socket) = UnixStream::connect(SOCKET) else { return };
+        let path = format!("/containers/{}?force=1&v=1", self.id.as_str());
+        let request = format!("DELETE {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
+        let asked = socket.write_all(request.as_bytes()).and_then(|()| socket.read_to_end(&mut Vec::new()));
+        if let Err(error) = asked {
+            eprintln!("container {} is left behind: {error}", self.name);
+        }
+    }
+}
+
+pub(crate) fn unique() -> String {
+    format!("shipper-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn import(docker: &Docker) {
+    let (repo, tag) = IMAGE.split_once(':').unwrap();
+    let options = CreateImageOptions {
+        from_src: Some("-".into()),
+        repo: Some(repo.into()),
+        tag: Some(tag.into()),
+        ..Default::default()
+    };
+    let body = bollard::body_full(Bytes::from(file_system()));
+    let answers: Vec<_> = docker.create_image(Some(options), Some(body), None).collect().await;
+    for answer in answers {
+        answer.unwrap_or_else(|error| panic!("the image of the tests can't be imported: {error}"));
+    }
+}
+
+/// A tar with the programs and the libraries that they load.
+fn file_system() -> Vec<u8> {
+    let mut files: BTreeSet<String> = PROGRAMS.map(str::to_owned).into();
+    for program in PROGRAMS {
+        let listing = Command::new("ldd").arg(program).output().expect("ldd tells what a program loads");
+        let listing = String::from_utf8(listing.stdout).unwrap();
+        files.extend(listing.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned));
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    for file in files {
+        let content = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len().try_into().unwrap());
+        header.set_mode(0o755);
+        header.set_cksum();
+        tar.append_data(&mut header, file.trim_start_matches('/'), content.as_slice()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
