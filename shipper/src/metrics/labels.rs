@@ -49,6 +49,8 @@ closed_set! {
         Pipeline = "pipeline",
         /// From batches to outcomes.
         Delivery = "delivery",
+        /// Tries one refused batch again, in the archived design; no other has a task for that.
+        Retry = "retry",
         /// Accepts admin connections.
         Admin = "admin",
         /// Serves one admin connection.
@@ -77,6 +79,10 @@ closed_set! {
         TooOld = "too_old",
         /// Further behind its stream's newest line than Loki takes, and the policy is to drop.
         TooFarBehind = "too_far_behind",
+        /// Loki refused it for good, and there are no dead letters (archived design).
+        Refused = "refused",
+        /// It waited longest in a retry queue that was full, and there are no dead letters (archived design).
+        RetryQueueFull = "retry_queue_full",
         /// It should have gone to the dead letters, and they could not be written.
         DeadLettersFailed = "dead_letters_failed",
     }

@@ -1,0 +1,85 @@
+//! The way to Loki, shared by all who push: one client, a few connections, and a count of each answer.
+//!
+//! However many tasks want to push, four do at a time, and each answer is read to its end: so the storm
+//! of post-mortem #2 is one of tasks and not of descriptors.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shipper::batch::Group;
+use shipper::loki::client::{Answer, Client, Config, ConfigError, PushError};
+use shipper::loki::encode::{self, Encoding};
+use shipper::metrics::Metrics;
+use shipper::metrics::labels::PushStatus;
+use tokio::sync::Semaphore;
+
+use crate::quiet::Quiet;
+
+const PUSHES_MAX: usize = 4;
+/// How much of Loki's words is logged.
+const WORDS_CHARS_MAX: usize = 300;
+
+/// One for the whole program.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    client: Client,
+    encoding: Encoding,
+    places: Semaphore,
+    pub(crate) metrics: Arc<Metrics>,
+    complaints: Mutex<Quiet>,
+}
+
+/// Why a push brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
+    Encode(#[from] encode::Error),
+    #[error("the program ends")]
+    Ending(#[from] tokio::sync::AcquireError),
+}
+
+impl Lane {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Self>, ConfigError> {
+        Ok(Arc::new(Self {
+            client: Client::new(config)?,
+            encoding: config.encoding,
+            places: Semaphore::new(PUSHES_MAX),
+            metrics,
+            complaints: Mutex::default(),
+        }))
+    }
+
+    /// Sends and waits for the answer.
+    pub(crate) async fn push(&self, groups: &[Group]) -> Result<Answer, Failure> {
+        let _place = self.places.acquire().await?;
+        let body = self.encoding.encode(groups)?;
+        let answer = self.client.push(body.into()).await;
+        let status = match &answer {
+            Ok(answer) => PushStatus::of(answer.status),
+            Err(PushError::Timeout) => PushStatus::Timeout,
+            Err(PushError::Connection(_)) => PushStatus::Connection,
+        };
+        self.metrics.push.get_or_create(&status).inc();
+        Ok(answer?)
+    }
+
+    /// Logs what was not accepted, once in a while.
+    pub(crate) fn complain(&self, result: &Result<Answer, Failure>) {
+        let Some(suppressed) = self.complaints.lock().unwrap_or_else(PoisonError::into_inner).speak() else {
+            return;
+        };
+        match result {
+            Ok(answer) => {
+                let words: String = answer.body.trim().chars().take(WORDS_CHARS_MAX).collect();
+                tracing::warn!(status = answer.status, words, suppressed, "Loki refused a batch");
+            }
+            Err(error) => tracing::warn!(%error, suppressed, "a batch was not sent"),
+        }
+    }
+}
+
+/// A status as the design's client library judged it: any 2xx is success.
+pub(crate) fn accepted(result: &Result<Answer, Failure>) -> bool {
+    matches!(result, Ok(answer) if (200..300).contains(&answer.status))
+}
