@@ -44,7 +44,8 @@ async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<JoinS
     let clock = Clock::system();
     let (tell, changes) = mpsc::channel(CHANGES_MAX);
     let (out, batches) = mpsc::channel(BATCHES_MAX);
-    let discovery = discovery::run(api, discovery_config(&config, &clock), Arc::clone(&metrics), tell, stop.clone());
+    let discovery =
+        discovery::run(api, discovery_config(&config, &clock), Arc::clone(&metrics), tell, stop.clone());
     let sender = Sender::new(lane, config.defects);
     let alive = metrics.task(TaskKind::Source);
     let reader = Reader::new(settings(config, clock, metrics)?, out);
@@ -68,7 +69,9 @@ async fn admin_until(admin: Admin, stop: CancellationToken) -> anyhow::Result<()
 /// None of them ends before it is told to: the first that does ends the program.
 async fn first_end(mut tasks: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
     match tasks.join_next().await {
-        Some(ended) => ended.context("a task failed")?.and(Err(anyhow::anyhow!("a task ended before it was told to"))),
+        Some(ended) => {
+            ended.context("a task failed")?.and(Err(anyhow::anyhow!("a task ended before it was told to")))
+        }
         None => Ok(()),
     }
 }

@@ -311,7 +311,8 @@ impl Reader {
     async fn flush_due(&mut self) -> Result<(), Closed> {
         let (now, wait) = (Instant::now(), self.settings.batch.max_wait);
         let is_due = |log: &&mut Log| log.waiting.due(wait).is_some_and(|due| due <= now);
-        let flush = |log: &mut Log| Some(Batch { monitor: Arc::clone(&log.monitor), lines: log.waiting.take()? });
+        let flush =
+            |log: &mut Log| Some(Batch { monitor: Arc::clone(&log.monitor), lines: log.waiting.take()? });
         let due: Vec<Batch> = self.logs.values_mut().filter(is_due).filter_map(flush).collect();
         self.flush_at = self.logs.values().filter_map(|log| log.waiting.due(wait)).min();
         for batch in due {

@@ -102,7 +102,8 @@ impl Tail {
     /// Lines whose last fragment never came.
     pub(crate) fn finish(&mut self, found: &mut Vec<Found>) {
         use shipper::record::Stream;
-        let open = [Stream::Stdout, Stream::Stderr].into_iter().filter_map(|stream| self.joiner.finish(stream));
+        let open =
+            [Stream::Stdout, Stream::Stderr].into_iter().filter_map(|stream| self.joiner.finish(stream));
         found.extend(open.map(Found::Line));
     }
 
@@ -125,7 +126,8 @@ impl Tail {
         let length = entry.len() as u64;
         let body = entry.strip_suffix(b"\n").unwrap_or(&entry);
         let mut text = Vec::new();
-        let head = if std::mem::take(&mut self.skipping) { None } else { json_line::decode(body, &mut text).ok() };
+        let head =
+            if std::mem::take(&mut self.skipping) { None } else { json_line::decode(body, &mut text).ok() };
         let Some(head) = head else { return found.push(Found::Corrupt) };
         let fragment = Fragment {
             stream: head.stream,

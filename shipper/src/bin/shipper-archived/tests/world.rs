@@ -53,7 +53,8 @@ impl World {
     pub(super) async fn start(defects: Defects) -> Self {
         let (root, metrics, clock) = (tempfile::tempdir().unwrap(), Metrics::new(), Clock::system());
         let cut_off = clock.now_ns() - 3_600_000_000_000;
-        let (mut tasks, loki, docker) = (JoinSet::new(), Arc::new(Loki::new(cut_off)), Arc::new(Docker::default()));
+        let (mut tasks, loki, docker) =
+            (JoinSet::new(), Arc::new(Loki::new(cut_off)), Arc::new(Docker::default()));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -153,7 +154,10 @@ impl World {
                 panic!("a task ended: {ended:?}");
             }
             let seen = (self.loki.lines(), self.open_files(), self.watches(), self.retry_tasks());
-            assert!(Instant::now() < deadline, "not in time: {what}; lines, files, watches, retries: {seen:?}");
+            assert!(
+                Instant::now() < deadline,
+                "not in time: {what}; lines, files, watches, retries: {seen:?}"
+            );
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -178,14 +182,16 @@ impl World {
 
     pub(super) fn counts(&self, name: &str) -> usize {
         let page = self.metrics.render().unwrap();
-        let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+        let value =
+            page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
         value.trim().parse().unwrap()
     }
 
     /// Log files that the kernel holds open for this process, whatever the metrics say.
     pub(super) fn descriptors(&self) -> usize {
         let logs = self.root.path().join("containers");
-        let links = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let links =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         links.filter(|link| link.starts_with(&logs)).count()
     }
 }
