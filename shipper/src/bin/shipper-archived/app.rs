@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use shipper::admin::Admin;
 use shipper::clock::Clock;
 use shipper::docker::api::{Api, Host};
@@ -56,14 +57,9 @@ async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<JoinS
         let _alive = alive;
         reader.run(changes).await.context("the reader ended")
     });
-    tasks.spawn(async { Ok(sender.run(batches).await) });
-    tasks.spawn(admin_until(admin, stop.clone()));
+    tasks.spawn(sender.run(batches).map(Ok));
+    tasks.spawn(admin.run(stop.clone()).map(Ok));
     Ok(tasks)
-}
-
-async fn admin_until(admin: Admin, stop: CancellationToken) -> anyhow::Result<()> {
-    admin.run(stop).await;
-    Ok(())
 }
 
 /// None of them ends before it is told to: the first that does ends the program.

@@ -31,7 +31,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn new(lane: Arc<Lane>) -> Self {
-        lane.metrics.retry_queue_capacity.set(ITEMS_MAX as i64);
+        lane.metrics.retry_queue_capacity.set(i64::try_from(ITEMS_MAX).unwrap_or(i64::MAX));
         Self { lane, items: VecDeque::new(), backoff: Backoff::new(INITIAL, MAX), due: Instant::now() }
     }
 
