@@ -1,6 +1,6 @@
 //! Discovery and both designs on a real Docker Engine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::engine::{Engine, unique};
 
 const HOST: &str = "unix:///var/run/docker.sock";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy)]
 enum Design {
@@ -86,20 +86,21 @@ impl Upstream {
     /// The texts of each container, until there are `count` in all.
     async fn lines(&mut self, count: usize) -> HashMap<ContainerId, Vec<String>> {
         let mut lines: HashMap<ContainerId, Vec<String>> = HashMap::new();
-        for got in 0..count {
-            eprintln!("{got}: {:?}", lines.iter().map(|(id, l)| (id.short().to_owned(), l.len(), l.last().cloned())).collect::<Vec<_>>());
+        for _ in 0..count {
             let record = self.line().await;
             lines.entry(record.container.id.clone()).or_default().push(record.line);
         }
         lines
     }
 
-    async fn gone(&mut self, id: &ContainerId) {
-        loop {
+    /// Waits until all of these are gone, in whatever order.
+    async fn gone(&mut self, ids: impl IntoIterator<Item = ContainerId>) {
+        let mut missing: HashSet<_> = ids.into_iter().collect();
+        while !missing.is_empty() {
             match self.next().await {
-                Item::Gone(gone) if gone == *id => return,
+                Item::Gone(id) => drop(missing.take(&id)),
                 Item::Line(record) => panic!("a line more than was written: {record:?}"),
-                Item::Gone(_) | Item::Passed { .. } => {}
+                Item::Passed { .. } => {}
             }
         }
     }
@@ -192,7 +193,7 @@ async fn a_container_that_lives_for_a_moment_is_read_to_its_last_line() {
         let id = brief.id.clone();
         assert_eq!(upstream.lines(50).await[&id], numbered(0..50));
         drop(brief);
-        upstream.gone(&id).await;
+        upstream.gone([id]).await;
         assert_eq!(upstream.metrics.open_files.get() + upstream.metrics.inotify_watches.get(), 0);
         assert_eq!(upstream.metrics.docker_connections_in_use.get(), 0);
         assert!(upstream.end().await.is_empty());
@@ -216,9 +217,7 @@ async fn containers_beyond_the_pool_are_served_in_turn_and_nothing_is_lost_or_re
     assert_eq!(upstream.metrics.docker_connections_max.get(), 2);
     let ids: Vec<_> = containers.iter().map(|container| container.id.clone()).collect();
     drop(containers);
-    for id in ids {
-        upstream.gone(&id).await;
-    }
+    upstream.gone(ids).await;
     assert_eq!(upstream.metrics.docker_connections_in_use.get(), 0);
     assert!(upstream.end().await.is_empty());
 }
@@ -245,7 +244,7 @@ async fn long_lines_of_both_outputs_are_whole_and_apart() {
         }
         let id = container.id.clone();
         drop(container);
-        upstream.gone(&id).await;
+        upstream.gone([id]).await;
         assert!(upstream.end().await.is_empty());
     }
 }
@@ -278,7 +277,7 @@ async fn a_restarted_shipper_goes_on_behind_what_was_settled() {
         assert_eq!(upstream.lines(110).await[&container.id], numbered(90..200));
         let id = container.id.clone();
         drop(container);
-        upstream.gone(&id).await;
+        upstream.gone([id]).await;
         assert_eq!(upstream.metrics.resume_lost.get(), 0);
         assert!(upstream.end().await.is_empty());
     }
@@ -300,7 +299,7 @@ async fn history_is_not_replayed_and_a_restarted_container_goes_on() {
         }
         let id = container.id.clone();
         drop(container);
-        upstream.gone(&id).await;
+        upstream.gone([id]).await;
         upstream.end().await;
     }
 }

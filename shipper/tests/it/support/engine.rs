@@ -113,7 +113,11 @@ pub(crate) fn unique() -> String {
     format!("shipper-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Once per machine: to import it again would leave the old one behind without a name.
 async fn import(docker: &Docker) {
+    if docker.inspect_image(IMAGE).await.is_ok() {
+        return;
+    }
     let (repo, tag) = IMAGE.split_once(':').unwrap();
     let options = CreateImageOptions {
         from_src: Some("-".into()),
