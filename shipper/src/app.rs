@@ -128,8 +128,8 @@ impl Staff {
         let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);
 
         let stop = shutdown.stop.clone();
-        let changes = self.discover(config, metrics, started_ns, stop.clone()).await?;
-        let (changes, api) = changes;
+        let since = (started_ns, checkpoint.since_ns);
+        let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
         let inputs = source::Inputs {
             changes,
             resume: checkpoint.containers.clone().into_iter().collect(),
@@ -151,7 +151,7 @@ impl Staff {
         &mut self,
         config: &Config,
         metrics: &Arc<Metrics>,
-        started_ns: i64,
+        (started_ns, first_started_ns): (i64, i64),
         stop: CancellationToken,
     ) -> Result<(mpsc::Receiver<crate::docker::known::Change>, Api), Error> {
         let api = Api::connect(&config.docker.host, metrics.clone()).await?;
@@ -159,6 +159,7 @@ impl Staff {
         let settings = discovery::Config {
             labels: config.discovery.labels.clone(),
             started_ns,
+            first_started_ns,
             reconcile: RECONCILE,
             metadata: metadata::Config { ttl: config.metadata.ttl, entries_max: config.metadata.max_entries },
         };

@@ -31,6 +31,8 @@ pub struct Config {
     pub labels: Vec<String>,
     /// When the shipper began, in nanoseconds since the epoch.
     pub started_ns: i64,
+    /// When its first run did: what is younger is new to us, though born while we were down.
+    pub first_started_ns: i64,
     /// How often the whole list is compared.
     pub reconcile: Duration,
     /// The cache of inspections.
@@ -203,7 +205,7 @@ impl Discovery {
         match self.api.inspect(id).await {
             Ok(inspected) => {
                 let container = Arc::new(inspected.container);
-                let born = Born::of(inspected.created_ns, self.config.started_ns);
+                let born = Born::of(inspected.created_ns, self.config.first_started_ns);
                 self.known.name(&container);
                 self.cache.put(Arc::clone(&container), born, Instant::now());
                 Some((container, born))

@@ -123,6 +123,7 @@ fn discovery_config(engine: &Engine, started_ns: i64) -> discovery::Config {
     discovery::Config {
         labels: vec![engine.label.clone()],
         started_ns,
+        first_started_ns: started_ns,
         reconcile: Duration::from_secs(30),
         metadata: metadata::Config { ttl: Duration::from_secs(300), entries_max: 100 },
     }
