@@ -5,6 +5,7 @@
 mod support;
 
 mod app;
+mod archived;
 mod cli;
 mod delivery;
 mod docker;

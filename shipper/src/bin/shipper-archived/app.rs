@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::FutureExt;
-use shipper::admin::Admin;
+use futures_util::{FutureExt, TryFutureExt};
+use shipper::admin::{self, Admin};
 use shipper::clock::Clock;
-use shipper::docker::api::{Api, Host};
+use shipper::docker::api::{Api, ApiError, Host};
 use shipper::docker::{discovery, metadata};
+use shipper::loki::client;
 use shipper::metrics::Metrics;
-use shipper::metrics::labels::TaskKind;
 use shipper::window;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,16 +26,46 @@ const CHANGES_MAX: usize = 64;
 const BATCHES_MAX: usize = 16;
 const RECONCILE: Duration = Duration::from_secs(30);
 
-/// Runs until `stop`; what is pending then is given up, as this design has nowhere to keep it.
-pub(crate) async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let tasks = start(config, &stop).await?;
-    tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        ended = first_end(tasks) => ended,
+/// Why it can't start or go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("can't listen to signals, or run tasks: {0}")]
+    System(#[from] std::io::Error),
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    #[error(transparent)]
+    Docker(#[from] ApiError),
+    #[error(transparent)]
+    Loki(#[from] client::ConfigError),
+    #[error("a task ended before it was told to: {0}")]
+    Early(String),
+}
+
+impl Error {
+    /// Whether the surroundings are at fault, not the program.
+    pub(crate) fn is_environment(&self) -> bool {
+        !matches!(self, Self::Early(_))
     }
 }
 
-async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<JoinSet<anyhow::Result<()>>> {
+type Tasks = JoinSet<Result<(), Error>>;
+
+/// Runs until `stop`; what is pending then is given up, as this design has nowhere to keep it.
+pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let mut tasks = start(config, &stop).await?;
+    let first = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        first = tasks.join_next() => first,
+    };
+    // None of them ends before it is told to: the first that does ends the program.
+    match first {
+        Some(Ok(Err(error))) => Err(error),
+        Some(Err(error)) => Err(Error::Early(error.to_string())),
+        Some(Ok(Ok(()))) | None => Err(Error::Early("its input has ended".to_owned())),
+    }
+}
+
+async fn start(config: Config, stop: &CancellationToken) -> Result<Tasks, Error> {
     warn(&config);
     let metrics = Metrics::new();
     let admin = Admin::bind(&config.admin, Arc::clone(&metrics)).await?;
@@ -45,31 +74,17 @@ async fn start(config: Config, stop: &CancellationToken) -> anyhow::Result<JoinS
     let clock = Clock::system();
     let (tell, changes) = mpsc::channel(CHANGES_MAX);
     let (out, batches) = mpsc::channel(BATCHES_MAX);
-    let discovery =
-        discovery::run(api, discovery_config(&config, &clock), Arc::clone(&metrics), tell, stop.clone());
+    let looking = discovery_config(&config, &clock);
+    let discovery = discovery::run(api, looking, Arc::clone(&metrics), tell, stop.clone());
     let sender = Sender::new(lane, config.defects);
-    let alive = metrics.task(TaskKind::Source);
     let reader = Reader::new(settings(config, clock, metrics)?, out);
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(async { discovery.await.context("discovery ended") });
-    tasks.spawn(async {
-        let _alive = alive;
-        reader.run(changes).await.context("the reader ended")
-    });
+    tasks.spawn(discovery.map_err(|error| Error::Early(error.to_string())));
+    tasks.spawn(reader.run(changes).map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(sender.run(batches).map(Ok));
     tasks.spawn(admin.run(stop.clone()).map(Ok));
     Ok(tasks)
-}
-
-/// None of them ends before it is told to: the first that does ends the program.
-async fn first_end(mut tasks: JoinSet<anyhow::Result<()>>) -> anyhow::Result<()> {
-    match tasks.join_next().await {
-        Some(ended) => {
-            ended.context("a task failed")?.and(Err(anyhow::anyhow!("a task ended before it was told to")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn discovery_config(config: &Config, clock: &Clock) -> discovery::Config {
@@ -82,7 +97,7 @@ fn discovery_config(config: &Config, clock: &Clock) -> discovery::Config {
     }
 }
 
-fn settings(config: Config, clock: Clock, metrics: Arc<Metrics>) -> anyhow::Result<Settings> {
+fn settings(config: Config, clock: Clock, metrics: Arc<Metrics>) -> Result<Settings, ApiError> {
     Ok(Settings {
         containers_root: config.docker.containers_root,
         batch: config.batch,

@@ -24,6 +24,7 @@ mod app;
 #[cfg(test)]
 mod tests;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,7 +36,16 @@ use tracing_subscriber::EnvFilter;
 
 /// The log shipper that failed, kept as a control for leak tests. Not for production.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    version,
+    after_help = "\
+Each defect can be switched off in the config:
+
+    defects: { replay_history: true, unbounded_retry: true, no_timestamp_check: true, leak_handles: true,
+               no_metadata_cache: true }
+
+Exit codes: 0 ended in order, 1 broke, 2 wrong usage or config, 4 the surroundings failed (Docker, port)."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -58,22 +68,29 @@ struct File {
 
 /// From the first signal to the end, whatever is pending.
 const GRACE: Duration = Duration::from_secs(1);
+const BROKE: u8 = 1;
+const USAGE: u8 = 2;
+const ENVIRONMENT: u8 = 4;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let (file, command): (File, fn(Config) -> anyhow::Result<()>) = match Cli::parse().command {
-        Command::Run(file) => (file, run),
-        Command::Check(file) => (file, |_| Ok(())),
-    };
+    let command = Cli::parse().command;
+    let (Command::Run(file) | Command::Check(file)) = &command;
     let config = match Config::load(&file.config) {
         Ok(config) => config,
-        Err(error) => return complain(&error.into(), ExitCode::from(2)),
+        Err(error) => return fail(&error, USAGE),
     };
-    command(config).map_or_else(|error| complain(&error, ExitCode::FAILURE), |()| ExitCode::SUCCESS)
+    let result = match command {
+        Command::Run(_) => run(config),
+        Command::Check(_) => Ok(()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, if error.is_environment() { ENVIRONMENT } else { BROKE }),
+    }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> Result<(), app::Error> {
+    start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (signals, shutdown) = (Signals::install()?, Shutdown::default());
@@ -86,7 +103,14 @@ fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-fn complain(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    tracing::error!("{error:#}");
-    code
+fn start_log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (to, ansi) = (std::io::stderr, std::io::stderr().is_terminal());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(to).with_ansi(ansi).init();
+}
+
+#[expect(clippy::print_stderr, reason = "there may be no log yet, and this is for a person")]
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("shipper-archived: {error}");
+    ExitCode::from(code)
 }

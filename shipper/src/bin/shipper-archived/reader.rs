@@ -19,7 +19,7 @@ use std::time::Duration;
 use shipper::clock::Clock;
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::metrics::labels::SkipReason;
+use shipper::metrics::labels::{SkipReason, TaskKind};
 use shipper::record::ContainerId;
 use shipper::source::join::Line;
 use shipper::window;
@@ -125,6 +125,7 @@ impl Reader {
 
     /// Reads until there is nobody to tell of containers any more, or nobody to read for.
     pub(crate) async fn run(mut self, mut changes: mpsc::Receiver<Change>) -> Result<(), Closed> {
+        let _alive = self.metrics.task(TaskKind::Source);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
