@@ -50,23 +50,20 @@ impl Error {
 
 type Tasks = JoinSet<Result<(), Error>>;
 
-/// Runs until `stop`; what is pending then is given up, as this design has nowhere to keep it.
-pub(crate) async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
-    let mut tasks = start(config, &stop).await?;
-    let first = tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        first = tasks.join_next() => first,
-    };
+/// Runs until it breaks. Dropping it ends all tasks: what is pending is given up, as this design has
+/// nowhere to keep it.
+pub(crate) async fn run(config: Config) -> Result<(), Error> {
     // None of them ends before it is told to: the first that does ends the program.
-    match first {
+    match start(config).await?.join_next().await {
         Some(Ok(Err(error))) => Err(error),
         Some(Err(error)) => Err(Error::Early(error.to_string())),
         Some(Ok(Ok(()))) | None => Err(Error::Early("its input has ended".to_owned())),
     }
 }
 
-async fn start(config: Config, stop: &CancellationToken) -> Result<Tasks, Error> {
+async fn start(config: Config) -> Result<Tasks, Error> {
     warn(&config);
+    let never = CancellationToken::new();
     let metrics = Metrics::new();
     let admin = Admin::bind(&config.admin, Arc::clone(&metrics)).await?;
     let api = Api::connect(&config.docker.host, Arc::clone(&metrics)).await?;
@@ -75,7 +72,7 @@ async fn start(config: Config, stop: &CancellationToken) -> Result<Tasks, Error>
     let (tell, changes) = mpsc::channel(CHANGES_MAX);
     let (out, batches) = mpsc::channel(BATCHES_MAX);
     let looking = discovery_config(&config, &clock);
-    let discovery = discovery::run(api, looking, Arc::clone(&metrics), tell, stop.clone());
+    let discovery = discovery::run(api, looking, Arc::clone(&metrics), tell, never.clone());
     let sender = Sender::new(lane, config.defects);
     let reader = Reader::new(settings(config, clock, metrics)?, out);
 
@@ -83,7 +80,7 @@ async fn start(config: Config, stop: &CancellationToken) -> Result<Tasks, Error>
     tasks.spawn(discovery.map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(reader.run(changes).map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(sender.run(batches).map(Ok));
-    tasks.spawn(admin.run(stop.clone()).map(Ok));
+    tasks.spawn(admin.run(never).map(Ok));
     Ok(tasks)
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use config::Config;
-use shipper::shutdown::{Shutdown, Signals};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The log shipper that failed, kept as a control for leak tests. Not for production.
@@ -66,7 +66,7 @@ struct File {
     config: PathBuf,
 }
 
-/// From the first signal to the end, whatever is pending.
+/// For a look-up of Loki's name that is under way: nothing else can hold up the end.
 const GRACE: Duration = Duration::from_secs(1);
 const BROKE: u8 = 1;
 const USAGE: u8 = 2;
@@ -93,13 +93,16 @@ fn run(config: Config) -> Result<(), app::Error> {
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let (signals, shutdown) = (Signals::install()?, Shutdown::default());
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         tokio::select! {
-            ended = app::run(config, shutdown.stop.clone()) => ended,
-            () = signals.conduct(shutdown.clone(), GRACE) => Ok(()),
+            ended = app::run(config) => ended,
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
         }
     });
-    runtime.shutdown_timeout(GRACE / 2);
+    tracing::info!("ended: what was pending is given up");
+    runtime.shutdown_timeout(GRACE);
     ended
 }
 

@@ -190,19 +190,21 @@ async fn leak_handles_keeps_a_file_for_each_restart_and_all_of_what_is_removed()
 #[tokio::test]
 async fn leak_handles_costs_no_tasks() {
     let mut world = World::start(Defects { leak_handles: true, ..NONE }).await;
-    let tasks = |number: u8, world: &World| (number, world.tasks_alive());
-    let mut seen = Vec::new();
+    let mut after_first = 0;
     for number in 1..=5 {
         world.started(number, Born::AfterUs).await;
         let line = number.to_string();
         world.write(number, &[&line], world.now_ns());
         world.until("its line is there", |world| world.loki.lines().len() == usize::from(number)).await;
+        if number == 1 {
+            // The client for Loki has made its task that closes idle connections.
+            after_first = world.tasks_alive();
+        }
         world.remove(number).await;
-        world.until("it is gone", |world| world.open_files() == usize::from(number)).await;
-        seen.push(tasks(number, &world));
     }
-    assert_eq!(world.docker.connections(), 5);
-    assert_eq!(seen.first().unwrap().1, seen.last().unwrap().1, "{seen:?}");
+    world.until("five connections are kept", |world| world.docker.connections() == 5).await;
+    assert_eq!(world.open_files(), 5);
+    world.until("there are no more tasks", |world| world.tasks_alive() == after_first).await;
 }
 
 #[tokio::test]
