@@ -85,9 +85,12 @@ async fn start(config: Config) -> Result<Tasks, Error> {
 }
 
 fn discovery_config(config: &Config, clock: &Clock) -> discovery::Config {
+    let now_ns = clock.now_ns();
     discovery::Config {
         labels: config.discovery.labels.clone(),
-        started_ns: clock.now_ns(),
+        started_ns: now_ns,
+        // Nothing is remembered of an earlier run.
+        first_started_ns: now_ns,
         reconcile: RECONCILE,
         // Discovery is not where the design failed: it looks at a container once. The monitors are.
         metadata: metadata::Config { ttl: Duration::MAX, entries_max: 10_000 },
