@@ -5,6 +5,7 @@
 //! again beside each shape of a small family, and the shape that explains most is kept:
 //!
 //! - a **step** at one moment;
+//! - a **bump**: up at one moment and back at another, as in an outage that recovers;
 //! - a **knee**: one pace up to a moment, another pace from there on. With the pace after it near zero
 //!   this is a queue that filled; with a pace after it that is steep, it is a leak that began late;
 //! - a **settling** curve, exp(-t/tau): a warm-up that was not cut.
@@ -18,19 +19,26 @@ use crate::growth::{Point, slope};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
 const ALPHA: f64 = 0.001;
-/// Moments for a step, as shares of the window.
-const STEPS: (f64, f64, f64) = (0.05, 0.95, 0.025);
+/// Moments for a step, as shares of the window. Either side keeps 15 %, as in Andrews, "Tests for
+/// Parameter Instability and Structural Change with Unknown Change Point" (Econometrica 61(4), 1993):
+/// nearer to an end a few noisy samples pass for a level.
+const STEPS: (f64, f64, f64) = (0.15, 0.85, 0.025);
+/// Moments for a bump's beginning and for its end.
+const BUMPS: (f64, f64, f64) = (0.05, 0.95, 0.05);
+/// A bump is at most this share of the window long: what stays for longer is a step.
+const BUMP_MAX: f64 = 0.3;
 /// Moments for a knee: at least the last quarter is left to measure what comes after.
-const KNEES: (f64, f64, f64) = (0.05, 0.75, 0.05);
+const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
-/// How finely a step is placed after the coarse search.
+/// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
 /// A shape, with its moment or time constant as a share of the window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Shape {
     Step { at: f64 },
+    Bump { from: f64, to: f64 },
     Knee { at: f64 },
     Settling { within: f64 },
 }
@@ -40,6 +48,7 @@ impl Shape {
     fn value(self, share: f64) -> f64 {
         match self {
             Self::Step { at } => f64::from(u8::from(share >= at)),
+            Self::Bump { from, to } => f64::from(u8::from(share >= from && share < to)),
             Self::Knee { at } => share.min(at),
             Self::Settling { within } => 1.0 - (-share / within).exp(),
         }
@@ -49,6 +58,7 @@ impl Shape {
     pub(crate) fn over(self) -> f64 {
         match self {
             Self::Step { at } | Self::Knee { at } => at,
+            Self::Bump { to, .. } => to,
             Self::Settling { within } => 3.0 * within,
         }
     }
@@ -70,8 +80,10 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Change> {
     let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
     let explained = |shape: &Shape| explained(*shape, &shares, &minutes, &bent);
     let family: Vec<Shape> = family().collect();
-    let coarse = *family.iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
-    let fine = refined(coarse).max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    let coarse = family.iter().copied().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    // One edge after the other: a bump has two.
+    let early = with_first_edge(coarse).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    let fine = with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     let fit = fit(points, &shares, fine, quantum)?;
     let significant = fit.size.per_min.abs() > fit.size.half_width(ALPHA / family.len() as f64);
     Some(Change { shape: fine, fit, significant })
@@ -107,22 +119,41 @@ fn family() -> impl Iterator<Item = Shape> {
     let steps = grid(STEPS).map(|at| Shape::Step { at });
     let knees = grid(KNEES).map(|at| Shape::Knee { at });
     let settlings = grid(SETTLINGS).map(|within| Shape::Settling { within });
-    steps.chain(knees).chain(settlings)
+    let bumps = grid(BUMPS).flat_map(|from| {
+        grid((from + BUMPS.2, BUMPS.1.min(from + BUMP_MAX), BUMPS.2)).map(move |to| Shape::Bump { from, to })
+    });
+    steps.chain(bumps).chain(knees).chain(settlings)
 }
 
 fn grid((from, to, by): (f64, f64, f64)) -> impl Iterator<Item = f64> {
     (0_u32..).map(move |i| from + f64::from(i) * by).take_while(move |share| *share < to + by / 2.0)
 }
 
-/// A step is sharp, so it is placed finely; the others are smooth and stay where they are.
-fn refined(shape: Shape) -> Box<dyn Iterator<Item = Shape>> {
+/// An edge is sharp, so it is placed finely; a smooth shape stays as it is.
+fn with_first_edge(shape: Shape) -> Vec<Shape> {
     match shape {
-        Shape::Step { at } => {
-            let by = 2.0 * STEPS.2 / f64::from(REFINEMENTS);
-            Box::new(grid((at - STEPS.2, at + STEPS.2, by)).map(|at| Shape::Step { at }))
+        Shape::Step { at } => around(at, STEPS.2).map(|at| Shape::Step { at }).collect(),
+        Shape::Bump { from, to } => {
+            around(from, BUMPS.2).filter(|from| *from < to).map(|from| Shape::Bump { from, to }).collect()
         }
-        Shape::Knee { .. } | Shape::Settling { .. } => Box::new(std::iter::once(shape)),
+        Shape::Knee { .. } | Shape::Settling { .. } => vec![shape],
     }
+}
+
+/// The other edge of a bump.
+fn with_last_edge(shape: Shape) -> Vec<Shape> {
+    match shape {
+        Shape::Bump { from, to } => {
+            around(to, BUMPS.2).filter(|to| from < *to).map(|to| Shape::Bump { from, to }).collect()
+        }
+        Shape::Step { .. } | Shape::Knee { .. } | Shape::Settling { .. } => vec![shape],
+    }
+}
+
+/// Moments about one, up to its neighbours on the grid. The moment itself is among them.
+fn around(at: f64, reach: f64) -> impl Iterator<Item = f64> {
+    let by = reach / f64::from(REFINEMENTS);
+    (0..=2 * REFINEMENTS).map(move |i| at - reach + f64::from(i) * by)
 }
 
 #[cfg(test)]
@@ -144,6 +175,15 @@ mod tests {
         let Shape::Step { at } = change.shape else { panic!("{change:?}") };
         assert!(change.significant && (at * 299.0 - 130.0).abs() < 2.0, "{change:?}");
         assert!(change.fit.growth.per_min.abs() < 0.5, "{change:?}");
+    }
+
+    #[test]
+    fn an_outage_that_recovers_is_a_bump() {
+        let outage = |s: f64| if (110.0..150.0).contains(&s) { 90.0 } else { 50.0 };
+        let change = best_change(&series(outage), 1.0).expect("a change");
+        let Shape::Bump { from, to } = change.shape else { panic!("{change:?}") };
+        assert!((from * 299.0 - 110.0).abs() < 2.0 && (to * 299.0 - 150.0).abs() < 2.0, "{change:?}");
+        assert!(change.significant && change.fit.growth.per_min.abs() < 0.5, "{change:?}");
     }
 
     #[test]

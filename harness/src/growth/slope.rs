@@ -29,6 +29,12 @@ use crate::growth::Point;
 /// Blocks between which a random walk's steps are measured: enough for an error of its own, and long
 /// enough that noise within them averages out.
 const BLOCKS: usize = 20;
+/// With fewer cosines the run is not even some ten times as long as the noise takes to forget (twice its
+/// memory), and an error measured from forgetting noise is too narrow too often.
+const COSINES_MIN: f64 = 4.0;
+/// How many memories the sum of autocorrelations runs over. Three leave out a twentieth of an exponential
+/// memory; Sokal's five would leave out less and add more noise than that, in runs as short as ours.
+const WINDOW: f64 = 3.0;
 /// Chance of error at which the two errors are compared.
 const ALPHA: f64 = 0.01;
 
@@ -139,8 +145,8 @@ pub(crate) fn square_sum(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum()
 }
 
-/// Adds the error to a coefficient, from its regressor's own part and the regression's residuals.
-/// `fitted` is the number of coefficients that the regression fitted.
+/// Adds the error to a coefficient, from its own part of its regressor and the regression's residuals:
+/// the narrower of the two that hold. `fitted` is the number of coefficients of the regression.
 fn estimate(coefficient: f64, regressor: &[f64], residuals: &[f64], (fitted, quantum): (f64, f64)) -> Growth {
     let own = square_sum(regressor);
     let rounding = quantum * quantum / 12.0 / own;
@@ -151,7 +157,8 @@ fn estimate(coefficient: f64, regressor: &[f64], residuals: &[f64], (fitted, qua
     };
     let forgetting = with(cosine_variance(regressor, residuals, fitted));
     let walking = with(walk_variance(regressor, residuals, fitted));
-    if walking.half_width(ALPHA) < forgetting.half_width(ALPHA) { walking } else { forgetting }
+    let forgets = forgetting.degrees >= COSINES_MIN;
+    if forgets && forgetting.half_width(ALPHA) < walking.half_width(ALPHA) { forgetting } else { walking }
 }
 
 /// Variance of the sum of the scores for residuals that forget, with its degrees of freedom: EWC.
@@ -205,24 +212,24 @@ fn cosines(residuals: &[f64], fitted: f64) -> f64 {
     by_length.round().min(by_memory.floor()).max(1.0)
 }
 
-/// Integrated autocorrelation time m in samples, with Sokal's window: summed up to the first lag that
-/// is five times the sum so far (Sokal, "Monte Carlo Methods in Statistical Mechanics", section 3).
+/// Integrated autocorrelation time m in samples, summed up to the first lag that is [`WINDOW`] times the
+/// sum so far (Sokal, "Monte Carlo Methods in Statistical Mechanics", section 3).
 ///
 /// Residuals remember less than the noise did: each fitted coefficient has taken about 2m/n of the
-/// variance with it, at every lag of the window. The sum over 5s lags, s, is so m - 5s * fitted * 2m/n,
-/// which is solved for m. Where the run is too short for that, the memory is without bound.
+/// variance with it, at every lag of the window. So the sum s is m - WINDOW s * fitted * 2m/n, which is
+/// solved for m. Where the run is too short for that, the memory is without bound.
 fn memory_samples(residuals: &[f64], fitted: f64) -> f64 {
     let variance = square_sum(residuals);
     let mut sum = 0.5;
     for lag in 1..residuals.len() / 4 {
-        if variance <= f64::EPSILON || lag as f64 >= 5.0 * sum {
+        if variance <= f64::EPSILON || lag as f64 >= WINDOW * sum {
             break;
         }
         let product: f64 = residuals.iter().zip(residuals.iter().skip(lag)).map(|(a, b)| a * b).sum();
         sum += product / variance;
     }
     let sum = sum.max(0.5);
-    let left = 1.0 - 10.0 * fitted * sum / residuals.len() as f64;
+    let left = 1.0 - 2.0 * WINDOW * fitted * sum / residuals.len() as f64;
     if left > 0.0 { sum / left } else { f64::INFINITY }
 }
 

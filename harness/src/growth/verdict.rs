@@ -4,12 +4,12 @@
 //! pace beside that change is the growth. On that:
 //!
 //! - **fail**: the whole interval lies above the limit, also beside the best bounded change whether
-//!   or not that is significant; half the limit is excluded at 1 in 1,000; and the count reaches new
+//!   or not that is significant; half the limit is excluded at 1 in 1,000, also for units that come by chance; and the count reaches new
 //!   heights, as a leak must and a sawtooth does not.
 //! - **pass**: the whole interval lies below the limit; one and a half times the limit is excluded at
-//!   1 in 1,000, and at 1 in 20 for a leak whose units arrive by chance; no part of the run since its
-//!   quarter, half or three quarters shows growth at the limit's pace; and a change that was taken
-//!   out has been over for a quarter of the run.
+//!   1 in 1,000, also for a leak whose units arrive by chance; no part of the run since its quarter,
+//!   half or three quarters shows growth at the limit's pace; and a change that was taken out has been
+//!   over for a quarter of the run.
 //! - **inconclusive**: neither, with the reason and what would settle it.
 //! - **invalid**: the samples can't be trusted (`quality`).
 
@@ -21,6 +21,7 @@ use crate::growth::warmup::{self, Cut, Warmup, block_medians};
 use crate::growth::{Point, words};
 use crate::result::{FittedLine, Judgement, Verdict};
 
+mod chance;
 mod looks;
 
 /// Chance of error on each side of the reported interval.
@@ -35,8 +36,6 @@ const FAR: f64 = 0.5;
 const LATE: [f64; 3] = [0.25, 0.5, 0.75];
 /// A change must have been over for this share of the run before what follows counts as flat.
 const REST: f64 = 0.25;
-/// One-sided 5 % of the normal distribution.
-const NORMAL_5_PERCENT: f64 = 1.645;
 /// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
 const UNITS_SEEN: f64 = 3.0;
 
@@ -113,9 +112,36 @@ struct Evidence {
     quantum: f64,
     /// The straight line through everything.
     plain: Growth,
+    /// The bounded change that explains most, be it significant or not.
     change: Option<Change>,
-    /// The pace since each of [`LATE`].
+    /// The change that is taken out of the growth, if there is one.
+    taken_out: Option<Change>,
+    /// The pace since each of [`LATE`], by its moment.
     late: Vec<(f64, Growth)>,
+}
+
+/// Whether a change is to be taken out: it is beyond chance, and the verdict hangs on it.
+///
+/// Where growth lies below the limit with it and without it, the simpler account is given.
+fn matters(plain: &Growth, change: &Change, limit: f64) -> bool {
+    let either = plain.high(ALPHA) < limit && change.fit.growth.high(ALPHA_SEARCHED) < limit;
+    change.significant && !either
+}
+
+/// The paces since shares of what follows a change, or of the whole.
+///
+/// A change that is left in would be noise in what follows it, and hide a leak that begins late.
+fn late_paces(points: &[Point], change: Option<&Change>, quantum: f64) -> Vec<(f64, Growth)> {
+    let over = change.filter(|change| change.significant).map_or(0.0, |change| change.shape.over());
+    let from_s = points.first().map_or(0.0, |point| point.elapsed_s);
+    let span_s = points.last().map_or(0.0, |point| point.elapsed_s - from_s);
+    let rest = warmup::after(points, span_s * over);
+    let rest = if quality::enough(rest).is_ok() { rest } else { points };
+    let since = |at: f64| {
+        let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
+        shape::pace_since(rest, at, quantum).map(|pace| (moment_s, pace))
+    };
+    LATE.into_iter().filter_map(since).collect()
 }
 
 impl Evidence {
@@ -128,19 +154,14 @@ impl Evidence {
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
-        let since = |at: f64| shape::pace_since(&points, at, quantum).map(|pace| (at, pace));
-        let late = LATE.into_iter().filter_map(since).collect();
-        Ok(Self { points, cut, quantum, plain, change, late })
-    }
-
-    /// The change that is taken out, if there is one beyond chance.
-    fn taken_out(&self) -> Option<&Change> {
-        self.change.as_ref().filter(|change| change.significant)
+        let late = late_paces(&points, change.as_ref(), quantum);
+        let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
+        Ok(Self { points, cut, quantum, plain, change, taken_out, late })
     }
 
     /// The growth that is judged, and the chance of error of its interval.
     fn judged_growth(&self) -> (Growth, f64) {
-        self.taken_out().map_or((self.plain, ALPHA), |change| (change.fit.growth, ALPHA_SEARCHED))
+        self.taken_out.as_ref().map_or((self.plain, ALPHA), |change| (change.fit.growth, ALPHA_SEARCHED))
     }
 
     fn rule(&self, settings: &Settings) -> (Verdict, String) {
@@ -175,6 +196,11 @@ impl Evidence {
             let what = self.change.as_ref().map_or_else(String::new, words::change);
             return Some(format!("{what} would explain it as well; a run twice as long would settle it"));
         }
+        if chance::makes(self.units(growth.per_min), self.units(limit * (1.0 - FAR))) {
+            return Some(
+                "so few units may have come by chance; a run twice as long would settle it".to_owned(),
+            );
+        }
         if !self.reaches_new_heights(&growth) {
             return Some(
                 "the count has been as high before: a sawtooth or a recovery looks the same; a run of \
@@ -190,7 +216,7 @@ impl Evidence {
 
     /// A leak's later heights lie above its earlier ones by what it leaks between them; half of that is asked.
     fn reaches_new_heights(&self, growth: &Growth) -> bool {
-        let split = self.taken_out().map_or(0.5, |change| change.shape.over());
+        let split = self.taken_out.as_ref().map_or(0.5, |change| change.shape.over());
         let blocks = block_medians(&self.points);
         let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
         let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
@@ -213,35 +239,30 @@ impl Evidence {
     fn doubt_of_flatness(&self, limit: f64) -> Option<String> {
         let (growth, _) = self.judged_growth();
         let far = limit * (1.0 + FAR);
-        if growth.high(ALPHA_FAR) >= far || self.chance_hides(&growth, far) {
+        if growth.high(ALPHA_FAR) >= far || chance::hides(self.units(growth.per_min), self.units(far)) {
             return Some(format!(
                 "too close to tell from a leak of {far}; a run twice as long would settle it"
             ));
         }
-        let rest = 1.0 - self.taken_out().map_or(0.0, |change| change.shape.over());
+        let rest = 1.0 - self.taken_out.as_ref().map_or(0.0, |change| change.shape.over());
         if rest < REST {
-            let what = self.taken_out().map_or_else(String::new, words::change);
+            let what = self.taken_out.as_ref().map_or_else(String::new, words::change);
             return Some(format!("{what} came too late to see what follows; a run twice as long would"));
         }
-        let (at, pace) = self
-            .late
-            .iter()
-            .find(|(_, pace)| pace.per_min >= limit && pace.low(ALPHA_FAR / LATE.len() as f64) > 0.0)?;
+        let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
+        let (since_s, pace) = self.late.iter().find(|(since_s, pace)| {
+            let units = pace.per_min * (until_s - since_s) / 60.0 / self.quantum;
+            pace.per_min >= limit && pace.low(ALPHA_FAR / LATE.len() as f64) > 0.0 && chance::doubted(units)
+        })?;
         Some(format!(
-            "since {:.0} % of the run it seems to grow by {} per minute; a longer run would settle it",
-            at * 100.0,
+            "since {since_s:.0} s it seems to grow by {} per minute; a longer run would settle it",
             words::rate(pace.per_min),
         ))
     }
 
-    /// Whether a leak at pace `far` whose units arrive by chance may have shown as little as this.
-    ///
-    /// Chance arrivals at pace r over T minutes are a Poisson process; a least-squares slope through
-    /// such a count has variance 6/5 r/T (a random walk's), for steps of one quantum each.
-    fn chance_hides(&self, growth: &Growth, far: f64) -> bool {
-        let arrivals = 1.2 * self.quantum * far / self.minutes();
-        let noise = growth.half_width(ALPHA);
-        growth.per_min + (noise * noise + NORMAL_5_PERCENT.powi(2) * arrivals).sqrt() >= far
+    /// Units of one quantum that a pace makes over the run.
+    fn units(&self, per_min: f64) -> f64 {
+        per_min * self.minutes() / self.quantum
     }
 
     fn minutes(&self) -> f64 {
@@ -258,14 +279,17 @@ impl Evidence {
 
     /// From which pace a leak that began at the last of [`LATE`] would have been doubted at least.
     fn late_floor(&self, limit: f64) -> Option<f64> {
-        let (_, pace) = self.late.last()?;
-        Some(pace.half_width(ALPHA) + pace.half_width(ALPHA_FAR / LATE.len() as f64).max(limit))
+        let (since_s, pace) = self.late.last()?;
+        let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
+        let seen = pace.half_width(ALPHA) + pace.half_width(ALPHA_FAR / LATE.len() as f64).max(limit);
+        // One unit more than is left undoubted.
+        Some(seen.max(chance::UNITS_DOUBTED * self.quantum * 60.0 / (until_s - since_s)))
     }
 
     /// The growth's sentence, with what was found beside it and what follows.
     fn said(&self, what_follows: &str) -> String {
         let (growth, alpha) = self.judged_growth();
-        let beside = self.taken_out().map_or_else(String::new, |change| {
+        let beside = self.taken_out.as_ref().map_or_else(String::new, |change| {
             format!(" beside {} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
         });
         let unsteady = if self.cut.steady { "" } else { " (no steady state was found)" };
@@ -314,7 +338,7 @@ impl Evidence {
     /// The line through what follows the change that was taken out, or through everything.
     fn line(&self) -> FittedLine {
         let (growth, _) = self.judged_growth();
-        let from_s = self.moment_s(self.taken_out().map_or(0.0, |change| change.shape.over()));
+        let from_s = self.moment_s(self.taken_out.as_ref().map_or(0.0, |change| change.shape.over()));
         let to_s = self.moment_s(1.0);
         let drawn: Vec<&Point> = self.points.iter().filter(|point| point.elapsed_s >= from_s).collect();
         let n = drawn.len().max(1) as f64;
@@ -344,5 +368,164 @@ impl Evidence {
             decided_at_s,
         };
         Judged { judgement, line: Some(self.line()), growth: Some(growth) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+    use super::{Judged, Settings, judge};
+    use crate::growth::Point;
+    use crate::growth::warmup::Warmup;
+    use crate::result::Verdict;
+
+    const SETTINGS: Settings = Settings {
+        limit_per_min: 2.0,
+        warmup: Warmup::AtLeast { seconds: 30.0 },
+        process_limit: Some(1024),
+        explained_rise: None,
+    };
+
+    /// A leak under a ripple that a seed shifts.
+    fn series(seconds: u32, per_min: f64, seed: u32) -> Vec<Point> {
+        (0..seconds)
+            .map(f64::from)
+            .map(|s| {
+                let ripple = 1.4 * (s * 1.7 + f64::from(seed)).sin();
+                Point { elapsed_s: s, count: (60.0 + ripple + s * per_min / 60.0).round() }
+            })
+            .collect()
+    }
+
+    fn close(a: Option<f64>, b: Option<f64>, tolerance: f64) -> bool {
+        (a.unwrap_or(f64::NAN) - b.unwrap_or(f64::NAN)).abs() <= tolerance
+    }
+
+    fn verdict(judged: &Judged) -> Verdict {
+        judged.judgement.verdict
+    }
+
+    #[test]
+    fn a_flat_count_passes_with_its_floor_and_line() {
+        let judged = judge(&series(210, 0.0, 1), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Pass, "{judged:?}");
+        assert!(judged.judgement.reason.contains("below the limit of 2; one that began in the last quarter"));
+        // Three units must have leaked in the three minutes for one at least to be seen.
+        assert!(judged.judgement.floor_per_min.expect("a floor") >= 3.0 / 2.99, "{judged:?}");
+        let line = judged.line.expect("a line");
+        assert!((line.from_s - 30.0).abs() < 1e-9 && (line.to_s - 209.0).abs() < 1e-9, "{line:?}");
+        assert!((line.from_count - 60.0).abs() < 1.0, "{line:?}");
+    }
+
+    #[test]
+    fn a_leak_fails_and_is_decided_at_the_end_without_declared_bounds() {
+        let judged = judge(&series(210, 43.0, 1), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
+        assert_eq!(judged.judgement.decided_at_s, Some(209.0));
+        assert!(judged.judgement.reason.ends_with("above the limit of 2"), "{judged:?}");
+    }
+
+    #[test]
+    fn growth_above_zero_below_the_limit_is_said_with_the_time_to_exhaustion() {
+        let judged = judge(&series(3600, 1.0, 1), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Pass, "{judged:?}");
+        assert!(
+            judged
+                .judgement
+                .reason
+                .ends_with("growth above zero is confirmed and reaches the process's own limit in 15 h"),
+            "{}",
+            judged.judgement.reason
+        );
+    }
+
+    #[test]
+    fn growth_at_the_limit_is_inconclusive_and_has_no_moment() {
+        let judged = judge(&series(600, 2.0, 1), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
+        assert_eq!(judged.judgement.decided_at_s, None);
+        assert!(judged.judgement.reason.contains("the limit of 2 lies inside the interval"), "{judged:?}");
+    }
+
+    #[test]
+    fn a_rise_within_the_declared_bounds_is_no_leak_yet() {
+        let settings = Settings { explained_rise: Some(200.0), ..SETTINGS };
+        let judged = judge(&series(210, 43.0, 1), &settings);
+        assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
+        assert!(judged.judgement.reason.contains("its declared bounds explain 200"), "{judged:?}");
+    }
+
+    #[test]
+    fn a_rise_past_the_declared_bounds_is_called_within_three_minutes_and_by_no_later_sample() {
+        let settings = Settings { explained_rise: Some(20.0), ..SETTINGS };
+        let points = series(1800, 43.0, 1);
+        let decided = judge(&points, &settings).judgement.decided_at_s.expect("a moment");
+        assert!(decided <= 30.0 + 180.0, "{decided}");
+        let seen: Vec<Point> = points.into_iter().take_while(|p| p.elapsed_s <= decided).collect();
+        assert_eq!(judge(&seen, &settings).judgement.decided_at_s, Some(decided));
+    }
+
+    #[test]
+    fn what_can_not_be_judged_is_invalid_and_never_a_panic() {
+        let nan = Settings { limit_per_min: f64::NAN, ..SETTINGS };
+        assert_eq!(verdict(&judge(&series(210, 0.0, 1), &nan)), Verdict::Invalid);
+        assert_eq!(verdict(&judge(&[], &SETTINGS)), Verdict::Invalid);
+        let long_warmup = Settings { warmup: Warmup::Fixed { seconds: 1e9 }, ..SETTINGS };
+        let judged = judge(&series(210, 0.0, 1), &long_warmup);
+        assert_eq!(verdict(&judged), Verdict::Invalid);
+        assert_eq!(judged.judgement.reason, "only 0 samples after warm-up; at least 30 are needed");
+        let mut broken = series(210, 0.0, 1);
+        broken[100].count = f64::INFINITY;
+        assert_eq!(verdict(&judge(&broken, &SETTINGS)), Verdict::Invalid);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn the_origin_of_time_does_not_matter(pace in 0_u32..50, seed in 0_u32..100, origin in 0_u32..1_000_000) {
+            let points = series(240, f64::from(pace), seed);
+            let moved: Vec<Point> =
+                points.iter().map(|p| Point { elapsed_s: p.elapsed_s + f64::from(origin), ..*p }).collect();
+            let (a, b) = (judge(&points, &SETTINGS), judge(&moved, &SETTINGS));
+            prop_assert_eq!(verdict(&a), verdict(&b));
+            prop_assert!(close(a.judgement.growth_per_min, b.judgement.growth_per_min, 1e-6));
+        }
+
+        #[test]
+        fn the_unit_of_the_count_does_not_matter(pace in 0_u32..50, seed in 0_u32..100, power in -3_i32..12) {
+            let factor = 2.0_f64.powi(power);
+            let points = series(240, f64::from(pace), seed);
+            let scaled: Vec<Point> =
+                points.iter().map(|p| Point { count: p.count * factor, ..*p }).collect();
+            let settings = Settings { limit_per_min: 2.0 * factor, ..SETTINGS };
+            let (a, b) = (judge(&points, &SETTINGS), judge(&scaled, &settings));
+            prop_assert_eq!(verdict(&a), verdict(&b));
+            let unscaled = b.judgement.ci_high.map(|high| high / factor);
+            prop_assert!(close(a.judgement.ci_high, unscaled, 1e-6));
+        }
+
+        #[test]
+        fn the_sampling_interval_does_not_matter(pace in 0_u32..50, seed in 0_u32..100) {
+            // Away from the limit, where noise alone may turn the verdict.
+            let pace = if (1..6).contains(&pace) { 8 } else { pace };
+            let points = series(600, f64::from(pace), seed);
+            let sparse: Vec<Point> = points.iter().copied().step_by(5).collect();
+            let (a, b) = (judge(&points, &SETTINGS), judge(&sparse, &SETTINGS));
+            prop_assert_eq!(verdict(&a), verdict(&b));
+            prop_assert!(close(a.judgement.growth_per_min, b.judgement.growth_per_min, 0.3));
+        }
+
+        #[test]
+        fn any_numbers_give_a_verdict_and_no_panic(
+            counts in proptest::collection::vec(-1e12_f64..1e12, 0..80),
+            limit in 1e-6_f64..1e6,
+        ) {
+            let points: Vec<Point> =
+                counts.iter().zip(0..).map(|(c, s)| Point { elapsed_s: f64::from(s), count: *c }).collect();
+            let judged = judge(&points, &Settings { limit_per_min: limit, ..SETTINGS });
+            prop_assert!(!judged.judgement.reason.is_empty());
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) fn change(change: &Change) -> String {
     let size = change.fit.size.per_min;
     match change.shape {
         Shape::Step { .. } => format!("one step of {size:+.0}"),
+        Shape::Bump { .. } => format!("a passing {size:+.0}"),
         Shape::Knee { .. } => "a change of pace".to_owned(),
         Shape::Settling { .. } => format!("a settling by {size:+.0}"),
     }

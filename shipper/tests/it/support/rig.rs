@@ -23,6 +23,8 @@ use tokio::task::JoinSet;
 /// When these tests play.
 pub const NOW: i64 = 1_800_000_000_000_000_000;
 pub const SECOND: i64 = 1_000_000_000;
+/// A limit that no working machine reaches.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Rig {
     pub metrics: Arc<Metrics>,
@@ -113,9 +115,12 @@ impl Rig {
     pub async fn end(mut self) -> Left {
         self.items = None;
         let mut left = None;
-        while let Some(ended) = self.tasks.join_next().await {
-            left = left.or(ended.unwrap());
-        }
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                left = left.or(ended.unwrap());
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, all).await.is_ok(), "it does not end");
         left.unwrap()
     }
 
@@ -126,7 +131,7 @@ impl Rig {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
         assert!(waited.is_ok(), "never: {what}\n{}", self.metrics.render().unwrap());
     }
 }
