@@ -3,8 +3,10 @@
 //!
 //! A line is delivered when its number is among those that the sink accepted *and* that were really
 //! written: what came twice, or what nobody wrote, never makes up for what is missing. A missing line
-//! older than the window may have been skipped; any other missing line must be dropped, dead-lettered
-//! or still in flight by the target's own count. What nobody explains is lost.
+//! that was older than the window when the target attached is owed by nobody: it is skipped, whether the
+//! target counted it or never asked for it (Docker's log API takes a start time). Any other missing line
+//! must be dropped, dead-lettered or still in flight by the target's own count. What nobody explains is
+//! lost.
 //!
 //! The target counts lines and does not name them, so a claim can only be held against how many lines
 //! are missing, not against which. A line that it counts as in flight and that did arrive explains one
@@ -71,7 +73,6 @@ pub struct Reconciled {
 pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims) -> Reconciled {
     let nothing = Sequence::default();
     let mut audit = Audit {
-        skipped: claims.skipped,
         dropped: claims.dropped,
         dead_lettered: claims.dead_lettered,
         in_flight: claims.in_flight,
@@ -86,35 +87,39 @@ pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims)
         missing.add(truth, sequence);
     }
     audit.duplicated = ledger.sequences().map(|(_, sequence)| sequence.duplicated).sum();
-    audit.lost = missing.lost(claims);
-    let unexplained =
-        if audit.lost == 0 { Vec::new() } else { name(truth, ledger, missing.skippable <= claims.skipped) };
+    audit.skipped = missing.skipped(claims);
+    audit.lost = missing.due.saturating_sub(explained(claims));
+    let unexplained = if audit.lost == 0 { Vec::new() } else { name(truth, ledger) };
     Reconciled { audit, never_written: never_written(truth, ledger), unexplained }
 }
 
 /// Missing lines of all sequences.
 #[derive(Clone, Copy, Debug, Default)]
 struct Missing {
-    /// Of those that may be skipped.
-    skippable: u64,
-    /// Of those that must arrive.
+    /// Owed by nobody, and never seen by the sink.
+    unseen: u64,
+    /// Must arrive.
     due: u64,
 }
 
 impl Missing {
     fn add(&mut self, truth: &Truth, sequence: &Sequence) {
-        let skippable_to = truth.out_of_window_before.min(truth.written);
-        let skippable = skippable_to - sequence.accepted.count_within(1, skippable_to);
-        let all = truth.written - sequence.accepted.count_within(1, truth.written);
-        self.skippable += skippable;
-        self.due += all - skippable;
+        let owed_from = truth.out_of_window_before.min(truth.written);
+        for (first, last) in sequence.accepted.gaps_within(1, owed_from) {
+            self.unseen += last - first + 1 - sequence.refused.count_within(first, last);
+        }
+        let old = owed_from - sequence.accepted.count_within(1, owed_from);
+        self.due += truth.written - sequence.accepted.count_within(1, truth.written) - old;
     }
 
-    fn lost(self, claims: &Claims) -> u64 {
-        let not_skipped = self.skippable.saturating_sub(claims.skipped);
-        let explained = claims.dropped.saturating_add(claims.dead_lettered).saturating_add(claims.in_flight);
-        (not_skipped + self.due).saturating_sub(explained)
+    /// By the target's own count, or, where it never read them, by what is missing of the old lines.
+    fn skipped(self, claims: &Claims) -> u64 {
+        claims.skipped.max(self.unseen.saturating_sub(explained(claims)))
     }
+}
+
+fn explained(claims: &Claims) -> u64 {
+    claims.dropped.saturating_add(claims.dead_lettered).saturating_add(claims.in_flight)
 }
 
 /// Refused at least once, never accepted, and really written.
@@ -137,14 +142,13 @@ fn never_written(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> u64 {
         .sum()
 }
 
-/// The sequences to look at: those with missing lines, without the skippable ones where the target's
-/// own count of skipped lines covers them.
-fn name(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, skipping_explained: bool) -> Vec<Unexplained> {
+/// The sequences to look at: those of which lines that must arrive are missing.
+fn name(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> Vec<Unexplained> {
     let nothing = Sequence::default();
     let mut named: Vec<Unexplained> = truth
         .iter()
         .filter_map(|(key, truth)| {
-            let first_due = if skipping_explained { truth.out_of_window_before.saturating_add(1) } else { 1 };
+            let first_due = truth.out_of_window_before.saturating_add(1);
             let mut runs =
                 ledger.sequence(key).unwrap_or(&nothing).accepted.gaps_within(first_due, truth.written);
             let missing = runs.iter().map(|(first, last)| last - first + 1).sum();
@@ -198,14 +202,23 @@ mod tests {
     fn skipping_explains_lines_outside_the_window_and_no_others() {
         let mut ledger = Ledger::default();
         (6..=9).for_each(|number| give(&mut ledger, "a", number, Fate::Accepted));
-        let lost = |skipped, out_of_window_before| {
+        let found = |skipped, out_of_window_before| {
             let claims = Claims { skipped, ..Claims::default() };
-            reconcile(&truth(10, out_of_window_before), &ledger, &claims).audit.lost
+            let audit = reconcile(&truth(10, out_of_window_before), &ledger, &claims).audit;
+            (audit.skipped, audit.lost)
         };
-        assert_eq!(lost(5, 5), 1, "number 10 is due, whatever was skipped");
-        assert_eq!(lost(1000, 5), 1, "a surplus of skipped lines explains no line that is due");
-        assert_eq!(lost(3, 5), 3);
-        assert_eq!(lost(6, 10), 0);
+        assert_eq!(found(5, 5), (5, 1), "number 10 is due, whatever was skipped");
+        assert_eq!(found(1000, 5), (1000, 1), "a surplus of skipped lines explains no line that is due");
+        assert_eq!(found(0, 5), (5, 1), "old lines that the target never read are skipped all the same");
+        assert_eq!(found(6, 10), (6, 0));
+    }
+
+    #[test]
+    fn an_old_line_that_the_sink_refused_was_not_skipped() {
+        let mut ledger = Ledger::default();
+        give(&mut ledger, "a", 1, Fate::Refused);
+        let found = reconcile(&truth(2, 2), &ledger, &Claims::default());
+        assert_eq!((found.audit.rejected, found.audit.skipped, found.audit.lost), (1, 1, 0));
     }
 
     #[test]

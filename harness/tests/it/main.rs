@@ -8,4 +8,7 @@
     reason = "a test stops at what it did not expect, and may say what it saw"
 )]
 
+mod ab;
+mod cli;
 mod loki;
+mod support;

@@ -1,0 +1,134 @@
+//! The experiment on real containers: which flaw leaks what, and what a run that is cut short leaves.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Run, containers, flatline, images, json, processes, scenario};
+
+fn verdict<'a>(verdicts: &'a Value, target: &str, resource: &str) -> &'a str {
+    verdicts["targets"][target]["resources"][resource]["verdict"].as_str().unwrap()
+}
+
+fn growth(verdicts: &Value, target: &str, resource: &str) -> f64 {
+    verdicts["targets"][target]["resources"][resource]["growth_per_min"].as_f64().unwrap()
+}
+
+fn nothing_is_left(run_id: &str, out: &Path) {
+    assert_eq!(containers(run_id), Vec::<String>::new(), "containers");
+    assert_eq!(images(run_id), Vec::<String>::new(), "images");
+    assert_eq!(processes(run_id), Vec::<String>::new(), "processes");
+    assert!(!out.join("work").exists(), "temporary files");
+}
+
+/// The control with all of its defects, with the retry mended, with the handles mended, and the two
+/// healthy designs, all on the same containers.
+#[test]
+fn each_defect_leaks_what_is_its_own_and_the_healthy_designs_stay_flat() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let status = flatline().args(["ab", &scenario("defects.yaml"), "--json", "--out"]).arg(&out).output().unwrap();
+    let verdicts: Value = serde_json::from_slice(&status.stdout).expect("one JSON document, and nothing else");
+    assert_eq!(verdicts, json(&out, "verdict.json"));
+
+    for resource in ["tasks", "fds"] {
+        assert_eq!(verdict(&verdicts, "archived", resource), "fail", "{verdicts:#}");
+    }
+    assert!(growth(&verdicts, "archived", "tasks") > 10.0, "{verdicts:#}");
+    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "tasks"), "pass", "{verdicts:#}");
+    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "fds"), "fail", "{verdicts:#}");
+    assert_eq!(verdict(&verdicts, "no_leak_handles", "fds"), "pass", "{verdicts:#}");
+    assert_eq!(verdict(&verdicts, "no_leak_handles", "tasks"), "fail", "{verdicts:#}");
+
+    for target in ["pool", "hybrid"] {
+        for resource in ["tasks", "threads", "fds"] {
+            assert_eq!(verdict(&verdicts, target, resource), "pass", "{target} {resource}: {verdicts:#}");
+        }
+        let audit = &verdicts["targets"][target]["audit"];
+        assert_eq!(audit["lost"], 0, "{target}: {audit}");
+        assert!(audit["delivered"].as_u64().unwrap() > 1000, "{target}: {audit}");
+        assert!(audit["skipped"].as_u64().unwrap() > 0, "history older than the window: {audit}");
+    }
+    assert_eq!(status.status.code(), Some(0), "{verdicts:#}");
+    nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
+    for file in ["report.html", "summary.md", "growth-tasks.png", "growth-fds.png", "audit.json", "fds.csv"] {
+        assert!(out.join(file).metadata().is_ok_and(|file| file.len() > 500), "{file}");
+    }
+}
+
+#[test]
+fn a_control_that_was_mended_is_not_seen_to_leak_and_the_run_proves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mended = "targets.archived.settings.leak_handles=false";
+    let arguments = ["--set", mended, "--set", "phases.load=35s", "--targets", "archived", "--out"];
+    let status = flatline().args(["ab", &scenario("defects.yaml")]).args(arguments).arg(&out).output().unwrap();
+    assert_eq!(status.status.code(), Some(3));
+    assert_eq!(json(&out, "verdict.json")["outcome"], "undecided");
+}
+
+/// Whenever it comes: nothing is left, and what was seen is reported and marked.
+fn cut_short_in(phase: &str, signal: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start("short.yaml", folder.path().join("run"));
+    run.wait_for_phase(phase);
+    run.signal(signal);
+    let status = run.wait();
+    assert_eq!(status.code(), Some(3), "cut short in {phase}: nothing is decided");
+    nothing_is_left(&run.run_id(), &run.out);
+    assert_eq!(json(&run.out, "run.json")["ended"], "interrupted");
+    assert_eq!(json(&run.out, "verdict.json")["cut_short"], true);
+    let page = std::fs::read_to_string(run.out.join("report.html")).unwrap();
+    assert!(page.to_lowercase().contains("cut short"), "the page says so");
+}
+
+#[test]
+fn ctrl_c_while_containers_start_leaves_nothing() {
+    cut_short_in("start", "-INT");
+}
+
+#[test]
+fn ctrl_c_in_the_history_leaves_nothing() {
+    cut_short_in("history", "-INT");
+}
+
+#[test]
+fn ctrl_c_under_load_leaves_nothing_and_loses_no_line() {
+    cut_short_in("load", "-INT");
+}
+
+#[test]
+fn sigterm_in_the_drain_leaves_nothing() {
+    cut_short_in("drain", "-TERM");
+}
+
+#[test]
+fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start("short.yaml", folder.path().join("run"));
+    run.wait_for_phase("warmup");
+    let run_id = run.run_id();
+    assert!(flatline().arg("clean").status().unwrap().success());
+    assert!(!containers(&run_id).is_empty() && !processes(&run_id).is_empty(), "a live run is left alone");
+    run.signal("-KILL");
+    run.wait();
+    assert!(!containers(&run_id).is_empty(), "kill -9 leaves containers, or this test proves nothing");
+    assert!(flatline().arg("clean").status().unwrap().success());
+    assert_eq!(containers(&run_id), Vec::<String>::new());
+    assert_eq!(images(&run_id), Vec::<String>::new());
+    assert_eq!(processes(&run_id), Vec::<String>::new());
+    let samples = std::fs::read_to_string(run.out.join("samples.csv")).unwrap();
+    assert!(samples.lines().count() > 1, "what was measured is readable");
+}
+
+#[test]
+fn a_target_that_can_not_start_fails_the_environment_with_its_last_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let arguments = ["--targets", "pool", "--set", "targets.pool.settings.max_connections=none", "--out"];
+    let output = flatline().args(["ab", &scenario("short.yaml")]).args(arguments).arg(&out).output().unwrap();
+    let said = crate::support::said(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("the target pool ended before it was ready") && said.contains("max_connections"), "{said}");
+    nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
+}

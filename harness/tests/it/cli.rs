@@ -1,0 +1,148 @@
+//! One clear message and the right exit code for each thing that can be wrong before a run begins.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::{flatline, output, said, scenario};
+
+const BAD_USAGE: Option<i32> = Some(2);
+const ENVIRONMENT: Option<i32> = Some(4);
+
+/// A file system of its own, so that a full or read-only disk is a real one.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount(options: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = ["-t", "tmpfs", "-o", options, "tmpfs"];
+        let status = Command::new("mount").args(mount).arg(folder.path()).status().unwrap();
+        assert!(status.success(), "this test mounts a tmpfs, for which it must be root");
+        Self(folder)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        assert!(Command::new("umount").arg("-l").arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+fn ab(out: &Path, docker_host: Option<&str>) -> Output {
+    let mut command = flatline();
+    if let Some(host) = docker_host {
+        command.env("DOCKER_HOST", host);
+    }
+    command.args(["ab", &scenario("short.yaml"), "--out"]).arg(out).output().unwrap()
+}
+
+#[test]
+fn without_docker_the_message_says_where_it_looked_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = ab(&folder.path().join("run"), Some("unix:///nowhere/docker.sock"));
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    let said = said(&output);
+    assert!(said.contains("/nowhere/docker.sock") && said.contains("systemctl start docker"), "{said}");
+    assert!(!folder.path().join("run").exists(), "nothing is written where nothing can run");
+}
+
+#[test]
+fn a_socket_without_permission_is_told_from_one_that_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = folder.path().join("docker.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let program = folder.path().join("flatline");
+    std::fs::copy(env!("CARGO_BIN_EXE_flatline"), &program).unwrap();
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["ab", "--out", "/tmp/never-made"])
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
+    assert!(said(&output).contains("permission denied") && said(&output).contains("usermod"), "{}", said(&output));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let output = output(&["mock-loki", "--listen", &address]);
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    assert!(said(&output).contains(&address), "{}", said(&output));
+}
+
+#[test]
+fn a_full_reports_folder_ends_the_run_and_says_so() {
+    let disk = Disk::mount("size=8k");
+    std::fs::write(disk.0.path().join("filler"), vec![0; 4096]).unwrap();
+    let output = ab(&disk.0.path().join("run"), None);
+    assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
+    assert!(said(&output).contains("--out DIR"), "{}", said(&output));
+}
+
+#[test]
+fn a_read_only_reports_folder_ends_the_run_and_says_so() {
+    let disk = Disk::mount("ro");
+    let output = ab(&disk.0.path().join("run"), None);
+    assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
+    let said = said(&output);
+    assert!(said.contains(&disk.0.path().display().to_string()) && said.contains("--out DIR"), "{said}");
+}
+
+#[test]
+fn a_run_is_never_written_over_another() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("samples.csv"), "elapsed_s\n").unwrap();
+    let output = ab(folder.path(), None);
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    assert!(said(&output).contains("samples.csv"), "{}", said(&output));
+    assert_eq!(std::fs::read_to_string(folder.path().join("samples.csv")).unwrap(), "elapsed_s\n");
+}
+
+#[test]
+fn a_wrong_field_is_named_with_file_line_and_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.yaml");
+    let text = std::fs::read_to_string(scenario("short.yaml")).unwrap().replace("lines_per_second", "lines_a_second");
+    std::fs::write(&path, text).unwrap();
+    let output = output(&["ab", &path.display().to_string()]);
+    assert_eq!(output.status.code(), BAD_USAGE);
+    let said = said(&output);
+    assert!(said.contains("bad.yaml:") && said.contains("lines_a_second") && said.contains("lines_per_second"), "{said}");
+}
+
+#[test]
+fn an_unknown_target_is_refused_with_those_that_there_are() {
+    let output = output(&["ab", "--targets", "pool,vektor"]);
+    assert_eq!(output.status.code(), BAD_USAGE);
+    insta::assert_snapshot!(
+        said(&output).trim_end(),
+        @r#"flatline: no target "vektor" in scenarios/quick.yaml; it has: pool, hybrid, archived"#
+    );
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_named() {
+    let output = output(&["ab", "no-such.yaml"]);
+    assert_eq!(output.status.code(), BAD_USAGE);
+    assert!(said(&output).contains("no-such.yaml"), "{}", said(&output));
+}
+
+#[test]
+fn a_word_that_is_no_command_is_bad_usage() {
+    assert_eq!(output(&["abc"]).status.code(), BAD_USAGE);
+    assert_eq!(output(&["ab", "--nope"]).status.code(), BAD_USAGE);
+    assert_eq!(output(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_run_directory_that_is_none_is_named() {
+    let output = output(&["report", "/nowhere/run"]);
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    assert!(said(&output).contains("/nowhere/run/verdict.json"), "{}", said(&output));
+}

@@ -1,0 +1,135 @@
+//! The program as its users have it, run from outside.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Long enough for a loaded machine; a test that reaches it has failed.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// The program under test.
+pub(crate) fn flatline() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flatline"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn output(arguments: &[&str]) -> Output {
+    flatline().args(arguments).output().unwrap()
+}
+
+/// What it said on standard error.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A file of this folder's scenarios.
+pub(crate) fn scenario(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/scenarios").join(name).display().to_string()
+}
+
+/// A JSON file of a run directory.
+pub(crate) fn json(run: &Path, name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(run.join(name)).unwrap()).unwrap()
+}
+
+/// Polls until `met` says so.
+pub(crate) fn wait_for(what: &str, mut met: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !met() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::yield_now();
+        pause();
+    }
+}
+
+/// Between two looks; not a wait for anything.
+#[expect(clippy::disallowed_methods, reason = "a poll under a deadline, so that waiting costs no core")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+/// A run under way. Killed when dropped.
+pub(crate) struct Run {
+    child: Child,
+    pub(crate) out: PathBuf,
+}
+
+impl Run {
+    pub(crate) fn start(scenario_file: &str, out: PathBuf) -> Self {
+        let child = flatline()
+            .args(["ab", &scenario(scenario_file), "--out"])
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, out }
+    }
+
+    /// Waits until the run has written that this phase began.
+    pub(crate) fn wait_for_phase(&mut self, phase: &str) {
+        let row = format!(",phase,{phase}\n");
+        let events = self.out.join("events.csv");
+        wait_for(&format!("phase {phase}"), || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "the run ended before {phase}");
+            std::fs::read_to_string(&events).is_ok_and(|events| events.contains(&row))
+        });
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut ended = None;
+        wait_for("the end of the run", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+
+    pub(crate) fn run_id(&self) -> String {
+        json(&self.out, "run.json")["run_id"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It has ended, or the test has failed: then `flatline clean` in the next line takes the rest.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Containers of a run that are still there, running or not.
+pub(crate) fn containers(run_id: &str) -> Vec<String> {
+    docker(&["ps", "-aq", "--filter", &format!("label=flatline.run={run_id}")])
+}
+
+/// Images of a run that are still there.
+pub(crate) fn images(run_id: &str) -> Vec<String> {
+    docker(&["images", "-q", "--filter", &format!("label=flatline.run={run_id}")])
+}
+
+fn docker(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new("docker").args(arguments).output().expect("the docker command line");
+    assert!(output.status.success(), "a Docker Engine is needed: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Processes that carry a run's id in their environment.
+pub(crate) fn processes(run_id: &str) -> Vec<String> {
+    let wanted = format!("FLATLINE_RUN={run_id}");
+    let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let of_run = folders.filter(|folder| {
+        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    });
+    of_run.map(|folder| folder.display().to_string()).collect()
+}
