@@ -135,9 +135,10 @@ impl Case<'_> {
     #[must_use]
     pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
         let (outcome, reason) = match outcome(&targets) {
-            (Outcome::Met, _) if self.cut_short => {
-                (Outcome::Undecided, "cut short: what was seen is as expected, but the end was not".to_owned())
-            }
+            (Outcome::Met, _) if self.cut_short => (
+                Outcome::Undecided,
+                "cut short: what was seen is as expected, but the end was not".to_owned(),
+            ),
             judged => judged,
         };
         VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets }

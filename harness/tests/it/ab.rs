@@ -21,35 +21,54 @@ fn nothing_is_left(run_id: &str, out: &Path) {
     assert!(!out.join("work").exists(), "temporary files");
 }
 
+/// What a failed test needs to say: each target's reason, verdicts and audit.
+fn told(verdicts: &Value) -> String {
+    let targets = verdicts["targets"].as_object().unwrap().iter();
+    let lines = targets.map(|(name, target)| {
+        let resources = target["resources"].as_object().unwrap().iter();
+        let reasons: Vec<String> =
+            resources.map(|(key, result)| format!("{key}: {}", result["reason"])).collect();
+        format!("{name}: {} {} {}", target["reason"], reasons.join("; "), target["audit"])
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The control with all of its defects, with the retry mended, with the handles mended, and the two
 /// healthy designs, all on the same containers.
 #[test]
 fn each_defect_leaks_what_is_its_own_and_the_healthy_designs_stay_flat() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let status = flatline().args(["ab", &scenario("defects.yaml"), "--json", "--out"]).arg(&out).output().unwrap();
-    let verdicts: Value = serde_json::from_slice(&status.stdout).expect("one JSON document, and nothing else");
-    assert_eq!(verdicts, json(&out, "verdict.json"));
+    let status =
+        flatline().args(["ab", &scenario("defects.yaml"), "--json", "--out"]).arg(&out).output().unwrap();
+    let verdicts: Value =
+        serde_json::from_slice(&status.stdout).expect("one JSON document, and nothing else");
+    assert!(verdicts == json(&out, "verdict.json"), "what is printed is what is written");
 
     for resource in ["tasks", "fds"] {
-        assert_eq!(verdict(&verdicts, "archived", resource), "fail", "{verdicts:#}");
+        assert_eq!(verdict(&verdicts, "archived", resource), "fail", "{}", told(&verdicts));
     }
-    assert!(growth(&verdicts, "archived", "tasks") > 10.0, "{verdicts:#}");
-    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "tasks"), "pass", "{verdicts:#}");
-    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "fds"), "fail", "{verdicts:#}");
-    assert_eq!(verdict(&verdicts, "no_leak_handles", "fds"), "pass", "{verdicts:#}");
-    assert_eq!(verdict(&verdicts, "no_leak_handles", "tasks"), "fail", "{verdicts:#}");
+    assert!(growth(&verdicts, "archived", "tasks") > 10.0, "{}", told(&verdicts));
+    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "tasks"), "pass", "{}", told(&verdicts));
+    assert_eq!(verdict(&verdicts, "no_unbounded_retry", "fds"), "fail", "{}", told(&verdicts));
+    assert_eq!(verdict(&verdicts, "no_leak_handles", "fds"), "pass", "{}", told(&verdicts));
+    assert_eq!(verdict(&verdicts, "no_leak_handles", "tasks"), "fail", "{}", told(&verdicts));
 
     for target in ["pool", "hybrid"] {
         for resource in ["tasks", "threads", "fds"] {
-            assert_eq!(verdict(&verdicts, target, resource), "pass", "{target} {resource}: {verdicts:#}");
+            assert_eq!(
+                verdict(&verdicts, target, resource),
+                "pass",
+                "{target} {resource}: {}",
+                told(&verdicts)
+            );
         }
         let audit = &verdicts["targets"][target]["audit"];
         assert_eq!(audit["lost"], 0, "{target}: {audit}");
         assert!(audit["delivered"].as_u64().unwrap() > 1000, "{target}: {audit}");
         assert!(audit["skipped"].as_u64().unwrap() > 0, "history older than the window: {audit}");
     }
-    assert_eq!(status.status.code(), Some(0), "{verdicts:#}");
+    assert_eq!(status.status.code(), Some(0), "{}", told(&verdicts));
     nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
     for file in ["report.html", "summary.md", "growth-tasks.png", "growth-fds.png", "audit.json", "fds.csv"] {
         assert!(out.join(file).metadata().is_ok_and(|file| file.len() > 500), "{file}");
@@ -62,7 +81,8 @@ fn a_control_that_was_mended_is_not_seen_to_leak_and_the_run_proves_nothing() {
     let out = folder.path().join("run");
     let mended = "targets.archived.settings.leak_handles=false";
     let arguments = ["--set", mended, "--set", "phases.load=35s", "--targets", "archived", "--out"];
-    let status = flatline().args(["ab", &scenario("defects.yaml")]).args(arguments).arg(&out).output().unwrap();
+    let status =
+        flatline().args(["ab", &scenario("defects.yaml")]).args(arguments).arg(&out).output().unwrap();
     assert_eq!(status.status.code(), Some(3));
     assert_eq!(json(&out, "verdict.json")["outcome"], "undecided");
 }
@@ -129,6 +149,9 @@ fn a_target_that_can_not_start_fails_the_environment_with_its_last_words() {
     let output = flatline().args(["ab", &scenario("short.yaml")]).args(arguments).arg(&out).output().unwrap();
     let said = crate::support::said(&output);
     assert_eq!(output.status.code(), Some(4), "{said}");
-    assert!(said.contains("the target pool ended before it was ready") && said.contains("max_connections"), "{said}");
+    assert!(
+        said.contains("the target pool ended before it was ready") && said.contains("max_connections"),
+        "{said}"
+    );
     nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
 }

@@ -64,7 +64,11 @@ fn a_socket_without_permission_is_told_from_one_that_is_not_there() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
-    assert!(said(&output).contains("permission denied") && said(&output).contains("usermod"), "{}", said(&output));
+    assert!(
+        said(&output).contains("permission denied") && said(&output).contains("usermod"),
+        "{}",
+        said(&output)
+    );
 }
 
 #[test]
@@ -108,12 +112,17 @@ fn a_run_is_never_written_over_another() {
 fn a_wrong_field_is_named_with_file_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.yaml");
-    let text = std::fs::read_to_string(scenario("short.yaml")).unwrap().replace("lines_per_second", "lines_a_second");
+    let text = std::fs::read_to_string(scenario("short.yaml"))
+        .unwrap()
+        .replace("lines_per_second", "lines_a_second");
     std::fs::write(&path, text).unwrap();
     let output = output(&["ab", &path.display().to_string()]);
     assert_eq!(output.status.code(), BAD_USAGE);
     let said = said(&output);
-    assert!(said.contains("bad.yaml:") && said.contains("lines_a_second") && said.contains("lines_per_second"), "{said}");
+    assert!(
+        said.contains("bad.yaml:") && said.contains("lines_a_second") && said.contains("lines_per_second"),
+        "{said}"
+    );
 }
 
 #[test]
