@@ -80,9 +80,21 @@ pub struct AbArgs {
     /// Seed of everything that is drawn by chance
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Who runs the containers
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
     /// Prints the verdict as one JSON document on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
+}
+
+/// Who runs the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineChoice {
+    /// The best that is there: Docker, for there is no other yet
+    Auto,
+    /// A Docker Engine, at DOCKER_HOST or Docker's default socket
+    Docker,
 }
 
 /// Options of `flatline mock-loki`.

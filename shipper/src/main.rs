@@ -3,12 +3,15 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use shipper::app;
 use shipper::config::{Config, Log, LogFormat, LogLevel};
 use tracing_subscriber::filter::LevelFilter;
 
+/// How long a thread for file work stays when there is none.
+const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(3600);
 const LOST: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 4;
@@ -71,7 +74,14 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     start_log(&config.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Files are written one after the other: two threads serve them. Kept, since threads that come and
+    // go would make the process's thread count say nothing.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(BLOCKING_THREADS_KEPT)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("can't start the runtime: {error}"), ENVIRONMENT),
     };
