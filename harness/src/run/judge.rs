@@ -210,7 +210,20 @@ fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
     if !open.is_empty() {
         return (Outcome::Undecided, said(open));
     }
-    (Outcome::Met, "every expectation met".to_owned())
+    (Outcome::Met, as_expected(targets))
+}
+
+/// Who stays flat, and which control was seen to leak.
+fn as_expected(targets: &BTreeMap<String, TargetResult>) -> String {
+    let of = |expect| targets.iter().filter(move |(_, target)| target.expect == expect);
+    let flat: Vec<&str> = of(Expect::Flat).map(|(name, _)| name.as_str()).collect();
+    let flat = match flat.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} stays flat and loses no line")),
+        several => Some(format!("{} stay flat and lose no line", several.join(" and "))),
+    };
+    let controls = of(Expect::Leak).map(|(name, target)| format!("{name} {}", target.reason));
+    flat.into_iter().chain(controls).collect::<Vec<_>>().join("; ")
 }
 
 fn is_missed(target: &TargetResult) -> bool {
@@ -272,7 +285,11 @@ mod tests {
 
     #[test]
     fn a_flat_target_that_loses_nothing_meets_its_expectation() {
-        assert_eq!(judged(Expect::Flat, 0, Audit::default(), 0).outcome, Outcome::Met);
+        let verdict = judged(Expect::Flat, 0, Audit::default(), 0);
+        assert_eq!(
+            (verdict.outcome, verdict.reason.as_str()),
+            (Outcome::Met, "t stays flat and loses no line")
+        );
     }
 
     #[test]
