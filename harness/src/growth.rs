@@ -15,8 +15,6 @@ pub mod drain;
 pub mod project;
 pub mod difference;
 pub mod verdict;
-#[cfg(test)]
-mod simulation;
 
 /// One sample of one count.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,5 +10,6 @@
 
 mod ab;
 mod cli;
+mod growth;
 mod loki;
 mod support;
