@@ -12,8 +12,8 @@ use crate::growth::verdict::{Settings, judge};
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Expect, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult, Verdict,
-    VerdictFile,
+    Audit, Expect, Judgement, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult,
+    Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::sample::process::Limits;
@@ -108,7 +108,7 @@ impl Case<'_> {
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
-            projection: project(judged.judgement.growth_per_min, last_count, process_limit),
+            projection: project(confirmed(&judged.judgement), last_count, process_limit),
             judgement: judged.judgement,
             line: judged.line,
             drain: drain(
@@ -143,6 +143,12 @@ impl Case<'_> {
         };
         VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets }
     }
+}
+
+/// Growth that can't be told from none leads nowhere: to carry its point estimate on for a day would
+/// make a leak of noise.
+fn confirmed(judgement: &Judgement) -> Option<f64> {
+    judgement.growth_per_min.filter(|_| judgement.ci_low.is_some_and(|low| low > 0.0))
 }
 
 fn named(resources: &BTreeMap<Resource, ResourceResult>, verdict: Verdict) -> Vec<&'static str> {
