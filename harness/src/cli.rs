@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::growth::warmup::Warmup;
 use crate::units::Span;
 
 const EXIT_CODES: &str = "\
@@ -33,6 +34,12 @@ pub enum Command {
     /// for every line. Everything that it started is gone afterwards, also after Ctrl-C.
     #[command(after_help = EXIT_CODES, after_long_help = AB_EXAMPLES)]
     Ab(AbArgs),
+    /// Gives a verdict on any recorded series: a CSV file with a column elapsed_s
+    ///
+    /// A column `target` tells series apart. Without --limit the columns tasks, threads and fds are judged,
+    /// each by a limit of 2 per minute.
+    #[command(after_help = EXIT_CODES)]
+    Analyze(AnalyzeArgs),
     /// Draws the report of a run directory again from its raw files
     Report {
         /// The run directory
@@ -95,6 +102,39 @@ pub enum EngineChoice {
     Auto,
     /// A Docker Engine, at DOCKER_HOST or Docker's default socket
     Docker,
+}
+
+/// Options of `flatline analyze`.
+#[derive(Args, Debug)]
+pub struct AnalyzeArgs {
+    /// The CSV file
+    pub file: PathBuf,
+    /// Growth per minute that a column is allowed, e.g. fds=2 (repeatable)
+    #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
+    pub limit: Vec<(String, f64)>,
+    /// What to cut from the start: so much exactly, or what has not settled yet
+    #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
+    pub warmup: Warmup,
+    /// Prints the verdicts as one JSON document on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn limit(text: &str) -> Result<(String, f64), String> {
+    let (column, limit) = text.split_once('=').ok_or("write COLUMN=PER_MINUTE, e.g. fds=2")?;
+    let limit: f64 = limit.parse().map_err(|_| format!("{limit:?} is no number"))?;
+    let positive = limit.is_finite() && limit > 0.0;
+    if positive { Ok((column.to_owned(), limit)) } else { Err("the limit must be above zero".to_owned()) }
+}
+
+fn warmup(text: &str) -> Result<Warmup, String> {
+    match text {
+        "auto" => Ok(Warmup::AtLeast { seconds: 0.0 }),
+        text => {
+            let span: Span = text.parse().map_err(|error: crate::units::InvalidSpan| error.to_string())?;
+            Ok(Warmup::Fixed { seconds: span.as_secs_f64() })
+        }
+    }
 }
 
 /// Options of `flatline mock-loki`.

@@ -9,11 +9,12 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use flatline::cli::{AbArgs, Cli, Command, GenerateArgs, MockLokiArgs};
+use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs};
 use flatline::loki::limits::Limits;
 use flatline::loki::server::{Sink, SinkConfig};
-use flatline::result::{Outcome, RunResult};
+use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
+use flatline::run::analyze::{Question, analyze};
 use flatline::run::order::Order;
 use flatline::run::progress::Show;
 use flatline::scenario::{self, Overrides};
@@ -32,6 +33,7 @@ const ENVIRONMENT: u8 = 4;
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
+        Command::Analyze(arguments) => judge_file(arguments),
         Command::Report { run_dir } => draw(&run_dir),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
@@ -96,6 +98,17 @@ async fn with_signals<T>(stop: &CancellationToken, work: impl Future<Output = T>
         stop.cancel();
         say("flatline: stopping in order; this takes some seconds");
     }
+}
+
+fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
+    let question = Question { limits: arguments.limit.into_iter().collect(), warmup: arguments.warmup };
+    let analysis = analyze(&arguments.file, &question)?;
+    print(&if arguments.json { serde_json::to_string_pretty(&analysis)? } else { analysis.table() });
+    Ok(ExitCode::from(match analysis.worst() {
+        Verdict::Pass => MET,
+        Verdict::Fail => MISSED,
+        Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
+    }))
 }
 
 fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {

@@ -9,3 +9,5 @@ mod journal;
 mod house;
 mod conclude;
 pub mod ab;
+mod table;
+pub mod analyze;

@@ -155,3 +155,23 @@ fn a_run_directory_that_is_none_is_named() {
     assert_eq!(output.status.code(), ENVIRONMENT);
     assert!(said(&output).contains("/nowhere/run/verdict.json"), "{}", said(&output));
 }
+
+#[test]
+fn analyze_gives_a_verdict_and_its_exit_code_for_any_csv() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("night.csv");
+    let rows = (0..200_u32).map(|second| format!("{second},{},{}\n", 20 + second * 43 / 60, 4));
+    std::fs::write(
+        &path,
+        std::iter::once("elapsed_s,fds,threads\n".to_owned()).chain(rows).collect::<String>(),
+    )
+    .unwrap();
+    let path = path.display().to_string();
+    let found = output(&["analyze", &path, "--json"]);
+    let verdicts: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found.status.code(), Some(1));
+    assert_eq!(verdicts["targets"]["night"]["fds"]["verdict"], "fail");
+    assert_eq!(verdicts["targets"]["night"]["threads"]["verdict"], "pass");
+    assert_eq!(output(&["analyze", &path, "--limit", "threads=2"]).status.code(), Some(0));
+    assert_eq!(output(&["analyze", &path, "--limit", "threads=none"]).status.code(), BAD_USAGE);
+}
