@@ -11,7 +11,7 @@ use crate::growth::Point;
 use crate::record::files::RecordError;
 
 /// The series of a table: by target, then by column.
-pub type Series = BTreeMap<String, BTreeMap<String, Vec<Point>>>;
+pub(super) type Series = BTreeMap<String, BTreeMap<String, Vec<Point>>>;
 
 /// Reads the columns `wanted`. A cell that is empty is a sample that could not be taken; one that is no
 /// number becomes NaN, which no judgement trusts. Without a column `target` all rows are one target's,
@@ -19,7 +19,7 @@ pub type Series = BTreeMap<String, BTreeMap<String, Vec<Point>>>;
 ///
 /// # Errors
 /// [`RecordError`]: the file can't be read, is no CSV, or lacks a column.
-pub fn read(path: &Path, wanted: &[String]) -> Result<Series, RecordError> {
+pub(super) fn read(path: &Path, wanted: &[String]) -> Result<Series, RecordError> {
     let damaged = |why: String| RecordError::Damaged { path: path.to_owned(), why };
     let file = File::open(path).map_err(RecordError::io("read", path))?;
     let mut reader =
@@ -63,7 +63,7 @@ pub fn read(path: &Path, wanted: &[String]) -> Result<Series, RecordError> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn columns(path: &Path) -> Result<Vec<String>, RecordError> {
+pub(super) fn columns(path: &Path) -> Result<Vec<String>, RecordError> {
     let file = File::open(path).map_err(RecordError::io("read", path))?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
     let header = reader.headers();
