@@ -175,7 +175,10 @@ impl Hybrid {
             }
             Change::Stopped(id) => self.set_life(&id, Life::Stopped),
             Change::Removed(id) if self.tails.contains_key(&id) => self.set_life(&id, Life::Removed),
-            Change::Removed(id) => self.desk.outlet.send(Item::Gone(id)).await?,
+            Change::Removed(id) => {
+                self.resume.remove(&id);
+                self.desk.outlet.send(Item::Gone(id)).await?;
+            }
         }
         Ok(())
     }

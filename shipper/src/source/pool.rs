@@ -212,6 +212,7 @@ impl Pool {
             }
             Change::Removed(id) => {
                 if !self.set_life(&id, Life::Removed) {
+                    self.resume.remove(&id);
                     self.outlet.send(Item::Gone(id)).await?;
                 }
                 self.part().await?;
@@ -295,14 +296,14 @@ impl Pool {
                 place.stage = Stage::Idle(reader);
             }
             (Ending::Failed(ApiError::NoSuchContainer(_)), _) => place.stage = Stage::Idle(reader),
-            (Ending::Preempted | Ending::Cut, Life::Stopped { .. })
-            | (Ending::Preempted, _)
+            (_, Life::Removed) => place.stage = Stage::Idle(reader),
+            (Ending::Cut, Life::Stopped { .. })
+            | (Ending::Preempted | Ending::Doubtful, _)
             | (Ending::Drained, Life::Running) => {
                 place.backoff = BACKOFF_MIN;
                 place.stage = Stage::Idle(reader);
                 self.queue(&id);
             }
-            (_, Life::Removed) => place.stage = Stage::Idle(reader),
             (Ending::Cut | Ending::Failed(_) | Ending::Closed, _) => {
                 if reader.has_progressed() {
                     place.backoff = BACKOFF_MIN;

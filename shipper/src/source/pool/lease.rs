@@ -39,6 +39,8 @@ pub(super) enum Ending {
     Drained,
     /// A stream that was to go on ended, or fell silent after its container had stopped.
     Cut,
+    /// The stream may repeat what it has sent: it is to be opened again at once.
+    Doubtful,
     /// Docker refused, or the connection broke.
     Failed(ApiError),
     /// Nobody takes the lines.
@@ -121,27 +123,26 @@ impl Reader {
         self.ahead_bytes = 0;
     }
 
-    async fn message(&mut self, lease: &Lease, message: Message<'_>) -> Result<(), Closed> {
-        match self.cursor.judge(message.time_ns) {
-            Verdict::Known => Ok(()),
-            Verdict::Found => {
-                self.forget_ahead();
-                Ok(())
-            }
+    /// Takes a message or passes it over; an ending when the stream is not to be read on.
+    async fn message(&mut self, lease: &Lease, message: Message<'_>) -> Result<Option<Ending>, Closed> {
+        match self.cursor.judge(message.stream, message.time_ns) {
+            Verdict::Known => {}
+            Verdict::Found => self.forget_ahead(),
             Verdict::Ahead => {
                 self.ahead_bytes += message.text.len();
                 self.ahead.push((message.stream, message.time_ns, message.text.to_vec()));
                 if self.ahead_bytes > AHEAD_BYTES_MAX {
                     self.lose_mark(lease).await?;
                 }
-                Ok(())
             }
             Verdict::Lost => {
                 self.lose_mark(lease).await?;
-                self.take(lease, message).await
+                self.take(lease, message).await?;
             }
-            Verdict::New => self.take(lease, message).await,
+            Verdict::New => self.take(lease, message).await?,
+            Verdict::Doubtful => return Ok(Some(Ending::Doubtful)),
         }
+        Ok(None)
     }
 
     /// The mark is no longer in the log, so all that was kept is new.
@@ -160,7 +161,7 @@ impl Reader {
         self.progressed = true;
         let before = self.cursor.mark().position();
         let Message { stream, time_ns, text } = message;
-        let after = self.cursor.take(stream, time_ns).position();
+        let after = self.cursor.take(stream, time_ns, text.ends_with(b"\n")).position();
         let Some(mut line) = self.joiner.push(Fragment { stream, time_ns, text, before, after }) else {
             return Ok(());
         };
@@ -224,7 +225,11 @@ impl Lease {
         loop {
             match decoder.decode() {
                 Ok(None) => return Ok(None),
-                Ok(Some(message)) => reader.message(self, message).await?,
+                Ok(Some(message)) => {
+                    if let Some(ending) = reader.message(self, message).await? {
+                        return Ok(Some(ending));
+                    }
+                }
                 Err(frames::Error::NoTimestamp { .. }) => self.outlet.skipped(SkipReason::Corrupt, 1),
                 Err(error) => return Ok(Some(self.stream_failed(&error))),
             }
