@@ -65,6 +65,10 @@ const WORDS_BYTES_MAX: usize = 1024;
 /// There are at least this many segments when the folder is full, so that little is lost at once.
 const SEGMENTS_MIN: u64 = 8;
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// Each start begins a new segment: a shipper that is restarted often must not fill the folder with files.
+const SEGMENTS_MAX: usize = 1000;
+/// Our names have ten digits; a file with a larger number is not ours.
+const NUMBER_MAX: u64 = 9_999_999_999;
 const SUFFIX: &str = ".jsonl";
 
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub struct DeadLetters {
     dir: PathBuf,
     max_bytes: u64,
     segments: Vec<Segment>,
+    /// Whether the last segment is of this run.
+    begun: bool,
     open: Option<fs::File>,
     metrics: Arc<Metrics>,
 }
@@ -94,7 +100,7 @@ impl DeadLetters {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await.map_err(failed("made"))?;
         let segments = list(dir).await.map_err(failed("listed"))?;
         let max_bytes = config.max_bytes.as_u64();
-        let letters = Self { dir: dir.to_owned(), max_bytes, segments, open: None, metrics };
+        let letters = Self { dir: dir.to_owned(), max_bytes, segments, begun: false, open: None, metrics };
         letters.show_bytes();
         Ok(letters)
     }
@@ -104,8 +110,16 @@ impl DeadLetters {
     /// # Errors
     /// When they are not safely on disk; some may be there all the same.
     pub async fn write(&mut self, group: &Group, why: Reason<'_>) -> Result<(), Error> {
-        let text = group.entries.iter().map(|entry| letter(group, entry, why)).collect::<Result<Vec<_>, _>>();
-        let text = text.map_err(|error| self.error("written", self.dir.clone(), error.into()))?.concat();
+        let segment_max = usize::try_from(self.segment_max()).unwrap_or(usize::MAX);
+        let mut text = String::new();
+        for entry in &group.entries {
+            let letter = letter(group, entry, why);
+            let letter = letter.map_err(|error| self.error("written", self.dir.clone(), error.into()))?;
+            if !text.is_empty() && text.len() + letter.len() > segment_max {
+                self.append(std::mem::take(&mut text).as_bytes()).await?;
+            }
+            text.push_str(&letter);
+        }
         self.append(text.as_bytes()).await?;
         self.metrics.dead_letters.inc_by(group.entries.len() as u64);
         Ok(())
@@ -113,12 +127,13 @@ impl DeadLetters {
 
     async fn append(&mut self, text: &[u8]) -> Result<(), Error> {
         self.make_room(text.len() as u64).await?;
-        let path = self.path(self.segments.last().map_or(0, |segment| segment.number));
+        let (number, bytes) = self.segments.last().map_or((0, 0), |last| (last.number, last.bytes));
+        let path = self.path(number);
         let file = match self.open.take() {
             Some(file) => file,
-            None => open(&path).await.map_err(|source| self.error("opened", path.clone(), source))?,
+            None => open(&path, bytes).await.map_err(|source| self.error("opened", path.clone(), source))?,
         };
-        // Kept open only if all went well: after a torn write the next one goes to a new segment.
+        // Kept open only if all went well: what a torn write has left is cut off at the next opening.
         let file = write_synced(file, text).await.map_err(|source| self.error("written", path, source))?;
         self.open = Some(file);
         if let Some(segment) = self.segments.last_mut() {
@@ -128,25 +143,31 @@ impl DeadLetters {
         Ok(())
     }
 
-    /// Begins a new segment when there is none open or it is full, and removes the oldest ones.
+    /// Begins a new segment when this run has none or it is full, and removes the oldest ones. A disk that
+    /// takes nothing costs no new segment: the last one is tried again.
     async fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
-        let segment_max = SEGMENT_BYTES_MAX.min(self.max_bytes / SEGMENTS_MIN);
-        let full = self.segments.last().is_none_or(|segment| segment.bytes + bytes > segment_max);
-        if self.open.is_none() || full {
+        let segment_max = self.segment_max();
+        let full = |last: &Segment| last.bytes > 0 && last.bytes + bytes > segment_max;
+        if !self.begun || self.segments.last().is_some_and(full) {
             self.open = None;
             let number = self.segments.last().map_or(1, |segment| segment.number + 1);
             self.segments.push(Segment { number, bytes: 0 });
+            self.begun = true;
         }
-        while self.segments.len() > 1 && self.bytes() + bytes > self.max_bytes {
-            let oldest = self.segments.remove(0).number;
-            let oldest = self.path(oldest);
-            fs::remove_file(&oldest)
-                .await
-                .or_else(missing_is_fine)
-                .map_err(|e| self.error("removed", oldest, e))?;
+        while self.segments.len() > 1
+            && (self.bytes() + bytes > self.max_bytes || self.segments.len() > SEGMENTS_MAX)
+        {
+            let Some(oldest) = self.segments.first().map(|oldest| self.path(oldest.number)) else { break };
+            let removed = fs::remove_file(&oldest).await.or_else(missing_is_fine);
+            removed.map_err(|source| self.error("removed", oldest, source))?;
+            self.segments.remove(0);
             self.metrics.dead_letters_segments_removed.inc();
         }
         Ok(())
+    }
+
+    fn segment_max(&self) -> u64 {
+        SEGMENT_BYTES_MAX.min(self.max_bytes / SEGMENTS_MIN)
     }
 
     fn bytes(&self) -> u64 {
@@ -187,7 +208,7 @@ async fn list(dir: &Path) -> io::Result<Vec<Segment>> {
         let name = entry.file_name();
         let number =
             name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|number| number.parse().ok());
-        if let Some(number) = number {
+        if let Some(number) = number.filter(|number| *number < NUMBER_MAX) {
             found.push(Segment { number, bytes: entry.metadata().await?.len() });
         }
     }
@@ -195,8 +216,13 @@ async fn list(dir: &Path) -> io::Result<Vec<Segment>> {
     Ok(found)
 }
 
-async fn open(path: &Path) -> io::Result<fs::File> {
-    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).await
+/// Opens a segment of which `bytes` are good.
+async fn open(path: &Path, bytes: u64) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).await?;
+    if file.metadata().await?.len() > bytes {
+        file.set_len(bytes).await?;
+    }
+    Ok(file)
 }
 
 async fn write_synced(mut file: fs::File, text: &[u8]) -> io::Result<fs::File> {
@@ -265,5 +291,35 @@ mod tests {
         assert_eq!(metrics.dead_letters_bytes.get(), 5);
         letters.write(&group(&[(7, "a")]), WHY).await.unwrap();
         assert_eq!(files(dir.path()).last().unwrap().file_name().unwrap(), "0000000005.jsonl");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_costs_no_new_files_and_the_next_letter_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut letters = DeadLetters::open(dir.path(), &config(100_000), Metrics::new()).await.unwrap();
+        let first = dir.path().join("0000000001.jsonl");
+        std::fs::create_dir(&first).unwrap();
+        for _ in 0..20 {
+            assert!(letters.write(&group(&[(7, "a")]), WHY).await.is_err());
+        }
+        assert_eq!(letters.segments.len(), 1);
+        std::fs::remove_dir(&first).unwrap();
+        std::fs::write(&first, "{torn").unwrap();
+        letters.write(&group(&[(7, "a")]), WHY).await.unwrap();
+        assert!(std::fs::read_to_string(&first).unwrap().starts_with("{\"time_ns\":7,"));
+    }
+
+    #[tokio::test]
+    async fn a_group_larger_than_a_segment_is_spread_and_old_starts_leave_a_bounded_number_of_files() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 1..=SEGMENTS_MAX {
+            std::fs::write(dir.path().join(format!("{number:010}.jsonl")), "").unwrap();
+        }
+        std::fs::write(dir.path().join(format!("{}.jsonl", u64::MAX)), "").unwrap();
+        let mut letters = DeadLetters::open(dir.path(), &config(4000), Metrics::new()).await.unwrap();
+        letters.write(&group(&[(7, "line"); 10]), WHY).await.unwrap();
+        assert!(letters.segments.iter().all(|segment| segment.bytes <= 500));
+        assert_eq!(letters.segments.len(), SEGMENTS_MAX);
+        assert!(letters.bytes() <= 4000);
     }
 }
