@@ -1,7 +1,7 @@
 //! Builds everything, owns every task, and ends them in the order in which data flows: sources first,
 //! admin last.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::docker::{discovery, metadata};
 use crate::loki::client;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
-use crate::record::Item;
+use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
 use crate::source::{self, hybrid, pool};
 
@@ -91,12 +91,19 @@ type Tasks = JoinSet<Result<Ended, Error>>;
 /// # Errors
 /// What could not be had at the start, or what broke.
 pub async fn run(config: Config) -> Result<Left, Error> {
-    let signals = Signals::install().map_err(Error::Signals)?;
+    let mut signals = Signals::install().map_err(Error::Signals)?;
     let metrics = Metrics::new();
     let shutdown = Shutdown::default();
     let admin = Admin::bind(&config.admin, metrics.clone()).await?;
     let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new() };
-    staff.hire(&config, &metrics, &shutdown).await?;
+    tokio::select! {
+        hired = staff.hire(&config, &metrics, &shutdown) => hired?,
+        // Docker may take its time to answer; nothing was read yet that could be lost.
+        () = signals.next() => {
+            tracing::info!("stopped before anything was read");
+            return Ok(Left { lines: 0, gone_containers: 0 });
+        }
+    }
 
     let admin_stop = CancellationToken::new();
     let mut admin_task = JoinSet::new();
@@ -128,8 +135,10 @@ impl Staff {
         let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);
 
         let stop = shutdown.stop.clone();
-        let since = (started_ns, checkpoint.since_ns);
+        let remembered = checkpoint.containers.keys().cloned().collect();
+        let since = (started_ns, checkpoint.since_ns, remembered);
         let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
+        announce(config, &api, &checkpoint);
         let inputs = source::Inputs {
             changes,
             resume: checkpoint.containers.clone().into_iter().collect(),
@@ -151,7 +160,7 @@ impl Staff {
         &mut self,
         config: &Config,
         metrics: &Arc<Metrics>,
-        (started_ns, first_started_ns): (i64, i64),
+        (started_ns, first_started_ns, remembered): (i64, i64, BTreeSet<ContainerId>),
         stop: CancellationToken,
     ) -> Result<(mpsc::Receiver<crate::docker::known::Change>, Api), Error> {
         let api = Api::connect(&config.docker.host, metrics.clone()).await?;
@@ -160,6 +169,7 @@ impl Staff {
             labels: config.discovery.labels.clone(),
             started_ns,
             first_started_ns,
+            remembered,
             reconcile: RECONCILE,
             metadata: metadata::Config { ttl: config.metadata.ttl, entries_max: config.metadata.max_entries },
         };
@@ -283,6 +293,21 @@ async fn deliver(
         store,
         checkpoint,
     }))
+}
+
+/// What an operator asks first when something is amiss.
+fn announce(config: &Config, api: &Api, checkpoint: &Checkpoint) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        design = ?config.design,
+        docker = config.docker.host,
+        engine = api.engine(),
+        api = api.version(),
+        loki = config.loki.shown_url(),
+        start = ?config.start,
+        resumed = checkpoint.containers.len(),
+        "started"
+    );
 }
 
 fn start(start: Start) -> source::position::Start {

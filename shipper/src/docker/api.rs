@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::query_parameters::{EventsOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -20,6 +21,9 @@ use crate::stamp;
 /// How long a short request may take. Not for streams: bollard applies it until the headers come, and
 /// `/events` sends its headers at once.
 const TIMEOUT_SECONDS: u64 = 60;
+
+/// How long an Engine may take to tell its version: it only has to say it.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Why Docker could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,7 @@ impl Host {
 pub struct Api {
     docker: Docker,
     host: Host,
+    engine: Arc<str>,
     metrics: Arc<Metrics>,
 }
 
@@ -118,9 +123,25 @@ impl Api {
             host: host.to_owned(),
             reason: chain(&error),
         };
-        metrics.docker_requests.get_or_create(&Endpoint::Version).inc();
-        let docker = docker.map_err(stranger)?.negotiate_version().await.map_err(stranger)?;
-        Ok(Self { docker, host: parsed, metrics })
+        metrics.docker_requests.get_or_create(&Endpoint::Version).inc_by(2);
+        let asked = async {
+            let docker = docker?.negotiate_version().await?;
+            let engine = docker.version().await?.version.unwrap_or_default();
+            Ok((docker, engine))
+        };
+        let silent = |_elapsed| ApiError::NotDocker {
+            host: host.to_owned(),
+            reason: format!("it says nothing for {} s", FIRST_ANSWER.as_secs()),
+        };
+        let answered = tokio::time::timeout(FIRST_ANSWER, asked).await.map_err(silent)?;
+        let (docker, engine) = answered.map_err(stranger)?;
+        Ok(Self { docker, host: parsed, engine: engine.into(), metrics })
+    }
+
+    /// The Engine's own version.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.engine
     }
 
     /// Where it listens.

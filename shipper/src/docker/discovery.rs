@@ -4,6 +4,7 @@
 //! time, because Docker loses events silently (see `known`, which decides). Ends only when told to: a
 //! Docker that goes away is waited for.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ pub struct Config {
     pub started_ns: i64,
     /// When its first run did: what is younger is new to us, though born while we were down.
     pub first_started_ns: i64,
+    /// Containers of which an earlier run has left a position. Those that Docker no longer has are told as
+    /// removed, once: no event will name them.
+    pub remembered: BTreeSet<ContainerId>,
     /// How often the whole list is compared.
     pub reconcile: Duration,
     /// The cache of inspections.
@@ -61,6 +65,7 @@ pub async fn run(
         cache: Cache::new(config.metadata.clone(), Arc::clone(&metrics)),
         ourselves: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| own_id(&mounts)),
         heard_ns: config.started_ns,
+        listed: false,
         api,
         config,
         metrics,
@@ -81,6 +86,8 @@ struct Discovery {
     cache: Cache,
     ourselves: Option<ContainerId>,
     heard_ns: i64,
+    /// Whether a listing has succeeded.
+    listed: bool,
 }
 
 /// Why one connection's life ended.
@@ -155,10 +162,30 @@ impl Discovery {
         };
         let listing: Vec<Listed> =
             listing.into_iter().filter(|row| Some(&row.id) != self.ourselves.as_ref()).collect();
+        self.forget_removed().await?;
+        if !std::mem::replace(&mut self.listed, true) {
+            tracing::info!(found = listing.len(), "Docker has told which containers there are");
+        }
         let steps = self.known.compare(&listing);
         self.carry_out(steps).await?;
         for event in heard {
             self.hear(&event).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells which containers were removed while the shipper was down. Without the filter, since the
+    /// labels in the config may be others now: what they leave out keeps its position.
+    async fn forget_removed(&mut self) -> Result<(), Interruption> {
+        if self.config.remembered.is_empty() {
+            return Ok(());
+        }
+        let listing = self.api.list(&[]).await?;
+        let there: HashSet<&ContainerId> = listing.iter().map(|row| &row.id).collect();
+        let remembered = std::mem::take(&mut self.config.remembered);
+        for id in remembered.into_iter().filter(|id| !there.contains(id)) {
+            tracing::debug!(container = %id, "it was removed while the shipper was down");
+            self.out.send(Change::Removed(id)).await.map_err(|_closed| Closed)?;
         }
         Ok(())
     }
@@ -189,6 +216,7 @@ impl Discovery {
                 }
             };
             if let Some(change) = change {
+                log(&change);
                 self.out.send(change).await.map_err(|_closed| Closed)?;
             }
         }
@@ -216,6 +244,19 @@ impl Discovery {
                 None
             }
         }
+    }
+}
+
+fn log(change: &Change) {
+    match change {
+        Change::Started { container, born } => {
+            tracing::debug!(container = %container.id, name = container.name, ?born, "followed");
+        }
+        Change::Stopped(id) => tracing::debug!(container = %id, "stopped: its log is read to the end"),
+        Change::Renamed(container) => {
+            tracing::debug!(container = %container.id, name = container.name, "renamed");
+        }
+        Change::Removed(id) => tracing::debug!(container = %id, "removed: done with it"),
     }
 }
 

@@ -61,6 +61,8 @@ const PUSH_PATH: &str = "/loki/api/v1/push";
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Where it was cut: no error of Loki ends like this.
 const CUT: &str = "…";
+/// Who asks for a longer pause has made a mistake, or means harm: lines would wait for ever.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const TENANT_HEADER: &str = "X-Scope-OrgID";
 
 impl Config {
@@ -79,6 +81,15 @@ impl Config {
             return Err(ConfigError::Credentials);
         }
         Ok(url)
+    }
+
+    /// The URL for the log: without what a query or a fragment may hold.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        let Ok(mut url) = self.push_url() else { return String::new() };
+        url.set_query(None);
+        url.set_fragment(None);
+        url.into()
     }
 
     fn tenant_header(&self) -> Result<Option<HeaderValue>, ConfigError> {
@@ -169,7 +180,8 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 fn seconds(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let seconds = value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)?;
+    Some(seconds.min(RETRY_AFTER_MAX))
 }
 
 async fn body_head(response: &mut reqwest::Response) -> Result<String, PushError> {
@@ -205,5 +217,19 @@ mod tests {
         insta::assert_snapshot!(url("loki:3100").unwrap_err(), @r#"loki.url has the scheme "loki"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)"#);
         insta::assert_snapshot!(url("loki").unwrap_err(), @r#"loki.url "loki" is no URL: relative URL without a base (write http://host:3100)"#);
         insta::assert_snapshot!(url("http://a:b@loki").unwrap_err(), @"loki.url holds a user or password; put a proxy that adds them beside the shipper");
+    }
+
+    #[test]
+    fn a_pause_is_bounded_whatever_loki_asks_for() {
+        let pause = |text: &str| seconds(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(pause("7"), Some(Duration::from_secs(7)));
+        assert_eq!(pause("18446744073709551615"), Some(RETRY_AFTER_MAX));
+        assert_eq!(pause("soon"), None);
+    }
+
+    #[test]
+    fn the_log_shows_no_query() {
+        let config = Config { url: "http://loki:3100?token=secret".to_owned(), ..Config::default() };
+        assert!(!config.shown_url().contains("secret"), "{}", config.shown_url());
     }
 }

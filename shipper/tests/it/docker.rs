@@ -1,6 +1,6 @@
 //! Discovery and both designs on a real Docker Engine.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,9 +124,29 @@ fn discovery_config(engine: &Engine, started_ns: i64) -> discovery::Config {
         labels: vec![engine.label.clone()],
         started_ns,
         first_started_ns: started_ns,
+        remembered: BTreeSet::new(),
         reconcile: Duration::from_secs(30),
         metadata: metadata::Config { ttl: Duration::from_secs(300), entries_max: 100 },
     }
+}
+
+#[tokio::test]
+async fn what_was_removed_while_the_shipper_was_down_is_told_and_what_the_filter_leaves_out_is_not() {
+    let (engine, other) = (Engine::new().await, Engine::new().await);
+    let (kept, filtered) = (engine.run("sleep 1000").await, other.run("sleep 1000").await);
+    let gone = ContainerId::parse(&"0".repeat(64)).unwrap();
+    let remembered = BTreeSet::from([kept.id.clone(), filtered.id.clone(), gone.clone()]);
+    let config = discovery::Config { remembered, ..discovery_config(&engine, Clock::system().now_ns()) };
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+    let api = api::Api::connect(HOST, Arc::clone(&metrics)).await.unwrap();
+    let (tell, mut changes) = mpsc::channel(16);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(discovery::run(api, config, metrics, tell, stop.clone()));
+    let mut next = async || tokio::time::timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, Change::Removed(gone));
+    assert!(matches!(next().await, Change::Started { container, .. } if container.id == kept.id));
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
 }
 
 fn count_to(lines: u32) -> String {
@@ -316,6 +336,23 @@ async fn docker_rotates_and_hybrid_follows() {
         assert_eq!(upstream.lines(400).await[&container.id], numbered(0..400));
         upstream.end().await;
     }
+}
+
+/// Up to Docker 20.10 the log API repeats the first messages of each new file.
+#[tokio::test]
+async fn docker_rotates_and_pool_takes_each_line_once() {
+    let engine = Engine::new().await;
+    let design = Design::Pool { connections_max: 2 };
+    let mut upstream = Upstream::start(&engine, design, Start::End, Resume::new()).await;
+    let script = "i=0; while [ $i -lt 400 ]; do echo line $i; sleep 0.02; i=$((i+1)); done; sleep 1000";
+    let container = engine.create(script, &[("max-size", "8k"), ("max-file", "5")], false).await;
+    engine.start(&container).await;
+    assert_eq!(upstream.lines(400).await[&container.id], numbered(0..400));
+    assert_eq!(upstream.metrics.resume_lost.get(), 0);
+    let id = container.id.clone();
+    drop(container);
+    upstream.gone([id]).await;
+    assert!(upstream.end().await.is_empty());
 }
 
 /// Waits until a line stands in Docker's log.

@@ -91,6 +91,7 @@ fn discovery_config(config: &Config, clock: &Clock) -> discovery::Config {
         started_ns: now_ns,
         // Nothing is remembered of an earlier run.
         first_started_ns: now_ns,
+        remembered: std::collections::BTreeSet::new(),
         reconcile: RECONCILE,
         // Discovery is not where the design failed: it looks at a container once. The monitors are.
         metadata: metadata::Config { ttl: Duration::MAX, entries_max: 10_000 },
