@@ -2,8 +2,9 @@
 //! pipeline ([`Numbering`]); delivery settles the numbers in any order ([`Ledger`]); the committed
 //! position follows the contiguous prefix of what is settled. So a crash may repeat lines, never skip one.
 //!
-//! Both halves need no lock between them, because the numbers have no gaps. What waits out of order is
-//! bounded by what the queues between them can hold.
+//! Both halves need no lock between them, because the numbers have no gaps. What is settled out of order is
+//! kept as runs, each between two items that are not settled; so it is bounded by what is in flight, also
+//! while one batch waits for an hour and a million lines pass it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -69,7 +70,27 @@ pub enum What {
 #[derive(Debug)]
 struct Life {
     next: u64,
-    ahead: BTreeMap<u64, What>,
+    /// Runs of settled items by their first number. No two touch, and none begins at `next`.
+    ahead: BTreeMap<u64, Run>,
+}
+
+#[derive(Debug)]
+struct Run {
+    /// The number behind its last.
+    end: u64,
+    /// What its last item was: the positions before it are of no use any more.
+    last: What,
+}
+
+impl Life {
+    fn keep(&mut self, number: u64, what: What) {
+        let after = self.ahead.remove(&(number + 1));
+        let run = after.unwrap_or(Run { end: number + 1, last: what });
+        match self.ahead.range_mut(..number).next_back() {
+            Some((_, before)) if before.end == number => *before = run,
+            _ => drop(self.ahead.insert(number, run)),
+        }
+    }
 }
 
 /// A change to the checkpoint.
@@ -93,14 +114,14 @@ impl Ledger {
         let number = settled.ticket.life;
         let life = self.lives.entry(number).or_insert_with(|| Life { next: 0, ahead: BTreeMap::new() });
         if settled.ticket.sequence != life.next {
-            life.ahead.insert(settled.ticket.sequence, settled.what);
+            life.keep(settled.ticket.sequence, settled.what);
             return None;
         }
         let mut last = settled.what;
         life.next += 1;
-        while let Some(what) = life.ahead.remove(&life.next) {
-            last = what;
-            life.next += 1;
+        if let Some(run) = life.ahead.remove(&life.next) {
+            last = run.last;
+            life.next = run.end;
         }
         match last {
             What::Read(position) => Some(Commit::Position(position)),
@@ -114,7 +135,7 @@ impl Ledger {
     /// Containers that are gone and still have lines unsettled: nobody can read those lines again.
     #[must_use]
     pub fn gone_unsettled(&self) -> usize {
-        self.lives.values().filter(|life| life.ahead.values().any(|what| *what == What::Gone)).count()
+        self.lives.values().filter(|life| life.ahead.values().any(|run| run.last == What::Gone)).count()
     }
 }
 
@@ -141,6 +162,21 @@ mod tests {
         assert_eq!(ledger.settle(settled(line, What::Read(at(0)))), Some(Commit::Remove));
         assert_eq!(ledger.gone_unsettled(), 0);
         assert!(ledger.lives.is_empty());
+    }
+
+    #[test]
+    fn what_passes_a_line_that_waits_takes_no_more_room_the_longer_it_waits() {
+        let mut numbers = Numbering::new(1);
+        let mut ledger = Ledger::default();
+        let first = numbers.take();
+        for place in 1..1000 {
+            if place == 500 {
+                numbers.take(); // waits too
+            }
+            assert_eq!(ledger.settle(settled(numbers.take(), What::Read(at(place)))), None);
+            assert!(ledger.lives[&1].ahead.len() <= 2);
+        }
+        assert_eq!(ledger.settle(settled(first, What::Read(at(0)))), Some(Commit::Position(at(499))));
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 
 pub mod units;
 pub mod clock;
+pub mod complaint;
 pub mod stamp;
 pub mod record;
 pub mod metrics;

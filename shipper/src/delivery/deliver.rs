@@ -18,6 +18,7 @@ use super::dead_letters::{DeadLetters, Reason};
 use super::retry::{self, Parcel, Queue};
 use crate::batch::{Batch, Group, lines};
 use crate::clock::Clock;
+use crate::complaint::Complaint;
 use crate::ledger::{Commit, Ledger, Settled};
 use crate::loki::answer::{Outcome, Refusal, judge};
 use crate::loki::client::{Answer, Client, PushError};
@@ -30,8 +31,6 @@ use crate::window::{self, Outside, Policy};
 /// Pushes under way at once: enough to hide the time on the wire, few enough to be gentle.
 const PUSHES_MAX: usize = 4;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// A Loki that is down would otherwise write a line for each attempt.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// What delivery works with.
 #[derive(Debug)]
@@ -65,7 +64,8 @@ pub struct Deliver {
     unsaved: bool,
     held: bool,
     under_way_bytes: usize,
-    complained: Option<Instant>,
+    about_loki: Complaint,
+    about_disk: Complaint,
 }
 
 /// What was left when delivery ended.
@@ -93,7 +93,8 @@ impl Deliver {
         let queue = Queue::new(deps.retry.clone());
         let ledger = Ledger::default();
         // Unsaved, so that the time of a first run is on disk before anything else happens.
-        Self { deps, ledger, queue, unsaved: true, held: false, under_way_bytes: 0, complained: None }
+        let (about_loki, about_disk) = (Complaint::default(), Complaint::default());
+        Self { deps, ledger, queue, unsaved: true, held: false, under_way_bytes: 0, about_loki, about_disk }
     }
 
     /// Delivers until `batches` ends and all is settled, or until `shutdown` gives up.
@@ -297,7 +298,7 @@ impl Deliver {
         match self.deps.dead_letters.write(&group, why).await {
             Ok(()) => self.deps.metrics.lines.dead_lettered(lines),
             Err(error) => {
-                self.complain(&error.to_string());
+                self.complain_of_disk(&error);
                 self.deps.metrics.lines.dropped(DropReason::DeadLettersFailed, lines);
             }
         }
@@ -334,7 +335,7 @@ impl Deliver {
 
     async fn save_or_complain(&mut self) {
         if let Err(error) = self.save().await {
-            self.complain(&error.to_string());
+            self.complain_of_disk(&error);
         }
     }
 
@@ -365,10 +366,14 @@ impl Deliver {
     }
 
     fn complain(&mut self, what: &str) {
-        let now = Instant::now();
-        if self.complained.is_none_or(|last| now - last >= COMPLAIN_EVERY) {
-            self.complained = Some(now);
-            tracing::warn!(waiting = self.queue.len(), held = self.held, "delivery: {what}");
+        if let Some(withheld) = self.about_loki.may_speak(Instant::now()) {
+            tracing::warn!(waiting = self.queue.len(), held = self.held, withheld, "delivery: {what}");
+        }
+    }
+
+    fn complain_of_disk(&mut self, error: &dyn std::error::Error) {
+        if let Some(withheld) = self.about_disk.may_speak(Instant::now()) {
+            tracing::error!(%error, withheld, "state_dir");
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::complaint::Complaint;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::known::{Born, Change, Event, Known, Listed, Step};
 use crate::docker::metadata::{self, Cache};
@@ -66,6 +67,7 @@ pub async fn run(
         ourselves: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| own_id(&mounts)),
         heard_ns: config.started_ns,
         listed: false,
+        complaint: Complaint::default(),
         api,
         config,
         metrics,
@@ -88,6 +90,7 @@ struct Discovery {
     heard_ns: i64,
     /// Whether a listing has succeeded.
     listed: bool,
+    complaint: Complaint,
 }
 
 /// Why one connection's life ended.
@@ -239,7 +242,9 @@ impl Discovery {
                 Some((container, born))
             }
             Err(error) => {
-                tracing::warn!(container = %id, %error, "nothing could be learnt about a container");
+                if let Some(withheld) = self.complaint.may_speak(Instant::now()) {
+                    tracing::warn!(container = %id, %error, withheld, "nothing could be learnt about a container");
+                }
                 self.known.forget(id);
                 None
             }

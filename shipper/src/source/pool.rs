@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::complaint::Complaint;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::known::{Born, Change};
 use crate::docker::logs::Until;
@@ -88,6 +89,7 @@ struct Pool {
     /// One permit for each container that waits: a lease whose slice is over takes one and ends.
     claims: Arc<Semaphore>,
     leases: JoinSet<(ContainerId, Reader, Ending)>,
+    complaint: Complaint,
 }
 
 /// What is kept of a container.
@@ -138,6 +140,7 @@ impl Pool {
             waiting: VecDeque::new(),
             claims: Arc::new(Semaphore::new(0)),
             leases: JoinSet::new(),
+            complaint: Complaint::default(),
         }
     }
 
@@ -309,7 +312,10 @@ impl Pool {
                     place.backoff = BACKOFF_MIN;
                 }
                 if let Ending::Failed(error) = &ending {
-                    tracing::warn!(container = %id, %error, retry_in = ?place.backoff, "its log can't be read");
+                    if let Some(withheld) = self.complaint.may_speak(Instant::now()) {
+                        let retry_in = place.backoff;
+                        tracing::warn!(container = %id, %error, ?retry_in, withheld, "its log can't be read");
+                    }
                 }
                 place.stage = Stage::Resting(reader, Instant::now() + place.backoff);
                 place.backoff = (place.backoff * 2).min(BACKOFF_MAX);
