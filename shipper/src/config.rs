@@ -1,15 +1,18 @@
 //! The config file: composes what the components need, and reports every mistake at once.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::delivery::{dead_letters, retry};
 use crate::loki::client;
 use crate::{admin, batch, pipeline, units, window};
+
+pub mod start;
+mod check;
+
+pub use start::Start;
 
 /// All settings; each has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,70 +168,6 @@ pub enum LogLevel {
     Trace,
 }
 
-/// `start:`; written `end`, `beginning`, or `since: 1h` as a mapping or in quotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// What is written from now on.
-    End,
-    /// All that Docker still has.
-    Beginning,
-    /// The lines of this last stretch of time.
-    Since(Duration),
-}
-
-impl Start {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text.trim() {
-            "end" => Ok(Self::End),
-            "beginning" => Ok(Self::Beginning),
-            other => match other.strip_prefix("since:") {
-                Some(since) => units::parse(since.trim()).map(Self::Since),
-                None => Err(format!("{other:?} is no start: write `end`, `beginning` or `{{since: 1h}}`")),
-            },
-        }
-    }
-}
-
-impl Serialize for Start {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::End => to.serialize_str("end"),
-            Self::Beginning => to.serialize_str("beginning"),
-            Self::Since(since) => to.collect_map([("since", humantime::format_duration(*since).to_string())]),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Start {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(StartVisitor)
-    }
-}
-
-struct StartVisitor;
-
-impl<'de> Visitor<'de> for StartVisitor {
-    type Value = Start;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`end`, `beginning` or `{since: 1h}`")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Start, E> {
-        Start::parse(text).map_err(E::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Start, A::Error> {
-        let Some((key, since)) = map.next_entry::<String, String>()? else {
-            return Err(A::Error::custom("start is empty: write `end`, `beginning` or `{since: 1h}`"));
-        };
-        if key != "since" {
-            return Err(A::Error::unknown_field(&key, &["since"]));
-        }
-        units::parse(&since).map(Start::Since).map_err(A::Error::custom)
-    }
-}
-
 /// A config that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -287,77 +226,6 @@ impl Config {
     /// Not in practice.
     pub fn to_yaml(&self) -> Result<String, String> {
         serde_saphyr::to_string(self).map_err(|error| error.to_string())
-    }
-
-    /// What the types can't say.
-    fn mistakes(&self) -> Vec<String> {
-        let positive =
-            |name: &str, value: u64| (value == 0).then(|| format!("{name} is 0: it must be at least 1"));
-        let some =
-            |name: &str, time: Duration| time.is_zero().then(|| format!("{name} is 0s: it must be longer"));
-        let mistakes = [
-            client::Client::new(&self.loki).err().map(|error| error.to_string()),
-            positive("docker.max_connections", self.docker.max_connections as u64),
-            positive("retry.max_items", self.retry.max_items as u64),
-            positive("limits.queue_lines", self.limits.queue_lines as u64),
-            positive("metadata.max_entries", self.metadata.max_entries as u64),
-            some("batch.max_wait", self.batch.max_wait),
-            some("window.max_age", self.window.max_age),
-            some("window.max_behind", self.window.max_behind),
-            some("retry.initial", self.retry.initial),
-            some("metadata.ttl", self.metadata.ttl),
-            some("shutdown_deadline", self.shutdown_deadline),
-            self.host_mistake(),
-            self.listen_mistake(),
-            self.label_mistake(),
-        ];
-        mistakes.into_iter().flatten().chain(self.size_mistakes()).collect()
-    }
-
-    fn host_mistake(&self) -> Option<String> {
-        let host = &self.docker.host;
-        let known = ["unix:///", "tcp://", "http://"].iter().any(|scheme| host.starts_with(scheme));
-        (!known).then(|| format!("docker.host {host:?} is unknown: write unix:///path or tcp://host:port"))
-    }
-
-    fn listen_mistake(&self) -> Option<String> {
-        let listen = self.admin.listen;
-        let advice = "the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it";
-        (!listen.ip().is_loopback())
-            .then(|| format!("admin.listen {listen} is no loopback address; {advice}"))
-    }
-
-    fn label_mistake(&self) -> Option<String> {
-        let wrong = self.discovery.labels.iter().find(|label| label.is_empty() || label.starts_with('='))?;
-        Some(format!("discovery.labels has {wrong:?}: write key=value"))
-    }
-
-    fn size_mistakes(&self) -> Vec<String> {
-        let (batch_max, line_max) = (self.batch.max_bytes, self.limits.max_line);
-        let limit = batch::Config::MAX_BYTES;
-        let segment = bytesize::ByteSize::mib(1);
-        let rules = [
-            (
-                batch_max > limit,
-                format!("batch.max_bytes {batch_max} is over {limit}: Loki takes 4 MiB in all"),
-            ),
-            (batch_max.as_u64() < 1024, format!("batch.max_bytes {batch_max} is under 1 KiB")),
-            (
-                line_max > limit,
-                format!("limits.max_line {line_max} is over {limit}: Loki takes 4 MiB in all"),
-            ),
-            (line_max.as_u64() == 0, "limits.max_line is 0: no line could pass".to_owned()),
-            (self.retry.initial > self.retry.max, "retry.initial is longer than retry.max".to_owned()),
-            (
-                self.retry.max_bytes < batch_max,
-                format!("retry.max_bytes {} is less than one batch ({batch_max})", self.retry.max_bytes),
-            ),
-            (
-                self.dead_letters.max_bytes < segment,
-                format!("dead_letters.max_bytes {} is under {segment}", self.dead_letters.max_bytes),
-            ),
-        ];
-        rules.into_iter().filter_map(|(broken, mistake)| broken.then_some(mistake)).collect()
     }
 }
 
@@ -447,11 +315,51 @@ shutdown_deadline: 8s
         insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r#"
         loki.url has the scheme "https"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)
         docker.max_connections is 0: it must be at least 1
-        docker.host "docker" is unknown: write unix:///path or tcp://host:port
+        docker.host "docker" is not understood: give unix:///path/to/docker.sock or tcp://host:port
         admin.listen 0.0.0.0:1 is no loopback address; the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it
         discovery.labels has "=x": write key=value
         batch.max_bytes 5.0 MiB is over 3.5 MiB: Loki takes 4 MiB in all
         retry.initial is longer than retry.max
         "#);
+    }
+
+    #[test]
+    fn what_is_too_large_for_the_program_is_refused_and_does_not_end_it_later() {
+        let text = "docker: {max_connections: 18446744073709551615}\nlimits: {queue_lines: 18446744073709551615}\n\
+            batch: {max_wait: 500years}\nretry: {max: 500years}\nwindow: {max_future: 500years}\nshutdown_deadline: 0s";
+        insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r"
+        docker.max_connections is 18446744073709551615: it must be at most 1000000
+        limits.queue_lines is 18446744073709551615: it must be at most 1000000
+        batch.max_wait is longer than 100 years
+        retry.max is longer than 100 years
+        window.max_future is longer than 100 years
+        shutdown_deadline is 0s: it must be longer
+        ");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_at_each_level() {
+        for text in
+            ["design: pool\ndesign: hybrid", "loki: {tenant: a, tenant: b}", "start: {since: 1h, since: 2h}"]
+        {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+        for section in [
+            "docker",
+            "discovery",
+            "loki",
+            "batch",
+            "window",
+            "retry",
+            "dead_letters",
+            "limits",
+            "metadata",
+            "admin",
+            "log",
+            "start",
+        ] {
+            let error = Config::parse(&format!("{section}: {{ no_such_key: 1 }}")).unwrap_err();
+            assert!(error.contains("no_such_key"), "{section}: {error}");
+        }
     }
 }

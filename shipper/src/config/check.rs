@@ -1,0 +1,107 @@
+//! What the types of the config can't say: bounds, and what does not fit together.
+
+use std::time::Duration;
+
+use crate::batch;
+use crate::config::Config;
+use crate::docker::api::Host;
+use crate::loki::client;
+
+/// The most of anything that is counted. A queue that long has no use, and beyond what a queue can be made
+/// of the program would end.
+const COUNT_MAX: usize = 1_000_000;
+/// 100 years: times of day are counted in nanoseconds, of which 292 years fit in.
+const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+impl Config {
+    /// What the types can't say.
+    pub(super) fn mistakes(&self) -> Vec<String> {
+        let mistakes = [
+            client::Client::new(&self.loki).err().map(|error| error.to_string()),
+            count("docker.max_connections", self.docker.max_connections),
+            count("retry.max_items", self.retry.max_items),
+            count("limits.queue_lines", self.limits.queue_lines),
+            count("metadata.max_entries", self.metadata.max_entries),
+            time("batch.max_wait", self.batch.max_wait),
+            time("window.max_age", self.window.max_age),
+            time("window.max_behind", self.window.max_behind),
+            time("retry.initial", self.retry.initial),
+            time("retry.max", self.retry.max),
+            self.window_mistake(),
+            time("metadata.ttl", self.metadata.ttl),
+            time("shutdown_deadline", self.shutdown_deadline),
+            self.host_mistake(),
+            self.listen_mistake(),
+            self.label_mistake(),
+        ];
+        mistakes.into_iter().flatten().chain(self.size_mistakes()).collect()
+    }
+
+    fn host_mistake(&self) -> Option<String> {
+        Host::parse(&self.docker.host).err().map(|error| error.to_string())
+    }
+
+    /// May be 0: no line from the future then.
+    fn window_mistake(&self) -> Option<String> {
+        (self.window.max_future > TIME_MAX).then(|| too_long("window.max_future"))
+    }
+
+    fn listen_mistake(&self) -> Option<String> {
+        let listen = self.admin.listen;
+        let advice = "the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it";
+        (!listen.ip().is_loopback())
+            .then(|| format!("admin.listen {listen} is no loopback address; {advice}"))
+    }
+
+    fn label_mistake(&self) -> Option<String> {
+        let wrong = self.discovery.labels.iter().find(|label| label.is_empty() || label.starts_with('='))?;
+        Some(format!("discovery.labels has {wrong:?}: write key=value"))
+    }
+
+    fn size_mistakes(&self) -> Vec<String> {
+        let (batch_max, line_max) = (self.batch.max_bytes, self.limits.max_line);
+        let limit = batch::Config::MAX_BYTES;
+        let segment = bytesize::ByteSize::mib(1);
+        let rules = [
+            (
+                batch_max > limit,
+                format!("batch.max_bytes {batch_max} is over {limit}: Loki takes 4 MiB in all"),
+            ),
+            (batch_max.as_u64() < 1024, format!("batch.max_bytes {batch_max} is under 1 KiB")),
+            (
+                line_max > limit,
+                format!("limits.max_line {line_max} is over {limit}: Loki takes 4 MiB in all"),
+            ),
+            (line_max.as_u64() == 0, "limits.max_line is 0: no line could pass".to_owned()),
+            (self.retry.initial > self.retry.max, "retry.initial is longer than retry.max".to_owned()),
+            (
+                self.retry.max_bytes < batch_max,
+                format!("retry.max_bytes {} is less than one batch ({batch_max})", self.retry.max_bytes),
+            ),
+            (
+                self.dead_letters.max_bytes < segment,
+                format!("dead_letters.max_bytes {} is under {segment}", self.dead_letters.max_bytes),
+            ),
+        ];
+        rules.into_iter().filter_map(|(broken, mistake)| broken.then_some(mistake)).collect()
+    }
+}
+
+fn count(name: &str, value: usize) -> Option<String> {
+    match value {
+        0 => Some(format!("{name} is 0: it must be at least 1")),
+        1..=COUNT_MAX => None,
+        _ => Some(format!("{name} is {value}: it must be at most {COUNT_MAX}")),
+    }
+}
+
+fn time(name: &str, time: Duration) -> Option<String> {
+    if time.is_zero() {
+        return Some(format!("{name} is 0s: it must be longer"));
+    }
+    (time > TIME_MAX).then(|| too_long(name))
+}
+
+fn too_long(name: &str) -> String {
+    format!("{name} is longer than 100 years")
+}
