@@ -138,7 +138,7 @@ impl Staff {
         let remembered = checkpoint.containers.keys().cloned().collect();
         let since = (started_ns, checkpoint.since_ns, remembered);
         let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
-        announce(config, &api, &checkpoint);
+        let engine = api.clone();
         let inputs = source::Inputs {
             changes,
             resume: checkpoint.containers.clone().into_iter().collect(),
@@ -150,7 +150,9 @@ impl Staff {
         };
         self.read(config, api, inputs);
         self.batch(config, metrics, &clock, (records, batches_in));
+        let resumed = checkpoint.containers.len();
         let deliver = deliver(config, metrics, clock, (store, checkpoint)).await?;
+        announce(config, &engine, resumed);
         let shutdown = shutdown.clone();
         self.add("delivery", async move { Ok(Ended::Delivery(deliver.run(batches, shutdown).await?)) });
         Ok(())
@@ -296,7 +298,7 @@ async fn deliver(
 }
 
 /// What an operator asks first when something is amiss.
-fn announce(config: &Config, api: &Api, checkpoint: &Checkpoint) {
+fn announce(config: &Config, api: &Api, resumed: usize) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         design = ?config.design,
@@ -305,7 +307,7 @@ fn announce(config: &Config, api: &Api, checkpoint: &Checkpoint) {
         api = api.version(),
         loki = config.loki.shown_url(),
         start = ?config.start,
-        resumed = checkpoint.containers.len(),
+        resumed,
         "started"
     );
 }

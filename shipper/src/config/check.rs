@@ -31,6 +31,7 @@ impl Config {
             time("metadata.ttl", self.metadata.ttl),
             time("shutdown_deadline", self.shutdown_deadline),
             self.host_mistake(),
+            self.state_dir.as_os_str().is_empty().then(|| "state_dir is empty: write a folder".to_owned()),
             self.listen_mistake(),
             self.label_mistake(),
         ];

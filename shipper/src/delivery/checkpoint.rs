@@ -91,7 +91,7 @@ impl Store {
     async fn set_aside(&self, now_ns: i64, reason: &str) -> Result<Checkpoint, Error> {
         let aside = self.dir.join(format!("checkpoint.corrupt-{}", now_ns / 1_000_000_000));
         fs::rename(self.path(), &aside).await.map_err(self.error("set aside"))?;
-        tracing::error!(reason, aside = %aside.display(), "the checkpoint is corrupt: starting as on a first run");
+        tracing::error!(reason, aside = %aside.display(), "the checkpoint is corrupt or of another version: starting as on a first run");
         Ok(Checkpoint::new(now_ns))
     }
 

@@ -311,11 +311,11 @@ impl Pool {
                 if reader.has_progressed() {
                     place.backoff = BACKOFF_MIN;
                 }
-                if let Ending::Failed(error) = &ending {
-                    if let Some(withheld) = self.complaint.may_speak(Instant::now()) {
-                        let retry_in = place.backoff;
-                        tracing::warn!(container = %id, %error, ?retry_in, withheld, "its log can't be read");
-                    }
+                if let Ending::Failed(error) = &ending
+                    && let Some(withheld) = self.complaint.may_speak(Instant::now())
+                {
+                    let retry_in = place.backoff;
+                    tracing::warn!(container = %id, %error, ?retry_in, withheld, "its log can't be read");
                 }
                 place.stage = Stage::Resting(reader, Instant::now() + place.backoff);
                 place.backoff = (place.backoff * 2).min(BACKOFF_MAX);
