@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::growth::warmup::Warmup;
 use crate::units::Span;
+use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -155,16 +157,16 @@ pub struct MockLokiArgs {
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
     /// Name of this source, unique in the run, without blanks
-    #[arg(long)]
+    #[arg(long, value_parser = source)]
     pub source: String,
     /// Lines a second
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     pub rate: u32,
     /// Bytes of each line, newline left out
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = RangedU64ValueParser::<usize>::new().range(1..=LINE_BYTES_MAX as u64))]
     pub line_bytes: usize,
     /// How many lines of a hundred go to standard error
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub stderr_percent: u32,
     /// Seed of the padding
     #[arg(long, default_value_t = 1)]
@@ -175,4 +177,11 @@ pub struct GenerateArgs {
     /// Ends after so many lines [default: at SIGTERM]
     #[arg(long)]
     pub lines: Option<u64>,
+}
+
+fn source(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        return Err("a name without blanks is needed".to_owned());
+    }
+    Ok(text.to_owned())
 }

@@ -1,5 +1,6 @@
 //! `flatline`: parses, runs, and turns what came out into an exit code.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use flatline::loki::server::{Sink, SinkConfig};
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
 use flatline::run::analyze::{Question, analyze};
-use flatline::run::order::Order;
+use flatline::run::order::{Order, RunError};
 use flatline::run::progress::Show;
 use flatline::scenario::{self, Overrides};
 use flatline::target::orphans;
@@ -28,6 +29,7 @@ const MISSED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const UNDECIDED: u8 = 3;
 const ENVIRONMENT: u8 = 4;
+const STOPPING: &str = "flatline: stopping in order; this takes some seconds";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -40,13 +42,27 @@ async fn main() -> ExitCode {
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
-        say(&format!("flatline: {error:#}"));
-        // A scenario is the user's to mend; whatever else fails is the environment.
-        if error.is::<scenario::ScenarioError>() {
-            ExitCode::from(BAD_USAGE)
-        } else {
-            ExitCode::from(ENVIRONMENT)
-        }
+        say(&format!("flatline: {}", in_words(&error)));
+        ExitCode::from(code_of(&error))
+    })
+}
+
+/// A scenario is the user's to mend, and a run that was stopped before it began has decided nothing;
+/// whatever else fails is the environment.
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<scenario::ScenarioError>() {
+        BAD_USAGE
+    } else if matches!(error.downcast_ref(), Some(RunError::Stopped)) {
+        UNDECIDED
+    } else {
+        ENVIRONMENT
+    }
+}
+
+/// The message, and of its causes those that it does not tell itself: most of ours do, libraries' don't.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |said, cause| {
+        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
     })
 }
 
@@ -63,15 +79,21 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         show: Show::Progress,
         loaded,
     };
+    orphans::be_known().context("can't name this process")?;
     let stop = CancellationToken::new();
     let out = order.out.clone();
-    let result = with_signals(&stop, Box::pin(ab::run(order, &stop))).await??;
-    if arguments.json {
-        print(&serde_json::to_string_pretty(&result.verdict)?);
-    } else {
-        print(&report::terminal(&result));
+    let result = with_signals(&stop, STOPPING, Box::pin(ab::run(order, &stop))).await?;
+    let report = out.join("report.html");
+    if result.is_err() && report.is_file() {
+        say(&format!("report of what was seen until then: {}", report.display()));
     }
-    say(&format!("report: {}", out.join("report.html").display()));
+    let result = result?;
+    if arguments.json {
+        print(&serde_json::to_string_pretty(&result.verdict)?)?;
+    } else {
+        print(&report::terminal(&result))?;
+    }
+    say(&format!("report: {}", report.display()));
     Ok(ExitCode::from(code(&result)))
 }
 
@@ -83,27 +105,33 @@ fn code(result: &RunResult) -> u8 {
     }
 }
 
-/// Does `work`. The first SIGINT or SIGTERM cancels `stop`; the work then cleans up after itself, which
-/// takes seconds, and further signals change nothing about that.
-async fn with_signals<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> anyhow::Result<T> {
+/// Does `work`. The first SIGINT, SIGTERM or SIGHUP (the terminal was closed) cancels `stop`; the work
+/// then cleans up after itself, and further signals change nothing about that.
+async fn with_signals<T>(
+    stop: &CancellationToken,
+    on_stop: &str,
+    work: impl Future<Output = T>,
+) -> anyhow::Result<T> {
     let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't listen for SIGHUP")?;
     let mut work = pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return Ok(done),
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
         stop.cancel();
-        say("flatline: stopping in order; this takes some seconds");
+        say(on_stop);
     }
 }
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let question = Question { limits: arguments.limit.into_iter().collect(), warmup: arguments.warmup };
     let analysis = analyze(&arguments.file, &question)?;
-    print(&if arguments.json { serde_json::to_string_pretty(&analysis)? } else { analysis.table() });
+    print(&if arguments.json { serde_json::to_string_pretty(&analysis)? } else { analysis.table() })?;
     Ok(ExitCode::from(match analysis.worst() {
         Verdict::Pass => MET,
         Verdict::Fail => MISSED,
@@ -114,7 +142,7 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
 fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
     let result = record::files::read_run(run_dir)?;
     for path in report::write_all(run_dir, &result)? {
-        print(&path.display().to_string());
+        print(&path.display().to_string())?;
     }
     Ok(ExitCode::from(MET))
 }
@@ -123,25 +151,25 @@ async fn clean() -> anyhow::Result<ExitCode> {
     let processes = orphans::end_processes().context("can't look for processes")?;
     let engine = Engine::connect(&engine::default_host(), "clean").await?;
     let containers = engine.remove_runs(|run_id| !orphans::is_live(run_id)).await?;
-    print(&format!("removed {containers} containers, ended {processes} processes"));
+    print(&format!("removed {containers} containers, ended {processes} processes"))?;
     Ok(ExitCode::from(MET))
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits { reject_old_samples_max_age: arguments.max_age.0, ..Limits::default() };
     let sink = Sink::start(Some(arguments.listen), SinkConfig { limits }).await?;
-    print(&format!("listening on {}", sink.url()));
+    print(&format!("listening on {}", sink.url()))?;
     let stop = CancellationToken::new();
-    with_signals(&stop, stop.cancelled()).await?;
+    with_signals(&stop, "flatline: stopped", stop.cancelled()).await?;
     let summary = sink.summary();
     if arguments.json {
-        print(&serde_json::to_string(&summary)?);
+        print(&serde_json::to_string(&summary)?)?;
     } else {
         let counters = &summary.counters;
         print(&format!(
             "{} pushes; entries: {} accepted, {} refused",
             counters.pushes, counters.entries_accepted, counters.entries_refused
-        ));
+        ))?;
     }
     Ok(ExitCode::from(MET))
 }
@@ -160,12 +188,17 @@ async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(MET))
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for goes to standard output")]
-fn print(text: &str) {
-    println!("{text}");
+/// What was asked for goes to standard output. A reader that has read enough (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("can't write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
-#[expect(clippy::print_stderr, reason = "what a person should know goes to standard error")]
+/// What a person should know goes to standard error; where the terminal is gone, nobody is there to know.
 fn say(text: &str) {
-    eprintln!("{text}");
+    writeln!(io::stderr(), "{text}").unwrap_or_default();
 }

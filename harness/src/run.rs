@@ -5,6 +5,7 @@ pub mod progress;
 pub mod order;
 mod truth;
 mod judge;
+mod live;
 mod journal;
 mod house;
 mod conclude;

@@ -79,8 +79,12 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordErro
         .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })?;
     text.push(b'\n');
     let temporary = path.with_extension("tmp");
-    fs::write(&temporary, text).map_err(RecordError::io("write", &temporary))?;
-    fs::rename(&temporary, path).map_err(RecordError::io("write", path))
+    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        // Half a file helps nobody; on a full disk it also takes the last room.
+        fs::remove_file(&temporary).unwrap_or_default();
+        RecordError::io("write", path)(error)
+    })
 }
 
 /// Reads JSON.

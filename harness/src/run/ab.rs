@@ -32,7 +32,11 @@ const LATE_CONTAINER: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`RunError`] where the environment fails.
 pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, RunError> {
-    let engine = Engine::connect(&order.docker_host, &order.run_id).await?;
+    let engine = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(RunError::Stopped),
+        engine = Engine::connect(&order.docker_host, &order.run_id) => engine?,
+    };
     let recorder = Recorder::create(&order.out)?;
     let result = AssertUnwindSafe(conduct(&order, &engine, recorder, stop)).catch_unwind().await;
     let mut containers = engine.remove_all().await;
@@ -70,7 +74,14 @@ async fn conduct(
 ) -> Result<RunResult, RunError> {
     let mut manifest = manifest(order, engine);
     recorder.manifest(&manifest)?;
-    let mut house = House::build(order, engine, Stopwatch::start()).await?;
+    let mut house = match House::build(order, engine, Stopwatch::start()).await {
+        Ok(house) => house,
+        Err(error) => {
+            manifest.ended = format!("failed: {error}");
+            recorder.manifest(&manifest)?;
+            return Err(error);
+        }
+    };
     let sinks = order.loaded.targets.iter().zip(&house.sinks);
     let sinks = sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect();
     let progress = Progress::new(order.show, &manifest.targets);
@@ -85,10 +96,31 @@ async fn conduct(
         Ok(End::CutShort) => "interrupted".to_owned(),
         Err(error) => format!("failed: {error}"),
     };
-    journal.recorder().manifest(&manifest)?;
-    let end = end?;
-    let accounts = house.settle(end).await?;
-    conclude(order, &manifest, &accounts, end)
+    let noted = journal.recorder().manifest(&manifest);
+    let end = match end {
+        Ok(end) => end,
+        // What was seen until then is worth a report, and the failure is what the run ends with, whatever
+        // else fails on the way.
+        Err(error) => {
+            if house.is_attached() {
+                drop(report(order, house, &manifest, &journal, End::CutShort).await);
+            }
+            return Err(error);
+        }
+    };
+    noted?;
+    report(order, house, &manifest, &journal, end).await
+}
+
+async fn report(
+    order: &Order,
+    house: House<'_>,
+    manifest: &Manifest,
+    journal: &Journal,
+    end: End,
+) -> Result<RunResult, RunError> {
+    let accounts = house.settle(end, journal.gone()).await?;
+    conclude(order, manifest, &accounts, end)
 }
 
 fn manifest(order: &Order, engine: &Engine) -> Manifest {

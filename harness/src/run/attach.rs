@@ -141,15 +141,15 @@ impl Attached {
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
-    /// Reads its counters a last time and stops it.
-    pub(super) async fn detach(mut self, sampler: &Sampler) -> Detached {
+    /// Reads its counters a last time and stops it. Where it has ended unasked, that was seen at `gone_at_s`.
+    pub(super) async fn detach(mut self, sampler: &Sampler, gone_at_s: Option<f64>) -> Detached {
         let page = sampler.page(&self.filled.metrics_url).await.unwrap_or_default();
         let claims = claims(&page, &self.spec.kind.metrics);
         let crashed = self.process.ended();
         let stability = match crashed {
             Some(ended) => Stability {
                 crashes: 1,
-                ended: format!("{}, unasked", ended.words),
+                ended: unasked(&ended.words, gone_at_s),
                 last_log_lines: self.process.last_log_lines(),
             },
             None => {
@@ -162,6 +162,11 @@ impl Attached {
         };
         Detached { spec: self.spec, limits: self.limits, claims, stability }
     }
+}
+
+fn unasked(words: &str, gone_at_s: Option<f64>) -> String {
+    let at = gone_at_s.map_or_else(String::new, |seconds| format!(" at {seconds:.1} s"));
+    format!("{words}{at}, unasked")
 }
 
 fn claims(page: &str, names: &MetricNames) -> Claims {
@@ -178,6 +183,12 @@ fn claims(page: &str, names: &MetricNames) -> Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_nobody_asked_for_is_told_with_its_time() {
+        assert_eq!(unasked("signal 9", Some(12.34)), "signal 9 at 12.3 s, unasked");
+        assert_eq!(unasked("exit status 1", None), "exit status 1, unasked");
+    }
 
     #[test]
     fn a_figure_that_the_target_lacks_is_zero() {

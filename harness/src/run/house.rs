@@ -224,15 +224,29 @@ impl<'a> House<'a> {
         }
     }
 
-    /// Ends the targets and accounts for every line.
-    pub(super) async fn settle(mut self, end: End) -> Result<Vec<Account>, RunError> {
+    /// Whether there is anything to account for.
+    #[must_use]
+    pub(super) fn is_attached(&self) -> bool {
+        !self.attached.is_empty()
+    }
+
+    /// Ends the targets and accounts for every line; `gone` are those that have ended, and when.
+    pub(super) async fn settle(
+        mut self,
+        end: End,
+        gone: &BTreeMap<String, f64>,
+    ) -> Result<Vec<Account>, RunError> {
         if end == End::CutShort {
             self.engine.stop_all().await?;
             self.settled(Instant::now() + SETTLE_WITHIN).await;
         }
         let sampler = Sampler::default();
         let attached = std::mem::take(&mut self.attached);
-        let detached = join_all(attached.into_iter().map(|attached| attached.detach(&sampler))).await;
+        let detach = |attached: Attached| {
+            let gone_at_s = gone.get(&attached.spec.name).copied();
+            attached.detach(&sampler, gone_at_s)
+        };
+        let detached = join_all(attached.into_iter().map(detach)).await;
         let all = read_all(&self.truth_folder)?;
         let truth = truth(&self.old, &all);
         let accounts = detached.into_iter().zip(&self.sinks).map(|(detached, sink)| {

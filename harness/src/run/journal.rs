@@ -15,6 +15,7 @@ use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Event, Phase, Resource, Sample};
 use crate::run::judge;
+use crate::run::live::Series;
 use crate::run::progress::Progress;
 use crate::sample::sampler::{self, OWN_NAME, Sampler, Subject};
 
@@ -43,8 +44,9 @@ pub(super) struct Journal {
     progress: Progress,
     phases: Vec<Phase>,
     planned: Option<Duration>,
-    live: BTreeMap<(String, Resource), Vec<Point>>,
-    gone: Vec<String>,
+    live: BTreeMap<(String, Resource), Series>,
+    /// Who has ended unasked, and when.
+    gone: BTreeMap<String, f64>,
     ticks: u64,
 }
 
@@ -70,7 +72,7 @@ impl Journal {
             phases: Vec::new(),
             planned: None,
             live: BTreeMap::new(),
-            gone: Vec::new(),
+            gone: BTreeMap::new(),
             ticks: 0,
         }
     }
@@ -85,6 +87,12 @@ impl Journal {
     #[must_use]
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// When each target ended that ended unasked, seconds since the run's start.
+    #[must_use]
+    pub(super) fn gone(&self) -> &BTreeMap<String, f64> {
+        &self.gone
     }
 
     /// The phases so far, the last one ended now.
@@ -173,10 +181,10 @@ impl Journal {
 
     /// A process that can't be looked at any more has ended: that is an event, once.
     fn notice_end(&mut self, sample: &Sample) -> Result<(), RecordError> {
-        if sample.threads.is_some() || self.gone.contains(&sample.target) {
+        if sample.threads.is_some() || self.gone.contains_key(&sample.target) {
             return Ok(());
         }
-        self.gone.push(sample.target.clone());
+        self.gone.insert(sample.target.clone(), sample.elapsed_s);
         self.event(&sample.target, "crash", "the process is gone".to_owned())
     }
 
@@ -209,7 +217,7 @@ impl Journal {
     fn live_text(&self, target: &str) -> String {
         let growths = self.limits.iter().filter_map(|(resource, limit)| {
             let points = self.live.get(&(target.to_owned(), *resource))?;
-            let judged = judge::live(points, *limit)?;
+            let judged = judge::live(points.points(), *limit)?;
             Some(format!("{} {judged}", resource.key()))
         });
         let growths = growths.collect::<Vec<_>>().join("   ");

@@ -54,6 +54,6 @@ pub enum RunError {
     #[error(transparent)]
     Report(#[from] report::ReportError),
     /// Not a failure: somebody asked the run to stop.
-    #[error("stopped")]
+    #[error("stopped before anything ran")]
     Stopped,
 }

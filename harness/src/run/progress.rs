@@ -1,7 +1,7 @@
 //! What a person at the terminal sees while a run goes on: the phase and how far it is, and each
 //! target's growth so far. Where there is no terminal (a CI log), a line for each phase.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -94,9 +94,9 @@ impl Progress {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "progress in a log goes to standard error")]
+/// Where standard error is closed or its disk is full the run goes on: its record is in the files.
 fn note(text: &str) {
-    eprintln!("flatline: {text}");
+    writeln!(std::io::stderr(), "flatline: {text}").unwrap_or_default();
 }
 
 fn style(template: &str) -> ProgressStyle {

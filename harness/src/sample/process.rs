@@ -36,6 +36,10 @@ pub struct Limits {
 pub fn read(pid: u32) -> Result<Reading, ProcError> {
     let process = open(pid)?;
     let stat = process.stat()?;
+    // proc(5): a zombie has ended and waits for its parent; what it shows are no counts.
+    if matches!(stat.state, 'Z' | 'X') {
+        return Err(ProcError::NotFound(None));
+    }
     let ticks = stat.utime + stat.stime;
     Ok(Reading {
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
@@ -126,6 +130,17 @@ mod tests {
     fn an_anonymous_inode_is_named_by_the_kernel() {
         assert_eq!(kind(&FDTarget::AnonInode("[eventpoll]".into())), "eventpoll");
         assert_eq!(kind(&FDTarget::AnonInode("inotify".into())), "inotify");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_and_was_not_waited_for_shows_no_counts() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let process = open(child.id()).unwrap();
+        while process.stat().unwrap().state != 'Z' {
+            std::thread::yield_now();
+        }
+        assert!(read(child.id()).is_err());
+        child.wait().unwrap();
     }
 
     #[test]

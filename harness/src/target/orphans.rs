@@ -9,11 +9,22 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::target::process::RUN_VARIABLE;
 
+/// What the kernel calls a process that runs a scenario (proc(5), `comm`).
+const NAME: &str = "flatline";
+
 /// The id of a run that this process begins: a time for people, and the process's own id, by which
 /// others can see whether the run is still alive.
 #[must_use]
 pub fn run_id(started: &str) -> String {
     format!("{}-{}", started.to_ascii_lowercase(), std::process::id())
+}
+
+/// Lets others see that this process is a run, whatever its file was renamed to.
+///
+/// # Errors
+/// The kernel would not take the name.
+pub fn be_known() -> io::Result<()> {
+    fs::write("/proc/self/comm", NAME)
 }
 
 /// Whether the process that began this run is still there.
@@ -22,7 +33,7 @@ pub fn is_live(run_id: &str) -> bool {
     let pid = run_id.rsplit_once('-').and_then(|(_, pid)| pid.parse::<u32>().ok());
     pid.is_some_and(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-        name.is_ok_and(|name| name.trim_end() == "flatline")
+        name.is_ok_and(|name| name.trim_end() == NAME)
     })
 }
 

@@ -1,8 +1,7 @@
 //! One target as a process: started, found ready, stopped in order, its end described.
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,6 +17,7 @@ use crate::target::spec::Filled;
 pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const LAST_LINES: usize = 20;
+const LAST_BYTES: u64 = 16 * 1024;
 
 /// Why a target could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -215,15 +215,19 @@ impl Process {
 /// The last lines of a log file; none where it can't be read.
 #[must_use]
 pub fn last_lines(log: &Path) -> Vec<String> {
-    let Ok(file) = File::open(log) else { return Vec::new() };
-    let mut last = VecDeque::with_capacity(LAST_LINES);
-    for line in BufReader::new(file).lines().map_while(Result::ok) {
-        if last.len() == LAST_LINES {
-            last.pop_front();
-        }
-        last.push_back(line);
-    }
-    last.into()
+    let text = end_of(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(LAST_LINES)).map(|line| (*line).to_owned()).collect()
+}
+
+/// However long the log is, however long its lines are, and whatever bytes are in it.
+fn end_of(log: &Path) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_BYTES)))?;
+    let mut end = Vec::new();
+    file.take(LAST_BYTES).read_to_end(&mut end)?;
+    Ok(String::from_utf8_lossy(&end).into_owned())
 }
 
 fn find_program(program: &str) -> PathBuf {
@@ -257,6 +261,18 @@ mod tests {
             run_id: "test".into(),
         };
         Process::start("sleeper", &filled, &place).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_log_is_told_though_it_is_long_and_not_utf_8() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut bytes = b"early \xff\n".repeat(10_000);
+        bytes.extend(b"odd \xff byte\nlast");
+        fs::write(&log, bytes).unwrap();
+        let lines = last_lines(&log);
+        assert_eq!(lines.len(), LAST_LINES);
+        assert_eq!(lines.last().unwrap(), "last");
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
     ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
@@ -155,7 +155,7 @@ impl Engine {
         ]);
         let host_config = HostConfig {
             network_mode: Some("none".to_owned()),
-            binds: Some(vec![format!("{0}:{0}", spec.mount)]),
+            mounts: Some(vec![same_place(spec.mount)]),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(log_config),
@@ -185,9 +185,16 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Request`].
     pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
+        self.stop_within_grace(id).await.map_err(request(&format!("stop the container {id}")))
+    }
+
+    async fn stop_unless_gone(&self, id: &str) -> Result<(), EngineError> {
+        unless_gone(self.stop_within_grace(id).await, &format!("stop the container {id}"))
+    }
+
+    async fn stop_within_grace(&self, id: &str) -> Result<(), DockerError> {
         let options = StopContainerOptionsBuilder::new().t(5).build();
-        let stopped = self.docker.stop_container(id, Some(options)).await;
-        stopped.map_err(request(&format!("stop the container {id}")))
+        self.docker.stop_container(id, Some(options)).await
     }
 
     /// Removes a container, running or not, with its logs.
@@ -204,7 +211,7 @@ impl Engine {
     /// [`EngineError::Request`] of the first that would not stop; the others are stopped.
     pub async fn stop_all(&self) -> Result<(), EngineError> {
         let ids = labelled(&self.docker, &self.label()).await?;
-        let stops = join_all(ids.iter().map(|id| self.stop(id))).await;
+        let stops = join_all(ids.iter().map(|id| self.stop_unless_gone(id))).await;
         stops.into_iter().collect()
     }
 
@@ -264,6 +271,16 @@ impl Engine {
     pub async fn containers_root(&self) -> Result<String, EngineError> {
         let info = self.docker.info().await.map_err(request("say where it keeps its files"))?;
         Ok(format!("{}/containers", info.docker_root_dir.as_deref().unwrap_or("/var/lib/docker")))
+    }
+}
+
+/// A mount and not a bind, whose one text `from:to` can't name a folder with a colon.
+fn same_place(folder: String) -> Mount {
+    Mount {
+        source: Some(folder.clone()),
+        target: Some(folder),
+        typ: Some(MountType::BIND),
+        ..Mount::default()
     }
 }
 

@@ -15,6 +15,13 @@ use crate::world::truth::{TruthError, TruthFile, Written};
 /// The longest pause between two batches of lines.
 const BEAT: Duration = Duration::from_millis(50);
 
+/// Lines of one beat, so that SIGTERM is heard between them.
+const LINES_PER_BEAT_MAX: u64 = 10_000;
+/// The most lines a second that make sense: one process can't write more.
+pub const RATE_MAX: u32 = 1_000_000;
+/// The longest line: Loki's default `max_line_size`.
+pub const LINE_BYTES_MAX: usize = 256 * 1024;
+
 /// What to write.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -90,6 +97,8 @@ impl Writer {
         let per_second = u128::from(self.config.rate);
         let due = u64::try_from(elapsed.as_millis() * per_second / 1000).unwrap_or(u64::MAX);
         let due = due.min(self.config.lines.unwrap_or(u64::MAX));
+        // A signal is heard between two beats: one that has fallen far behind must not outlast it.
+        let due = due.min(self.written.total() - self.first + LINES_PER_BEAT_MAX);
         while self.written.total() - self.first < due {
             self.write_line()?;
         }
