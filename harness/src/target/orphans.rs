@@ -76,7 +76,15 @@ mod tests {
         let mut child =
             Command::new("sleep").arg("60").env(RUN_VARIABLE, "20260101t000000z-0").spawn().unwrap();
         let folder = format!("/proc/{}", child.id());
-        assert_eq!(run_of(Path::new(&folder)).as_deref(), Some("20260101t000000z-0"));
+        // The kernel shows a new program's environment a moment after it has started it.
+        let run = loop {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended before its environment was seen");
+            if let Some(run) = run_of(Path::new(&folder)) {
+                break run;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(run, "20260101t000000z-0");
         assert!(!is_live("20260101t000000z-0"));
         assert!(end_processes().unwrap() >= 1);
         assert!(!child.wait().unwrap().success());
