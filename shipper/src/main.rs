@@ -74,11 +74,11 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     start_log(&config.log);
-    // Files are written one after the other: two threads serve them. Kept, since threads that come and
+    // Files are written one after the other: one thread serves them. Kept, since threads that come and
     // go would make the process's thread count say nothing.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(1)
         .thread_keep_alive(BLOCKING_THREADS_KEPT)
         .build();
     let runtime = match runtime {
