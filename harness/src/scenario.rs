@@ -1,17 +1,22 @@
 //! A scenario: one YAML file that says what runs, for how long, under which limits.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-use crate::result::Resource;
+use crate::result::{Expect, Resource};
+use crate::sample::sampler::OWN_NAME;
 use crate::target::spec::{Entry, Kind, Spec};
 use crate::units::Span;
+use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 use crate::world::load;
 
 /// The scenario that runs where none is named.
@@ -24,6 +29,17 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("scenarios/targets/hybrid.yaml", include_str!("../../scenarios/targets/hybrid.yaml")),
     ("scenarios/targets/archived.yaml", include_str!("../../scenarios/targets/archived.yaml")),
 ];
+
+/// A scenario is a page of text.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Longer than any soak test; shorter than what clocks and timers can add up.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// A look at every process, or a request to the engine, takes some milliseconds.
+const SHORTEST_BEAT: Duration = Duration::from_millis(100);
+/// Names become parts of file names.
+const NAME_MAX: usize = 64;
+/// More than one machine's engine runs.
+const CONTAINERS_MAX: usize = 1000;
 
 /// What runs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -75,7 +91,7 @@ fn default_sample_every() -> Span {
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioError {
     /// It can't be read.
-    #[error("can't read the scenario {path}: {source}\n  `flatline ab` without a name runs {DEFAULT}.")]
+    #[error("can't read {path}: {source}\n  `flatline ab` without a name runs {DEFAULT}, which is built in.")]
     Read {
         /// Which file.
         path: PathBuf,
@@ -176,22 +192,44 @@ impl Source {
         let built_in = BUILT_IN.iter().find(|(name, _)| self.built_in && Path::new(name) == path);
         match built_in {
             Some((_, text)) => Ok((*text).to_owned()),
-            None => fs::read_to_string(path)
-                .map_err(|source| ScenarioError::Read { path: path.to_owned(), source }),
+            None => {
+                read_bounded(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })
+            }
         }
     }
+}
+
+/// A device or a huge file given by mistake must not fill the memory.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other("it is longer than 1 MiB, so it is no scenario"));
+    }
+    Ok(text)
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ScenarioError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
-        ScenarioError::Parse { path: path.to_owned(), why: format!("{at}: {error}") }
+        ScenarioError::Parse { path: path.to_owned(), why: format!("{at}: {}", plain(&error)) }
     })
+}
+
+/// The message alone, in words for who wrote the file and not for who calls the parser.
+fn plain(error: &serde_saphyr::Error) -> String {
+    UserMessageFormatter.format_message(error.without_snippet()).into_owned()
 }
 
 fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<Spec, ScenarioError> {
     let path = scenario.parent().unwrap_or(Path::new("")).join(&entry.file);
     let kind: Kind = parse(&path, &source.read(&path)?)?;
+    if kind.command.is_empty() {
+        return Err(ScenarioError::Mistakes {
+            path,
+            mistakes: vec!["command: name at least a program".into()],
+        });
+    }
     let known = kind.settings.keys().cloned().collect::<Vec<_>>().join(", ");
     Spec::join(name, kind, entry).map_err(|key| ScenarioError::Mistakes {
         path: scenario.to_owned(),
@@ -207,7 +245,7 @@ fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
     let wrong = |why: String| ScenarioError::Set { setting: setting.to_owned(), why };
     let (key, text) =
         setting.split_once('=').ok_or_else(|| wrong("write KEY=VALUE, e.g. phases.load=10m".into()))?;
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(plain(&error)))?;
     let mut whole = serde_json::to_value(scenario).map_err(|error| wrong(error.to_string()))?;
     let mut place = &mut whole;
     for part in key.split('.') {
@@ -243,44 +281,110 @@ fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), 
 
 /// Everything that parses and still makes no sense.
 fn mistakes(scenario: &Scenario) -> Vec<String> {
-    let containers = &scenario.containers;
+    let mut mistakes = names_and_limits(scenario);
+    mistakes.extend(controls(scenario));
+    mistakes.extend(durations(scenario));
+    mistakes.extend(containers(&scenario.containers));
+    mistakes
+}
+
+fn is_word(text: &str) -> bool {
+    let of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(of_word)
+}
+
+fn wrong_ones(checks: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
+    checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, mistake)| mistake).collect()
+}
+
+fn names_and_limits(scenario: &Scenario) -> Vec<String> {
+    let word = format!("1 to {NAME_MAX} letters, digits, - and _");
+    let targets = &scenario.targets;
+    let above_zero = |limit: &f64| limit.is_finite() && *limit > 0.0;
+    wrong_ones([
+        (!is_word(&scenario.name), format!("name: {word}")),
+        (targets.is_empty(), "targets: name at least one".to_owned()),
+        (!targets.keys().all(|name| is_word(name)), format!("targets: use {word} in their names")),
+        (
+            targets.contains_key(OWN_NAME),
+            format!("targets: {OWN_NAME} is the harness's own name; use another one"),
+        ),
+        (scenario.limits.is_empty(), "limits: name at least one of tasks, threads, fds".to_owned()),
+        (
+            !scenario.limits.values().all(above_zero),
+            "limits: growth per minute, a number above zero".to_owned(),
+        ),
+    ])
+}
+
+/// What a control must leak has to be judged, or its leak is never seen.
+fn controls(scenario: &Scenario) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    for (name, entry) in scenario.targets.iter().filter(|(_, entry)| entry.expect == Expect::Leak) {
+        if entry.must_leak.is_empty() {
+            mistakes.push(format!("targets.{name}.must_leak: name at least one of tasks, threads, fds"));
+        }
+        for resource in entry.must_leak.iter().filter(|resource| !scenario.limits.contains_key(resource)) {
+            let key = resource.key();
+            mistakes.push(format!("targets.{name}.must_leak: {key} has no limit, so its leak is never seen"));
+        }
+    }
+    mistakes
+}
+
+fn durations(scenario: &Scenario) -> Vec<String> {
     let phases = &scenario.phases;
-    let churn = containers.churn.as_ref();
-    let word = |text: &str| {
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    };
-    let checks = [
-        (!word(&scenario.name), "name: use letters, digits, - and _"),
-        (scenario.targets.is_empty(), "targets: name at least one"),
-        (
-            !scenario.targets.keys().all(|name| word(name)),
-            "targets: use letters, digits, - and _ in their names",
-        ),
-        (scenario.limits.is_empty(), "limits: name at least one of tasks, threads, fds"),
-        (!scenario.limits.values().all(|limit| *limit > 0.0), "limits: growth per minute, above zero"),
-        (containers.count == 0, "containers.count: at least 1"),
-        (containers.lines_per_second == 0, "containers.lines_per_second: at least 1"),
-        (containers.line_bytes == 0, "containers.line_bytes: above zero"),
-        (containers.stderr_percent > 100, "containers.stderr_percent: at most 100"),
-        (containers.rotate.max_files == 0, "containers.rotate.max_files: at least 1"),
-        (containers.rotate.max_size.as_u64() == 0, "containers.rotate.max_size: above zero"),
-        (
-            churn.is_some_and(|churn| churn.steps.is_empty()),
-            "containers.churn.steps: name at least one of restart, replace",
-        ),
-        (churn.is_some_and(|churn| churn.every.0.is_zero()), "containers.churn.every: above zero"),
-        (scenario.sample_every.0.is_zero(), "sample_every: above zero"),
-        (scenario.window.0.is_zero(), "window: above zero"),
-        (
-            phases.load.0 < scenario.sample_every.0 * 30,
-            "phases.load: at least 30 samples long, or nothing can be judged",
-        ),
+    let churn = scenario.containers.churn.as_ref();
+    let all = [
+        ("phases.history", Some(phases.history)),
+        ("phases.warmup", Some(phases.warmup)),
+        ("phases.load", Some(phases.load)),
+        ("phases.drain", Some(phases.drain)),
+        ("window", Some(scenario.window)),
+        ("sample_every", Some(scenario.sample_every)),
+        ("containers.churn.every", churn.map(|churn| churn.every)),
+        ("containers.churn.linger", churn.map(|churn| churn.linger)),
     ];
-    checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, mistake)| mistake.to_owned()).collect()
+    let too_long = all.iter().filter(|(_, span)| span.is_some_and(|span| span.0 > LONGEST));
+    let mut mistakes: Vec<String> =
+        too_long.map(|(field, _)| format!("{field}: at most {}", Span(LONGEST))).collect();
+    let beat = Span(SHORTEST_BEAT);
+    mistakes.extend(wrong_ones([
+        (scenario.sample_every.0 < SHORTEST_BEAT, format!("sample_every: at least {beat}")),
+        (
+            churn.is_some_and(|churn| churn.every.0 < SHORTEST_BEAT),
+            format!("containers.churn.every: at least {beat}"),
+        ),
+        (scenario.window.0.is_zero(), "window: above zero".to_owned()),
+        (
+            phases.load.0 < scenario.sample_every.0.saturating_mul(30),
+            "phases.load: at least 30 samples long, or nothing can be judged".to_owned(),
+        ),
+    ]));
+    mistakes
+}
+
+fn containers(config: &load::Config) -> Vec<String> {
+    let within = |field: &str, value: u64, least: u64, most: u64| {
+        (!(least..=most).contains(&value), format!("containers.{field}: {least} to {most}"))
+    };
+    let no_step = config.churn.as_ref().is_some_and(|churn| churn.steps.is_empty());
+    wrong_ones([
+        within("count", config.count as u64, 1, CONTAINERS_MAX as u64),
+        within("lines_per_second", config.lines_per_second.into(), 1, RATE_MAX.into()),
+        within("line_bytes", config.line_bytes as u64, 1, LINE_BYTES_MAX as u64),
+        within("stderr_percent", config.stderr_percent.into(), 0, 100),
+        within("rotate.max_files", config.rotate.max_files.into(), 1, 1000),
+        // Docker reads the size as a signed number; the lower end still holds a line.
+        within("rotate.max_size", config.rotate.max_size.as_u64(), 1024, 1 << 40),
+        (no_step, "containers.churn.steps: name at least one of restart, replace".to_owned()),
+    ])
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn built_in(overrides: &Overrides) -> Result<Loaded, ScenarioError> {
@@ -346,5 +450,53 @@ mod tests {
         let overrides = Overrides { targets: vec!["polo".to_owned()], ..Overrides::default() };
         let message = built_in(&overrides).unwrap_err().to_string();
         assert!(message.contains("\"polo\"") && message.contains("pool, hybrid, archived"), "{message}");
+    }
+
+    #[test]
+    fn what_no_machine_can_do_is_refused_before_anything_runs() {
+        for setting in [
+            "sample_every=18446744073709551615s",
+            "sample_every=1ns",
+            "phases.load=400000000y",
+            "window=9999y",
+            "containers.churn.every=1ns",
+            "containers.churn.linger=400y",
+            "containers.count=18446744073709551615",
+            "containers.line_bytes=99999999999999",
+            "containers.lines_per_second=4294967295",
+            "containers.rotate.max_size=1B",
+            "limits.fds=.inf",
+            "limits.fds=.nan",
+            "limits.fds=-2",
+            "targets.archived.must_leak=[]",
+        ] {
+            let error = set_one(setting).unwrap_err();
+            let field = setting.split(['=', '.']).next().unwrap();
+            assert!(error.to_string().contains(field), "{setting}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_control_that_must_leak_what_is_not_judged_is_refused() {
+        let message = set_one("limits={ fds: 2 }").unwrap_err().to_string();
+        assert!(message.contains("targets.archived.must_leak: tasks has no limit"), "{message}");
+    }
+
+    #[test]
+    fn a_device_given_by_mistake_is_refused_and_not_read_to_its_end() {
+        let message = load(Some(Path::new("/dev/zero")), &Overrides::default()).unwrap_err().to_string();
+        assert!(message.contains("/dev/zero") && message.contains("1 MiB"), "{message}");
+    }
+
+    #[test]
+    fn a_message_speaks_to_who_wrote_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("twice.yaml");
+        fs::write(&path, "name: a\nname: b\n").unwrap();
+        let message = load(Some(&path), &Overrides::default()).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("{}:2:1: duplicate mapping key `name` is not allowed here", path.display())
+        );
     }
 }
