@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::result::{RunResult, VerdictFile};
+use crate::result::{Manifest, RunResult, SCHEMA, VerdictFile};
 
 /// What ran, where, and how it ended.
 pub const RUN: &str = "run.json";
@@ -26,7 +26,7 @@ pub const VERDICT: &str = "verdict.json";
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// Reading or writing failed.
-    #[error("can't {what} {path}: {source}{}", advice(.source))]
+    #[error("can't {what} {path}: {source}{}", advice(.what, .source))]
     Io {
         /// `read` or `write`.
         what: &'static str,
@@ -34,6 +34,15 @@ pub enum RecordError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The run was killed or failed before it was judged, or this is no run directory.
+    #[error(
+        "can't read {path}: it is not there\n  \
+         A run writes it at its end; what was measured until a kill is in the CSV files beside it."
+    )]
+    NotJudged {
+        /// The file that is missing.
+        path: PathBuf,
     },
     /// It is there, but not what it should be.
     #[error("{path} is damaged: {why}")]
@@ -45,7 +54,10 @@ pub enum RecordError {
     },
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn advice(what: &str, error: &io::Error) -> &'static str {
+    if what == "read" {
+        return "";
+    }
     let advice = [
         (io::ErrorKind::StorageFull, "\n  Free some space, or choose another place with --out DIR."),
         (io::ErrorKind::PermissionDenied, "\n  Choose a place that you may write to with --out DIR."),
@@ -123,13 +135,28 @@ pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError>
 /// # Errors
 /// [`RecordError`] for the first file that is missing or damaged.
 pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
-    let verdict: VerdictFile = read_json(&folder.join(VERDICT))?;
+    let (verdict_path, manifest_path) = (folder.join(VERDICT), folder.join(RUN));
+    if !verdict_path.exists() {
+        return Err(RecordError::NotJudged { path: verdict_path });
+    }
+    let verdict: VerdictFile = read_json(&verdict_path)?;
+    known(&verdict_path, verdict.schema)?;
+    let manifest: Manifest = read_json(&manifest_path)?;
+    known(&manifest_path, manifest.schema)?;
     Ok(RunResult {
-        manifest: read_json(&folder.join(RUN))?,
+        manifest,
         verdict,
         samples: read_csv(&folder.join(SAMPLES))?,
         events: read_csv(&folder.join(EVENTS))?,
     })
+}
+
+fn known(path: &Path, schema: u32) -> Result<(), RecordError> {
+    if schema == SCHEMA {
+        return Ok(());
+    }
+    let why = format!("its schema is {schema}, and this flatline reads {SCHEMA}");
+    Err(RecordError::Damaged { path: path.to_owned(), why })
 }
 
 #[cfg(test)]
@@ -146,6 +173,25 @@ mod tests {
         assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2);
         fs::write(&path, good.replace("1.5,,phase,load", "1.5,")).unwrap();
         assert!(matches!(read_csv::<Event>(&path), Err(RecordError::Damaged { .. })));
+    }
+
+    #[test]
+    fn another_schema_is_refused() {
+        let message = known(Path::new("verdict.json"), SCHEMA + 1).unwrap_err().to_string();
+        assert!(message.contains("schema is 2") && message.contains("reads 1"), "{message}");
+    }
+
+    #[test]
+    fn a_run_that_was_killed_before_its_verdict_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = read_run(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("verdict.json") && message.contains("at its end"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_no_reason_to_choose_another_out() {
+        let error = RecordError::io("read", Path::new("/x"))(io::Error::from(io::ErrorKind::NotADirectory));
+        assert!(!error.to_string().contains("--out"), "{error}");
     }
 
     #[test]

@@ -102,8 +102,10 @@ async fn conduct(
         // What was seen until then is worth a report, and the failure is what the run ends with, whatever
         // else fails on the way.
         Err(error) => {
-            if house.is_attached() {
-                drop(report(order, house, &manifest, &journal, End::CutShort).await);
+            if house.is_attached()
+                && let Err(second) = report(order, house, &manifest, &journal, End::CutShort).await
+            {
+                journal.progress().say(&format!("no report of what was seen until then: {second}"));
             }
             return Err(error);
         }
