@@ -163,3 +163,44 @@ fn a_target_that_can_not_start_fails_the_environment_with_its_last_words() {
     );
     nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
 }
+
+#[test]
+fn a_terminal_that_is_closed_leaves_nothing() {
+    cut_short_in("warmup", "-HUP");
+}
+
+#[test]
+fn a_target_that_is_killed_misses_its_expectation_and_its_end_is_told_with_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    // A colon parts the two halves of Docker's bind syntax: the folder of a run may have one all the same.
+    let mut run = Run::start("short.yaml", folder.path().join("a: run"));
+    run.wait_for_phase("load");
+    let run_id = run.run_id();
+    let hybrid = processes(&run_id).into_iter().find(|process| {
+        std::fs::read_to_string(format!("{process}/cmdline")).is_ok_and(|line| line.contains("hybrid.config"))
+    });
+    let pid = hybrid.unwrap().trim_start_matches("/proc/").to_owned();
+    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    assert_eq!(run.wait().code(), Some(1));
+    let ended = json(&run.out, "verdict.json")["targets"]["hybrid"]["stability"]["ended"].clone();
+    assert!(ended.as_str().unwrap().starts_with("signal 9 at "), "{ended}");
+    let events = std::fs::read_to_string(run.out.join("events.csv")).unwrap();
+    assert!(events.contains(",hybrid,crash,"), "{events}");
+    nothing_is_left(&run_id, &run.out);
+}
+
+#[test]
+fn containers_that_somebody_else_removes_fail_the_run_and_what_was_seen_is_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start("short.yaml", folder.path().join("run"));
+    run.wait_for_phase("load");
+    let run_id = run.run_id();
+    // All of them: whichever is next in turn is missed at the next step of the churn.
+    let removal = std::process::Command::new("docker").args(["rm", "-f"]).args(containers(&run_id)).output();
+    assert!(removal.is_ok());
+    assert_eq!(run.wait().code(), Some(4));
+    nothing_is_left(&run_id, &run.out);
+    assert!(json(&run.out, "run.json")["ended"].as_str().unwrap().starts_with("failed: "));
+    assert_eq!(json(&run.out, "verdict.json")["cut_short"], true);
+    assert!(run.out.join("report.html").is_file());
+}

@@ -175,3 +175,32 @@ fn analyze_gives_a_verdict_and_its_exit_code_for_any_csv() {
     assert_eq!(output(&["analyze", &path, "--limit", "threads=2"]).status.code(), Some(0));
     assert_eq!(output(&["analyze", &path, "--limit", "threads=none"]).status.code(), BAD_USAGE);
 }
+
+#[test]
+fn with_json_nothing_but_json_is_on_standard_output_also_where_it_fails() {
+    let output = flatline()
+        .args(["ab", "--json", "--out", "/tmp/never-made"])
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["generate", "--source", "a", "--lines", "1", "--truth"];
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = flatline().args(arguments).arg(folder.path().join("c")).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    assert!(said(&output).contains("can't write lines"), "{}", said(&output));
+}
+
+#[test]
+fn a_line_that_no_memory_holds_and_a_share_beyond_the_whole_are_bad_usage() {
+    for wrong in ["--line-bytes=99999999999999", "--stderr-percent=101", "--rate=0", "--source=a b"] {
+        let output = output(&["generate", "--truth=/nowhere/c", "--source=a", wrong]);
+        assert_eq!(output.status.code(), BAD_USAGE, "{wrong}: {}", said(&output));
+    }
+}

@@ -52,7 +52,13 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// A run under way. Killed when dropped.
+/// A pipe that nobody reads: what a run is left with when its terminal or its `| head` has gone.
+fn closed() -> std::io::PipeWriter {
+    let (_, writer) = std::io::pipe().unwrap();
+    writer
+}
+
+/// A run under way, its outputs closed: all that it has to say is in its files. Killed when dropped.
 pub(crate) struct Run {
     child: Child,
     pub(crate) out: PathBuf,
@@ -63,8 +69,8 @@ impl Run {
         let child = flatline()
             .args(["ab", &scenario(scenario_file), "--out"])
             .arg(&out)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(closed())
+            .stderr(closed())
             .spawn()
             .unwrap();
         Self { child, out }
