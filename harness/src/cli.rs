@@ -9,13 +9,20 @@ use crate::growth::warmup::Warmup;
 use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 
-const EXIT_CODES: &str = "\
+/// Told with several commands, in one place.
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0  every expectation met
   1  a target leaked, lost lines or missed a limit
   2  bad usage or scenario
   3  not decided, or the control's leak was not seen
-  4  the environment failed (engine, port, disk)";
+  4  the environment failed (engine, port, disk)"
+    };
+}
+
+const EXIT_CODES: &str = exit_codes!();
 
 /// Leak-regression soak tests and A/B comparisons for log shippers, on real containers.
 #[derive(Debug, Parser)]
@@ -57,7 +64,8 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
-const AB_EXAMPLES: &str = "\
+const AB_EXAMPLES: &str = concat!(
+    "\
 Examples:
   flatline ab                                         the post-mortem's experiment, five minutes
   flatline ab --targets pool,archived                 two of its targets
@@ -65,12 +73,9 @@ Examples:
   flatline ab --set targets.archived.settings.leak_handles=false
                                                       the same with one defect mended
 
-Exit codes:
-  0  every expectation met
-  1  a target leaked, lost lines or missed a limit
-  2  bad usage or scenario
-  3  not decided, or the control's leak was not seen
-  4  the environment failed (engine, port, disk)";
+",
+    exit_codes!()
+);
 
 /// Options of `flatline ab`.
 #[derive(Args, Debug)]

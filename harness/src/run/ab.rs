@@ -17,7 +17,7 @@ use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Manifest, RunResult, SCHEMA};
 use crate::run::conclude::conclude;
-use crate::run::house::{End, House, work};
+use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
 use crate::run::order::{Order, RunError};
 use crate::run::progress::Progress;
@@ -44,7 +44,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         sleep(LATE_CONTAINER).await;
         containers = engine.remove_all().await;
     }
-    let files = remove_work(&order.out);
+    let files = remove_scratch(&order.out);
     match result {
         Ok(result) => {
             let result = result?;
@@ -56,11 +56,11 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
     }
 }
 
-fn remove_work(out: &Path) -> Result<(), RecordError> {
-    let work = work(out);
-    match fs::remove_dir_all(&work) {
+fn remove_scratch(out: &Path) -> Result<(), RecordError> {
+    let scratch = scratch(out);
+    match fs::remove_dir_all(&scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(RecordError::io("remove", &work)(error))
+            Err(RecordError::io("remove", &scratch)(error))
         }
         _ => Ok(()),
     }

@@ -46,7 +46,7 @@ pub(super) struct Setting {
     /// What the sinks accept, with a unit.
     pub(super) window: String,
     /// For configs and states; removed at the end.
-    pub(super) work: PathBuf,
+    pub(super) scratch: PathBuf,
     /// For their logs; kept.
     pub(super) logs: PathBuf,
 }
@@ -94,7 +94,7 @@ impl Setting {
         let place = Place {
             config: self.logs.join(format!("{}.config", spec.name)),
             log: self.logs.join(format!("{}.log", spec.name)),
-            state_dir: self.work.join("state").join(&spec.name),
+            state_dir: self.scratch.join("state").join(&spec.name),
             run_id: self.run_id.clone(),
         };
         let filled = spec.fill(&self.facts(&place, sink_url)?)?;

@@ -45,8 +45,8 @@ pub(super) enum End {
 }
 
 /// What a run needs while it goes on and nobody needs afterwards.
-pub(super) fn work(out: &Path) -> PathBuf {
-    out.join("work")
+pub(super) fn scratch(out: &Path) -> PathBuf {
+    out.join("scratch")
 }
 
 /// What one target did, in figures.
@@ -80,8 +80,8 @@ impl<'a> House<'a> {
         stopwatch: Stopwatch,
     ) -> Result<Self, RunError> {
         let out = fs::canonicalize(&order.out).map_err(RecordError::io("find", &order.out))?;
-        let (work, logs) = (work(&out), out.join("logs"));
-        let truth_folder = work.join("truth");
+        let (scratch, logs) = (scratch(&out), out.join("logs"));
+        let truth_folder = scratch.join("truth");
         for folder in [&truth_folder, &logs] {
             fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
         }
@@ -95,7 +95,7 @@ impl<'a> House<'a> {
             run_label: engine.label(),
             run_id: order.run_id.clone(),
             window: scenario.window.to_string(),
-            work,
+            scratch,
             logs,
         };
         Ok(Self {
