@@ -1,7 +1,8 @@
-//! The way to Loki, shared by all who push: one client, a few connections, and a count of each answer.
+//! The way to Loki, shared by all who push: one client, one connection, and a count of each answer.
 //!
-//! However many tasks want to push, four do at a time, and each answer is read to its end: so the storm
-//! of post-mortem #2 is one of tasks and not of descriptors.
+//! However many tasks want to push, one does at a time, and each answer is read to its end: so the storm
+//! of post-mortem #2 is one of tasks and not of descriptors, and no connection that comes and goes stands
+//! between a leak of descriptors and who looks for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::quiet::Quiet;
 
-const PUSHES_MAX: usize = 4;
+const PUSHES_MAX: usize = 1;
 /// How much of Loki's words is logged.
 const WORDS_CHARS_MAX: usize = 300;
 
