@@ -263,7 +263,8 @@ shutdown_deadline: 8s
 
     #[test]
     fn what_is_printed_can_be_read_again() {
-        let config = Config { start: Start::Since(Duration::from_secs(5400)), ..Config::default() };
+        let retry = retry::Config { budget: Some(Duration::from_secs(60)), ..retry::Config::default() };
+        let config = Config { start: Start::Since(Duration::from_secs(5400)), retry, ..Config::default() };
         assert_eq!(Config::parse(&config.to_yaml().unwrap()).unwrap(), config);
     }
 
@@ -326,12 +327,13 @@ shutdown_deadline: 8s
     #[test]
     fn what_is_too_large_for_the_program_is_refused_and_does_not_end_it_later() {
         let text = "docker: {max_connections: 18446744073709551615}\nlimits: {queue_lines: 18446744073709551615}\n\
-            batch: {max_wait: 500years}\nretry: {max: 500years}\nwindow: {max_future: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
+            batch: {max_wait: 500years}\nretry: {max: 500years, budget: 0s}\nwindow: {max_future: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
         insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r"
         docker.max_connections is 18446744073709551615: it must be at most 1000000
         limits.queue_lines is 18446744073709551615: it must be at most 1000000
         batch.max_wait is longer than 100 years
         retry.max is longer than 100 years
+        retry.budget is 0s: it must be longer
         window.max_future is longer than 100 years
         shutdown_deadline is 0s: it must be longer
         state_dir is empty: write a folder

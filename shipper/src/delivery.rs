@@ -2,7 +2,9 @@
 //! then, the checkpoint moves.
 
 pub mod backoff;
+pub mod parcel;
 pub mod retry;
+pub mod attempt;
 pub mod dead_letters;
 pub mod checkpoint;
 pub mod deliver;

@@ -45,6 +45,32 @@ impl Visitor<'_> for DurationText {
     }
 }
 
+/// Durations that may be `null`. For `#[serde(with = "units::optional")]`.
+pub mod optional {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Unit(#[serde(with = "super")] Duration);
+
+    /// As [`super::serialize`].
+    ///
+    /// # Errors
+    /// The serializer's own.
+    pub fn serialize<S: Serializer>(duration: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        duration.map(Unit).serialize(to)
+    }
+
+    /// As [`super::deserialize`].
+    ///
+    /// # Errors
+    /// When it is no duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Unit>::deserialize(from)?.map(|unit| unit.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ impl Config {
             time("window.max_behind", self.window.max_behind),
             time("retry.initial", self.retry.initial),
             time("retry.max", self.retry.max),
+            self.retry.budget.and_then(|budget| time("retry.budget", budget)),
             self.window_mistake(),
             time("metadata.ttl", self.metadata.ttl),
             time("shutdown_deadline", self.shutdown_deadline),

@@ -7,26 +7,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::attempt::Attempt;
 use super::checkpoint::{self, Checkpoint, Store};
 use super::dead_letters::{DeadLetters, Reason};
-use super::retry::{self, Parcel, Queue};
+use super::parcel::Parcel;
+use super::retry::{self, Queue};
 use crate::batch::{Batch, Group, lines};
 use crate::clock::Clock;
 use crate::complaint::Complaint;
 use crate::ledger::{Commit, Ledger, Settled};
 use crate::loki::answer::{Outcome, Refusal, judge};
 use crate::loki::client::{Answer, Client, PushError};
-use crate::loki::encode::{self, Encoding};
+use crate::loki::encode::Encoding;
 use crate::metrics::Metrics;
-use crate::metrics::labels::{DropReason, PushStatus, TaskKind};
+use crate::metrics::labels::{DropReason, TaskKind};
 use crate::shutdown::Shutdown;
 use crate::window::{self, Outside, Policy};
+
+mod again;
 
 /// Pushes under way at once: enough to hide the time on the wire, few enough to be gentle.
 const PUSHES_MAX: usize = 4;
@@ -75,13 +78,6 @@ pub struct Left {
     pub lines: i64,
     /// … but for those of containers that Docker has removed; this many.
     pub gone_containers: usize,
-}
-
-/// How one attempt went.
-enum Attempt {
-    Answered(Answer),
-    Unanswered(PushError),
-    Unencodable(encode::Error),
 }
 
 impl Deliver {
@@ -146,7 +142,9 @@ impl Deliver {
     }
 
     fn may_take(&self, under_way: usize) -> bool {
-        !self.held && under_way < PUSHES_MAX && self.queue.has_room(under_way, self.under_way_bytes)
+        !self.held
+            && under_way < PUSHES_MAX
+            && self.queue.has_room(under_way, self.under_way_bytes, Instant::now())
     }
 
     /// Settles what needs no push; what does is the parcel.
@@ -179,7 +177,7 @@ impl Deliver {
         if !parcel.waited || !parcel.any(|entry| window.aged_out(entry.time_ns, now_ns)) {
             return Some(parcel);
         }
-        let (aged, fresh) = parcel.divide(&self.deps.retry, |entry| window.aged_out(entry.time_ns, now_ns));
+        let (aged, fresh) = parcel.divide(|entry| window.aged_out(entry.time_ns, now_ns));
         for group in aged {
             if window.policy(Outside::TooOld) == Policy::Drop {
                 self.deps.metrics.lines.dropped(DropReason::TooOld, group.entries.len() as u64);
@@ -197,34 +195,21 @@ impl Deliver {
         let (client, encoding, metrics) =
             (self.deps.client.clone(), self.deps.encoding, self.deps.metrics.clone());
         async move {
-            let started = Instant::now();
-            let attempt = match encoding.encode(&parcel.groups) {
-                Err(error) => Attempt::Unencodable(error),
-                Ok(body) => match client.push(Bytes::from(body)).await {
-                    Ok(answer) => Attempt::Answered(answer),
-                    Err(error) => Attempt::Unanswered(error),
-                },
-            };
-            metrics.push_duration_seconds.observe(started.elapsed().as_secs_f64());
+            let attempt = Attempt::make(&client, encoding, &parcel.groups, &metrics).await;
             (parcel, attempt)
         }
     }
 
-    async fn finish(&mut self, parcel: Parcel, attempt: Attempt) {
+    async fn finish(&mut self, mut parcel: Parcel, attempt: Attempt) {
         self.under_way_bytes -= parcel.bytes();
         match attempt {
-            Attempt::Answered(answer) => {
-                self.deps.metrics.push.get_or_create(&PushStatus::of(answer.status)).inc();
-                self.follow(parcel, &answer).await;
+            Attempt::Answered(answer) => self.follow(parcel, &answer).await,
+            Attempt::Unanswered(PushError::Closed(_)) if parcel.may_reconnect() => {
+                self.queue.put_back([parcel].into_iter(), Instant::now());
             }
             Attempt::Unanswered(error) => {
-                let status = match error {
-                    PushError::Timeout => PushStatus::Timeout,
-                    PushError::Connection(_) => PushStatus::Connection,
-                };
-                self.deps.metrics.push.get_or_create(&status).inc();
                 self.complain(&error.to_string());
-                self.try_again(parcel, None).await;
+                self.try_again(parcel, None, None).await;
             }
             Attempt::Unencodable(error) => {
                 tracing::error!(%error, "a batch goes to the dead letters");
@@ -233,11 +218,12 @@ impl Deliver {
         }
     }
 
-    async fn follow(&mut self, parcel: Parcel, answer: &Answer) {
+    async fn follow(&mut self, mut parcel: Parcel, answer: &Answer) {
         let outcome = judge(answer.status, answer.retry_after, &answer.body);
         let held = outcome == Outcome::Hold;
         if self.held && !held {
             tracing::info!("Loki lets us in again");
+            self.queue.restart_budgets();
         }
         self.held = held;
         if outcome != Outcome::Delivered {
@@ -248,14 +234,15 @@ impl Deliver {
                 self.delivered(&parcel.groups);
                 self.queue.hurry_one(Instant::now());
             }
-            Outcome::Retry { after } => self.try_again(parcel, after).await,
-            Outcome::Hold => self.try_again(parcel, None).await,
+            Outcome::Retry { after } => self.try_again(parcel, after, Some(answer)).await,
+            Outcome::Limited { limit, after } => self.limited(parcel, limit, (after, answer)).await,
+            Outcome::Hold => {
+                parcel.restart_budget();
+                self.try_again(parcel, None, Some(answer)).await;
+            }
             Outcome::Partial(refusal) => self.divide(parcel, &refusal, answer).await,
             Outcome::Refused => self.bury_all(parcel, why("refused", answer)).await,
-            Outcome::Split => match parcel.halves(&self.deps.retry) {
-                (first, Some(second)) => self.queue.put_halves([first, second], Instant::now()),
-                (single, None) => self.bury_all(single, why("too_large", answer)).await,
-            },
+            Outcome::Split => self.halve(parcel, why("too_large", answer)).await,
         }
     }
 
@@ -265,7 +252,7 @@ impl Deliver {
         if !parcel.any(|entry| refusal.fits(entry)) {
             return self.bury_all(parcel, why("refused", answer)).await;
         }
-        let (refused, stored) = parcel.divide(&self.deps.retry, |entry| refusal.fits(entry));
+        let (refused, stored) = parcel.divide(|entry| refusal.fits(entry));
         for group in refused {
             self.bury(group, why("refused", answer)).await;
         }
@@ -273,12 +260,6 @@ impl Deliver {
             self.delivered(&stored.groups);
         }
         self.queue.hurry_one(Instant::now());
-    }
-
-    async fn try_again(&mut self, parcel: Parcel, after: Option<Duration>) {
-        for evicted in self.queue.put(parcel, after, Instant::now(), rand::random()) {
-            self.bury_all(evicted, Reason { reason: "retry_queue_full", answer: None }).await;
-        }
     }
 
     fn delivered(&mut self, groups: &[Group]) {

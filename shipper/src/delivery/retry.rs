@@ -7,8 +7,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::backoff::Backoff;
-use crate::batch::{Entry, Group, cost_bytes, lines};
+use super::parcel::Parcel;
 use crate::units;
 
 /// `retry:` in the config.
@@ -25,6 +24,10 @@ pub struct Config {
     /// The longest delay.
     #[serde(with = "units")]
     pub max: Duration,
+    /// For how long a batch is tried before it goes to the dead letters. For ever, if `null`: the log file
+    /// is the buffer.
+    #[serde(with = "units::optional")]
+    pub budget: Option<Duration>,
     /// What happens when no more fits in.
     pub when_full: WhenFull,
 }
@@ -36,6 +39,7 @@ impl Default for Config {
             max_bytes: ByteSize::mib(64),
             initial: Duration::from_secs(1),
             max: Duration::from_secs(60),
+            budget: None,
             when_full: WhenFull::Pause,
         }
     }
@@ -55,80 +59,9 @@ pub enum WhenFull {
     Random,
 }
 
-/// Lines under way to Loki, with the history of their attempts.
-#[derive(Debug)]
-pub struct Parcel {
-    /// What is pushed.
-    pub groups: Vec<Group>,
-    /// The delays ahead.
-    pub backoff: Backoff,
-    /// Whether it has waited, so that its lines may have aged.
-    pub waited: bool,
-    bytes: usize,
-}
-
-impl Parcel {
-    /// At its first attempt.
-    #[must_use]
-    pub fn new(groups: Vec<Group>, config: &Config) -> Self {
-        let bytes = cost_bytes(&groups);
-        Self { groups, backoff: Backoff::new(config.initial, config.max), waited: false, bytes }
-    }
-
-    /// Two parcels of half the lines each; only the parcel itself if it holds a single line.
-    #[must_use]
-    pub fn halves(mut self, config: &Config) -> (Self, Option<Self>) {
-        let half = lines(&self.groups) / 2;
-        if half == 0 {
-            return (self, None);
-        }
-        let mut left = usize::try_from(half).unwrap_or(usize::MAX);
-        let mut first = Vec::new();
-        for group in &mut self.groups {
-            let mut taken = group.like();
-            taken.entries = group.entries.drain(..left.min(group.entries.len())).collect();
-            left -= taken.entries.len();
-            first.push(taken);
-        }
-        let parcel = |mut groups: Vec<Group>| {
-            groups.retain(|group| !group.entries.is_empty());
-            Self { waited: self.waited, ..Self::new(groups, config) }
-        };
-        (parcel(first), Some(parcel(std::mem::take(&mut self.groups))))
-    }
-
-    /// Whether `test` holds for any of its lines.
-    pub fn any(&self, test: impl Fn(&Entry) -> bool) -> bool {
-        self.groups.iter().flat_map(|group| &group.entries).any(test)
-    }
-
-    /// The lines for which `test` holds, and a parcel of the others, if there are any. Its backoff goes on.
-    pub fn divide(self, config: &Config, test: impl Fn(&Entry) -> bool) -> (Vec<Group>, Option<Self>) {
-        let (mut those, mut others) = (Vec::new(), Vec::new());
-        for group in self.groups {
-            let (mut that, mut other) = (group.like(), group.like());
-            (that.entries, other.entries) = group.entries.into_iter().partition(|entry| test(entry));
-            those.push(that);
-            others.push(other);
-        }
-        those.retain(|group| !group.entries.is_empty());
-        others.retain(|group| !group.entries.is_empty());
-        let rest = Self { backoff: self.backoff, waited: self.waited, ..Self::new(others, config) };
-        (those, (!rest.groups.is_empty()).then_some(rest))
-    }
-
-    /// An upper bound of its size on the wire.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
 #[derive(Debug)]
 struct Waiting {
     due: Instant,
-    /// Loki has asked for this pause: the success of another batch does not end it.
-    asked: bool,
     parcel: Parcel,
 }
 
@@ -138,13 +71,15 @@ pub struct Queue {
     config: Config,
     items: Vec<Waiting>,
     bytes: usize,
+    /// Loki has asked for a pause until then. It asks the sender, not the batch.
+    paused_until: Option<Instant>,
 }
 
 impl Queue {
     /// An empty one.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, items: Vec::new(), bytes: 0 }
+        Self { config, items: Vec::new(), bytes: 0, paused_until: None }
     }
 
     /// How many wait.
@@ -167,10 +102,11 @@ impl Queue {
 
     /// Whether a new batch may be taken while `under_way` others, of so many bytes, could all come back.
     #[must_use]
-    pub fn has_room(&self, under_way: usize, under_way_bytes: usize) -> bool {
-        self.config.when_full != WhenFull::Pause
-            || (self.len() + under_way < self.config.max_items
-                && self.bytes + under_way_bytes < self.max_bytes())
+    pub fn has_room(&self, under_way: usize, under_way_bytes: usize, now: Instant) -> bool {
+        !self.is_paused(now)
+            && (self.config.when_full != WhenFull::Pause
+                || (self.len() + under_way < self.config.max_items
+                    && self.bytes + under_way_bytes < self.max_bytes()))
     }
 
     /// Lets a parcel wait for its next attempt; hands out what had to make room for it.
@@ -182,10 +118,15 @@ impl Queue {
         now: Instant,
         chance: u64,
     ) -> Vec<Parcel> {
-        let due = now + parcel.backoff.next_delay(asked);
+        let mut due = now + parcel.backoff.next_delay(asked);
+        if let Some(asked) = asked {
+            self.paused_until = self.paused_until.max(Some(now + asked));
+        } else if let Some(last) = parcel.give_up_at(self.config.budget) {
+            due = due.min(last);
+        }
         parcel.waited = true;
-        self.bytes += parcel.bytes;
-        self.items.push(Waiting { due, asked: asked.is_some(), parcel });
+        self.bytes += parcel.bytes();
+        self.items.push(Waiting { due, parcel });
         let mut evicted = Vec::new();
         while self.config.when_full != WhenFull::Pause && self.is_over() {
             evicted.extend(self.remove(self.victim(chance)));
@@ -193,17 +134,20 @@ impl Queue {
         evicted
     }
 
-    /// Lets halves of one parcel go on at once. They stand where it stood, within its bytes, so nothing
-    /// has to make room.
-    pub fn put_halves(&mut self, halves: [Parcel; 2], now: Instant) {
-        for parcel in halves {
-            self.bytes += parcel.bytes;
-            self.items.insert(0, Waiting { due: now, asked: false, parcel });
+    /// Lets what was one parcel go on at once. It stands where that stood, within its bytes, so nothing has
+    /// to make room.
+    pub fn put_back(&mut self, parcels: impl DoubleEndedIterator<Item = Parcel>, now: Instant) {
+        for parcel in parcels.rev() {
+            self.bytes += parcel.bytes();
+            self.items.insert(0, Waiting { due: now, parcel });
         }
     }
 
     /// The parcel whose time has come, the oldest first.
     pub fn take_due(&mut self, now: Instant) -> Option<Parcel> {
+        if self.is_paused(now) {
+            return None;
+        }
         let place = self.items.iter().position(|item| item.due <= now)?;
         self.remove(place)
     }
@@ -211,20 +155,30 @@ impl Queue {
     /// When the next is due.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        self.items.iter().map(|item| item.due).min()
+        self.items.iter().map(|item| item.due).min().max(self.paused_until.filter(|_| !self.is_empty()))
     }
 
     /// Loki takes batches again: the oldest need not wait any longer, and its success calls the next.
     /// One at a time, so that a Loki that has just come back is not buried.
     pub fn hurry_one(&mut self, now: Instant) {
-        if let Some(item) = self.items.iter_mut().find(|item| !item.asked) {
+        if let Some(item) = self.items.first_mut() {
             item.due = item.due.min(now);
         }
     }
 
     /// The end is near: each gets one more attempt at once.
     pub fn hurry_all(&mut self, now: Instant) {
+        self.paused_until = None;
         self.items.iter_mut().for_each(|item| item.due = item.due.min(now));
+    }
+
+    /// Loki lets us in again: what could not even be tried has its whole budget ahead.
+    pub fn restart_budgets(&mut self) {
+        self.items.iter_mut().for_each(|item| item.parcel.restart_budget());
+    }
+
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 
     fn is_over(&self) -> bool {
@@ -249,7 +203,7 @@ impl Queue {
             return None;
         }
         let parcel = self.items.remove(place).parcel;
-        self.bytes -= parcel.bytes;
+        self.bytes -= parcel.bytes();
         Some(parcel)
     }
 }
@@ -282,7 +236,7 @@ mod tests {
             let mut queue = Queue::new(config.clone());
             let mut evicted = Vec::new();
             for line in ["a", "b", "c"] {
-                assert!(queue.has_room(9, 9));
+                assert!(queue.has_room(9, 9, Instant::now()));
                 evicted.extend(queue.put(parcel(&config, line), None, now, chance));
             }
             assert_eq!(evicted.iter().map(text).collect::<Vec<_>>(), [victim], "{policy:?}");
@@ -293,39 +247,54 @@ mod tests {
     fn pausing_counts_what_is_under_way() {
         let config = config(WhenFull::Pause);
         let mut queue = Queue::new(config.clone());
-        assert!(queue.has_room(1, 0));
-        assert!(!queue.has_room(2, 0));
+        assert!(queue.has_room(1, 0, Instant::now()));
+        assert!(!queue.has_room(2, 0, Instant::now()));
         assert!(queue.put(parcel(&config, "a"), None, Instant::now(), 0).is_empty());
-        assert!(!queue.has_room(1, 0));
+        assert!(!queue.has_room(1, 0, Instant::now()));
     }
 
     #[test]
-    fn success_calls_the_oldest_unless_loki_has_asked_it_to_wait() {
+    fn success_calls_the_oldest_but_not_while_loki_has_asked_for_a_pause() {
         let (config, now) = (config(WhenFull::Pause), Instant::now());
         let mut queue = Queue::new(config.clone());
-        let asked = Some(Duration::from_secs(90));
-        assert!(queue.put(parcel(&config, "asked"), asked, now, 0).is_empty());
-        assert!(queue.put(parcel(&config, "free"), None, now, 0).is_empty());
+        assert!(queue.put(parcel(&config, "a"), None, now, 0).is_empty());
         assert!(queue.take_due(now).is_none());
         queue.hurry_one(now);
-        assert_eq!(queue.take_due(now).as_ref().map(text), Some("free"));
-        assert!(queue.take_due(now).is_none());
+        assert_eq!(queue.take_due(now).as_ref().map(text), Some("a"));
+
+        let pause = Duration::from_secs(90);
+        assert!(queue.put(parcel(&config, "asked"), Some(pause), now, 0).is_empty());
+        queue.hurry_one(now);
+        assert!(queue.take_due(now).is_none() && !queue.has_room(0, 0, now));
+        assert_eq!(queue.next_due(), Some(now + pause));
+        assert!(queue.has_room(0, 0, now + pause));
         queue.hurry_all(now);
         assert_eq!(queue.take_due(now).as_ref().map(text), Some("asked"));
         assert_eq!((queue.len(), queue.bytes()), (0, 0));
     }
 
     #[test]
-    fn halves_hold_each_line_once_and_one_line_can_not_be_halved() {
-        let config = Config::default();
-        let groups = vec![group(&[(0, "a")]), group(&[(0, "b"), (0, "c"), (0, "d"), (0, "e")])];
-        let (first, second) = Parcel::new(groups, &config).halves(&config);
-        let second = second.unwrap();
-        let texts = |parcel: &Parcel| {
-            parcel.groups.iter().flat_map(|g| &g.entries).map(|e| e.line.clone()).collect::<String>()
-        };
-        assert_eq!((texts(&first), texts(&second)), ("ab".to_owned(), "cde".to_owned()));
-        assert!(Parcel::new(vec![group(&[(0, "a")])], &config).halves(&config).1.is_none());
+    fn the_last_attempt_is_at_the_end_of_the_budget() {
+        let hour = Duration::from_secs(3600);
+        let config =
+            Config { initial: hour, max: hour, budget: Some(Duration::from_secs(9)), ..Config::default() };
+        let (mut queue, now) = (Queue::new(config.clone()), Instant::now());
+        let mut parcel = parcel(&config, "a");
+        parcel.failed(None, now);
+        assert!(queue.put(parcel, None, now, 0).is_empty());
+        assert_eq!(queue.next_due(), Some(now + Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_in_order() {
+        let (config, now) = (Config::default(), Instant::now());
+        let mut queue = Queue::new(config.clone());
+        assert!(queue.put(parcel(&config, "c"), None, now, 0).is_empty());
+        queue.put_back([parcel(&config, "a"), parcel(&config, "b")].into_iter(), now);
+        queue.hurry_all(now);
+        let order: Vec<_> =
+            std::iter::from_fn(|| queue.take_due(now)).map(|parcel| text(&parcel).to_owned()).collect();
+        assert_eq!(order, ["a", "b", "c"]);
     }
 
     proptest! {

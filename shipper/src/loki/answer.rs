@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::limit::{Limit, limit};
 use crate::batch::Entry;
 
 /// What to do with a push.
@@ -15,6 +16,13 @@ pub enum Outcome {
     Delivered,
     /// Send the same again, not before this long.
     Retry {
+        /// What `Retry-After` says.
+        after: Option<Duration>,
+    },
+    /// Send the same again; but if it is refused time and again, time alone does not help.
+    Limited {
+        /// What stands in its way.
+        limit: Limit,
         /// What `Retry-After` says.
         after: Option<Duration>,
     },
@@ -59,7 +67,11 @@ pub fn judge(status: u16, retry_after: Option<Duration>, body: &str) -> Outcome 
         260 => Outcome::Refused,
         200..=299 => Outcome::Delivered,
         400 => refusal(body).map_or(Outcome::Refused, Outcome::Partial),
-        408 | 425 | 429 | 499 => Outcome::Retry { after: retry_after },
+        408 | 425 | 499 => Outcome::Retry { after: retry_after },
+        429 => match limit(body) {
+            Some(limit) => Outcome::Limited { limit, after: retry_after },
+            None => Outcome::Retry { after: retry_after },
+        },
         413 => Outcome::Split,
         422 => Outcome::Refused,
         // Loki's limit of 4 MiB for a push inside of it: the same bytes would fail for ever.

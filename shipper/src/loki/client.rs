@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::encode::Encoding;
+use super::retry_after;
 
 /// `loki:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +62,6 @@ const PUSH_PATH: &str = "/loki/api/v1/push";
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Where it was cut: no error of Loki ends like this.
 const CUT: &str = "…";
-/// Who asks for a longer pause has made a mistake, or means harm: lines would wait for ever.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 const TENANT_HEADER: &str = "X-Scope-OrgID";
 
 impl Config {
@@ -104,7 +103,7 @@ impl Config {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// How long to wait, if it says so in seconds.
+    /// How long to wait, if it says so.
     pub retry_after: Option<Duration>,
     /// The body, or its head and `…`.
     pub body: String,
@@ -119,6 +118,10 @@ pub enum PushError {
     /// No connection, or it broke.
     #[error("no answer from Loki: {0}")]
     Connection(String),
+    /// The connection was closed instead of an answer. So it looks when an idle one is used in the moment in
+    /// which Loki, or a balancer before it, closes it.
+    #[error("Loki closed the connection: {0}")]
+    Closed(String),
 }
 
 /// Sends pushes. Cheap to clone; clones share their connections.
@@ -159,7 +162,7 @@ impl Client {
             request = request.header(TENANT_HEADER, tenant.clone());
         }
         let mut response = request.body(body).send().await?;
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
+        let retry_after = retry_after::pause(response.headers());
         let body = body_head(&mut response).await?;
         Ok(Answer { status: response.status().as_u16(), retry_after, body })
     }
@@ -167,8 +170,24 @@ impl Client {
 
 impl From<reqwest::Error> for PushError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() { Self::Timeout } else { Self::Connection(causes(&error)) }
+        if error.is_timeout() {
+            Self::Timeout
+        } else if !error.is_connect() && is_closed(&error) {
+            Self::Closed(causes(&error))
+        } else {
+            Self::Connection(causes(&error))
+        }
     }
+}
+
+fn is_closed(error: &reqwest::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    let first: &dyn std::error::Error = error;
+    std::iter::successors(Some(first), |error| error.source()).any(|error| {
+        let kind = error.downcast_ref().map(std::io::Error::kind);
+        matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset))
+            || error.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+    })
 }
 
 /// The URL stands in the outermost message only, and we know it; the inner ones say what happened.
@@ -177,11 +196,6 @@ fn causes(error: &reqwest::Error) -> String {
     let chain = std::iter::successors(first, |error| error.source());
     let texts: Vec<String> = chain.map(ToString::to_string).collect();
     if texts.is_empty() { error.to_string() } else { texts.join(": ") }
-}
-
-fn seconds(value: &HeaderValue) -> Option<Duration> {
-    let seconds = value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)?;
-    Some(seconds.min(RETRY_AFTER_MAX))
 }
 
 async fn body_head(response: &mut reqwest::Response) -> Result<String, PushError> {
@@ -217,14 +231,6 @@ mod tests {
         insta::assert_snapshot!(url("loki:3100").unwrap_err(), @r#"loki.url has the scheme "loki"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)"#);
         insta::assert_snapshot!(url("loki").unwrap_err(), @r#"loki.url "loki" is no URL: relative URL without a base (write http://host:3100)"#);
         insta::assert_snapshot!(url("http://a:b@loki").unwrap_err(), @"loki.url holds a user or password; put a proxy that adds them beside the shipper");
-    }
-
-    #[test]
-    fn a_pause_is_bounded_whatever_loki_asks_for() {
-        let pause = |text: &str| seconds(&HeaderValue::from_str(text).unwrap());
-        assert_eq!(pause("7"), Some(Duration::from_secs(7)));
-        assert_eq!(pause("18446744073709551615"), Some(RETRY_AFTER_MAX));
-        assert_eq!(pause("soon"), None);
     }
 
     #[test]

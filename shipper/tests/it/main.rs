@@ -6,6 +6,7 @@ mod support;
 
 mod app;
 mod archived;
+mod budget;
 mod cli;
 mod delivery;
 mod docker;

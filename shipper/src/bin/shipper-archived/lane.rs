@@ -59,7 +59,7 @@ impl Lane {
         let status = match &answer {
             Ok(answer) => PushStatus::of(answer.status),
             Err(PushError::Timeout) => PushStatus::Timeout,
-            Err(PushError::Connection(_)) => PushStatus::Connection,
+            Err(PushError::Connection(_) | PushError::Closed(_)) => PushStatus::Connection,
         };
         self.metrics.push.get_or_create(&status).inc();
         Ok(answer?)

@@ -92,7 +92,7 @@ fn settled(groups: &[Group], result: &Result<Answer, Failure>, metrics: &Metrics
             groups.iter().flat_map(|group| &group.entries).filter(|entry| refusal.fits(entry)).count() as u64
         }
         Outcome::Refused | Outcome::Split => all,
-        Outcome::Retry { .. } | Outcome::Hold => return false,
+        Outcome::Retry { .. } | Outcome::Limited { .. } | Outcome::Hold => return false,
     };
     metrics.lines.delivered(all - refused);
     metrics.lines.dropped(DropReason::Refused, refused);

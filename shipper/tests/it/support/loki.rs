@@ -19,8 +19,12 @@ pub fn refuse(status: u16, body: &str) -> Scripted {
     Scripted { answer: ResponseTemplate::new(status).set_body_string(body), stores: |_| false }
 }
 
+/// Judges the texts of a push; `None` takes it.
+type Rule = Arc<dyn Fn(&Request, &[String]) -> Option<ResponseTemplate> + Send + Sync>;
+
 #[derive(Clone, Default)]
 struct Script {
+    rule: Option<Rule>,
     answers: Arc<Mutex<VecDeque<Scripted>>>,
     stored: Arc<Mutex<Vec<String>>>,
     bodies: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -47,6 +51,16 @@ impl Loki {
         Self { server, script }
     }
 
+    /// Judges each push by `rule`. Reads JSON pushes of any tenant.
+    pub async fn by_rule(
+        rule: impl Fn(&Request, &[String]) -> Option<ResponseTemplate> + Send + Sync + 'static,
+    ) -> Self {
+        let server = MockServer::start().await;
+        let script = Script { rule: Some(Arc::new(rule)), ..Script::default() };
+        Mock::given(method("POST")).respond_with(script.clone()).mount(&server).await;
+        Self { server, script }
+    }
+
     pub fn url(&self) -> String {
         self.server.uri()
     }
@@ -65,6 +79,13 @@ impl Loki {
 impl Respond for Script {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         self.bodies.lock().unwrap().push(request.body.clone());
+        if let Some(rule) = &self.rule {
+            let lines = lines(&request.body);
+            return rule(request, &lines).unwrap_or_else(|| {
+                self.stored.lock().unwrap().extend(lines);
+                ResponseTemplate::new(204)
+            });
+        }
         let good = Scripted { answer: ResponseTemplate::new(204), stores: |_| true };
         let scripted = self.answers.lock().unwrap().pop_front().unwrap_or(good);
         let lines = lines(&request.body).into_iter().filter(|line| (scripted.stores)(line));

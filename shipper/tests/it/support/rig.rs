@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 pub const NOW: i64 = 1_800_000_000_000_000_000;
 pub const SECOND: i64 = 1_000_000_000;
 /// A limit that no working machine reaches.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Rig {
     pub metrics: Arc<Metrics>,
@@ -98,9 +98,13 @@ impl Rig {
 
     /// Sends one line as a source does; its number is its position.
     pub async fn line(&mut self, time_ns: i64, text: &str) {
+        self.line_to(Stream::Stdout, time_ns, text).await;
+    }
+
+    /// … of either output.
+    pub async fn line_to(&mut self, stream: Stream, time_ns: i64, text: &str) {
         self.next_line += 1;
         let position = Position::Api { time_ns, seen: self.next_line };
-        let stream = Stream::Stdout;
         let record = Record { container: container(), stream, time_ns, line: text.to_owned(), position };
         self.metrics.lines.read(1);
         self.items.as_ref().unwrap().send(Item::Line(record)).await.unwrap();
@@ -121,6 +125,7 @@ impl Rig {
             }
         };
         assert!(tokio::time::timeout(PATIENCE, all).await.is_ok(), "it does not end");
+        assert_law(&self.metrics);
         left.unwrap()
     }
 
@@ -128,12 +133,19 @@ impl Rig {
     pub async fn until(&self, what: &str, holds: impl Fn(&Metrics) -> bool) {
         let wait = async {
             while !holds(&self.metrics) {
+                assert_law(&self.metrics);
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         let waited = tokio::time::timeout(PATIENCE, wait).await;
         assert!(waited.is_ok(), "never: {what}\n{}", self.metrics.render().unwrap());
     }
+}
+
+/// `read = delivered + skipped + dropped + dead-lettered + in flight`, at any moment: these tests have one
+/// thread, so no update is under way when they look.
+pub fn assert_law(metrics: &Metrics) {
+    assert_eq!(metrics.lines.balance(), 0, "{}", metrics.render().unwrap());
 }
 
 /// One number of the metrics page; the sum, if there are several with that beginning.
@@ -145,14 +157,15 @@ pub fn metric(metrics: &Metrics, name: &str) -> f64 {
 
 /// All lines of the dead letters: reason and text.
 pub fn dead(dir: &Path) -> Vec<(String, String)> {
+    let text = |letter: &serde_json::Value, key: &str| letter[key].as_str().unwrap().to_owned();
+    letters(dir).iter().map(|letter| (text(letter, "reason"), text(letter, "line"))).collect()
+}
+
+/// All dead letters as they are.
+pub fn letters(dir: &Path) -> Vec<serde_json::Value> {
     let mut files: Vec<_> =
         std::fs::read_dir(dir.join("dead")).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     let text: String = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
-    text.lines()
-        .map(|line| {
-            let letter: serde_json::Value = serde_json::from_str(line).unwrap();
-            (letter["reason"].as_str().unwrap().to_owned(), letter["line"].as_str().unwrap().to_owned())
-        })
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -1,0 +1,49 @@
+//! One attempt to push some lines, and how it went.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::batch::Group;
+use crate::loki::client::{Answer, Client, PushError};
+use crate::loki::encode::{self, Encoding};
+use crate::metrics::Metrics;
+use crate::metrics::labels::PushStatus;
+
+/// How it went.
+#[derive(Debug)]
+pub enum Attempt {
+    /// Loki has answered.
+    Answered(Answer),
+    /// It has not; what became of the lines is not known.
+    Unanswered(PushError),
+    /// Nothing was sent.
+    Unencodable(encode::Error),
+}
+
+impl Attempt {
+    /// Encodes the lines, sends them, and counts the answer.
+    pub async fn make(client: &Client, encoding: Encoding, groups: &[Group], metrics: &Metrics) -> Self {
+        let started = Instant::now();
+        let attempt = match encoding.encode(groups) {
+            Err(error) => Self::Unencodable(error),
+            Ok(body) => match client.push(Bytes::from(body)).await {
+                Ok(answer) => Self::Answered(answer),
+                Err(error) => Self::Unanswered(error),
+            },
+        };
+        metrics.push_duration_seconds.observe(started.elapsed().as_secs_f64());
+        if let Some(status) = attempt.status() {
+            metrics.push.get_or_create(&status).inc();
+        }
+        attempt
+    }
+
+    fn status(&self) -> Option<PushStatus> {
+        match self {
+            Self::Answered(answer) => Some(PushStatus::of(answer.status)),
+            Self::Unanswered(PushError::Timeout) => Some(PushStatus::Timeout),
+            Self::Unanswered(PushError::Connection(_) | PushError::Closed(_)) => Some(PushStatus::Connection),
+            Self::Unencodable(_) => None,
+        }
+    }
+}

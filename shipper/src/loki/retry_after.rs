@@ -1,0 +1,56 @@
+//! `Retry-After`: how long Loki, or a gateway before it, asks us to wait.
+
+use std::time::Duration;
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
+/// Who asks for a longer pause has made a mistake, or means harm: lines would wait for ever.
+const MAX: Duration = Duration::from_secs(3600);
+
+/// The pause that an answer asks for, in seconds or until a date. A date is compared with the answer's own,
+/// so that it does not matter whose clock is wrong.
+#[must_use]
+pub fn pause(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text(RETRY_AFTER)?;
+    let pause = match asked.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => second(asked)?.duration_since(second(text(DATE)?)?).try_into().unwrap_or(Duration::ZERO),
+    };
+    Some(pause.min(MAX))
+}
+
+/// An HTTP date is a mail date in GMT.
+fn second(date: &str) -> Option<jiff::Timestamp> {
+    DateTimeParser::new().parse_timestamp(date).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(retry_after: &str, date: Option<&str>) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
+        headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
+        pause(&headers)
+    }
+
+    #[test]
+    fn a_pause_is_bounded_whatever_loki_asks_for() {
+        assert_eq!(asked("7", None), Some(Duration::from_secs(7)));
+        assert_eq!(asked("18446744073709551615", None), Some(MAX));
+        assert_eq!(asked("soon", None), None);
+        assert_eq!(pause(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_date_counts_from_the_answers_own() {
+        let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
+        assert_eq!(asked(later, Some(date)), Some(Duration::from_secs(30)));
+        assert_eq!(asked(date, Some(later)), Some(Duration::ZERO));
+        assert_eq!(asked("Sat, 06 Nov 2094 08:49:37 GMT", Some(date)), Some(MAX));
+        assert_eq!(asked(later, None), None);
+    }
+}
