@@ -148,13 +148,15 @@ impl Spec {
         Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
     }
 
-    /// Fills in the templates.
+    /// Fills in the templates. The filter `quoted` makes a text a string of JSON, and so of YAML: for what
+    /// may hold a quote or a backslash, as a path may.
     ///
     /// # Errors
     /// [`TemplateError`]: a template that does not parse, or names what is not there.
     pub fn fill(&self, facts: &Facts) -> Result<Filled, TemplateError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.add_filter("quoted", |text: &str| serde_json::Value::from(text).to_string());
         let facts = Value::from(Serde(facts));
         let settings = Value::from(Serde(&self.kind.settings));
         let context = minijinja::context! { settings, ..facts };
@@ -211,6 +213,13 @@ mod tests {
         assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
         assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
         assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+    }
+
+    #[test]
+    fn a_path_with_a_quote_in_it_stays_one_string() {
+        let facts = Facts { state_dir: r#"/a "b" \c"#.into(), ..facts() };
+        let filled = spec("dir: {{ state_dir | quoted }}").fill(&facts).unwrap();
+        assert_eq!(filled.config, r#"dir: "/a \"b\" \\c""#);
     }
 
     #[test]
