@@ -310,6 +310,9 @@ fn announce(config: &Config, api: &Api, resumed: usize) {
         resumed,
         "started"
     );
+    if config.loki.shows_secrets() {
+        tracing::warn!("who listens on the way to loki.url can read the password or token: use https");
+    }
 }
 
 fn start(start: Start) -> source::position::Start {

@@ -286,12 +286,12 @@ shutdown_deadline: 8s
     fn a_mistake_of_form_has_its_line_and_field() {
         let error = |text: &str| Config::parse(text).unwrap_err();
         insta::assert_snapshot!(error("loki:\n  uri: x"), @r"
-        line 2 column 3: unknown field `uri`, expected one of url, tenant, encoding
+        line 2 column 3: unknown field `uri`, expected one of url, tenant, encoding, gzip, basic_auth, bearer_token_file, tls
          --> <input>:2:3
           |
         1 | loki:
         2 |   uri: x
-          |   ^ unknown field `uri`, expected one of url, tenant, encoding
+          |   ^ unknown field `uri`, expected one of url, tenant, encoding, gzip, basic_auth, bearer_token_file, tls
         ");
         insta::assert_snapshot!(error("design: auto"), @r"
         line 1 column 9: unknown variant `auto`, expected one of pool, hybrid
@@ -311,10 +311,10 @@ shutdown_deadline: 8s
 
     #[test]
     fn all_mistakes_of_meaning_are_told_at_once() {
-        let text = "docker: {host: docker, max_connections: 0}\nloki: {url: https://loki}\n\
+        let text = "docker: {host: docker, max_connections: 0}\nloki: {url: ftp://loki}\n\
             batch: {max_bytes: 5MiB}\nadmin: {listen: 0.0.0.0:1}\nretry: {initial: 2m}\ndiscovery: {labels: [=x]}";
         insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r#"
-        loki.url has the scheme "https"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)
+        loki.url has the scheme "ftp"; write http://host:3100 or https://host
         docker.max_connections is 0: it must be at least 1
         docker.host "docker" is not understood: give unix:///path/to/docker.sock or tcp://host:port
         admin.listen 0.0.0.0:1 is no loopback address; the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it

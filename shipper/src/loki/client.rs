@@ -1,31 +1,60 @@
 //! The one HTTP client: connections are kept and used again, so an answer's body is always read to its
 //! end (up to a cap), or the connection could not be.
 
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Url;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
+use super::auth::{self, Auth, Basic};
 use super::encode::Encoding;
-use super::retry_after;
+use super::{retry_after, tls};
 
 /// `loki:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where Loki is, without the path of a push.
+    /// Where Loki is, without the path of a push: `http://` or `https://`.
     pub url: String,
     /// The tenant, for a Loki with `auth_enabled`.
     pub tenant: Option<String>,
     /// How a push is written.
     pub encoding: Encoding,
+    /// Whether JSON is compressed (protobuf always is, with snappy).
+    pub gzip: bool,
+    /// A user and the file with the password.
+    pub basic_auth: Option<Basic>,
+    /// The file with a token.
+    pub bearer_token_file: Option<PathBuf>,
+    /// For `https`.
+    pub tls: tls::Config,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { url: "http://127.0.0.1:3100".to_owned(), tenant: None, encoding: Encoding::Protobuf }
+        Self {
+            url: "http://127.0.0.1:3100".to_owned(),
+            tenant: None,
+            encoding: Encoding::Protobuf,
+            gzip: false,
+            basic_auth: None,
+            bearer_token_file: None,
+            tls: tls::Config::default(),
+        }
     }
 }
 
@@ -40,20 +69,24 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Not plain HTTP.
-    #[error(
-        "loki.url has the scheme {0:?}; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)"
-    )]
+    /// Not HTTP.
+    #[error("loki.url has the scheme {0:?}; write http://host:3100 or https://host")]
     Scheme(String),
     /// A password where `print-config` and logs would show it.
-    #[error("loki.url holds a user or password; put a proxy that adds them beside the shipper")]
+    #[error("loki.url holds a user or password; put them into loki.basic_auth: {{username, password_file}}")]
     Credentials,
     /// No header can carry it.
     #[error("loki.tenant {0:?} can't be sent in a header")]
     Tenant(String),
-    /// The client itself.
-    #[error("the HTTP client can't be built: {0}")]
-    Client(#[from] reqwest::Error),
+    /// Compressed twice.
+    #[error("loki.gzip goes with `encoding: json`: protobuf is compressed already")]
+    Gzip,
+    /// Trust.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// Credentials.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
 }
 
 /// Loki's path for a push.
@@ -63,17 +96,22 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Where it was cut: no error of Loki ends like this.
 const CUT: &str = "…";
 const TENANT_HEADER: &str = "X-Scope-OrgID";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a push and its whole answer.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shorter than the time after which balancers close (60 s and more).
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 impl Config {
     /// Where a push goes.
     ///
     /// # Errors
-    /// When the URL is none, or not plain HTTP.
+    /// When the URL is none, or not HTTP.
     pub fn push_url(&self) -> Result<Url, ConfigError> {
         let invalid = |reason: String| ConfigError::Url { url: self.url.clone(), reason };
         let base = self.url.trim_end_matches('/').trim_end_matches(PUSH_PATH);
         let url = Url::parse(&format!("{base}{PUSH_PATH}")).map_err(|error| invalid(error.to_string()))?;
-        if url.scheme() != "http" {
+        if !["http", "https"].contains(&url.scheme()) {
             return Err(ConfigError::Scheme(url.scheme().to_owned()));
         }
         if !url.username().is_empty() || url.password().is_some() {
@@ -89,6 +127,13 @@ impl Config {
         url.set_query(None);
         url.set_fragment(None);
         url.into()
+    }
+
+    /// Whether who listens on the wire can read a password or a token.
+    #[must_use]
+    pub fn shows_secrets(&self) -> bool {
+        let secret = self.basic_auth.is_some() || self.bearer_token_file.is_some();
+        secret && self.push_url().is_ok_and(|url| url.scheme() == "http")
     }
 
     fn tenant_header(&self) -> Result<Option<HeaderValue>, ConfigError> {
@@ -124,13 +169,17 @@ pub enum PushError {
     Closed(String),
 }
 
+type Http = legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// Sends pushes. Cheap to clone; clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
-    url: Url,
+    http: Http,
+    uri: Uri,
     tenant: Option<HeaderValue>,
     content_type: HeaderValue,
+    gzip: bool,
+    auth: Option<Arc<Auth>>,
 }
 
 impl Client {
@@ -139,17 +188,24 @@ impl Client {
     /// # Errors
     /// When the config can't be used.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("shipper/", env!("CARGO_PKG_VERSION")))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(30))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .build()?;
-        let content_type = HeaderValue::from_static(config.encoding.content_type());
-        Ok(Self { http, url: config.push_url()?, tenant: config.tenant_header()?, content_type })
+        if config.gzip && config.encoding != Encoding::Json {
+            return Err(ConfigError::Gzip);
+        }
+        let mut url = config.push_url()?;
+        url.set_fragment(None);
+        let invalid = |error: http::uri::InvalidUri| ConfigError::Url {
+            url: config.url.clone(),
+            reason: error.to_string(),
+        };
+        let basic = config.basic_auth.as_ref();
+        Ok(Self {
+            http: http(&url, config)?,
+            uri: url.as_str().parse().map_err(invalid)?,
+            tenant: config.tenant_header()?,
+            content_type: HeaderValue::from_static(config.encoding.content_type()),
+            gzip: config.gzip,
+            auth: Auth::new(basic, config.bearer_token_file.as_deref())?.map(Arc::new),
+        })
     }
 
     /// Sends one push and reads the answer.
@@ -157,22 +213,71 @@ impl Client {
     /// # Errors
     /// When there is none.
     pub async fn push(&self, body: Bytes) -> Result<Answer, PushError> {
-        let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, self.content_type.clone());
+        let answer = tokio::time::timeout(PUSH_TIMEOUT, self.exchange(body)).await;
+        let answer = answer.map_err(|_elapsed| PushError::Timeout)??;
+        if let Some(auth) = &self.auth
+            && [StatusCode::UNAUTHORIZED.as_u16(), StatusCode::FORBIDDEN.as_u16()].contains(&answer.status)
+        {
+            auth.renew();
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, body: Bytes) -> Result<Answer, PushError> {
+        let response = self.http.request(self.request(body)?).await?;
+        let retry_after = retry_after::pause(response.headers());
+        let status = response.status().as_u16();
+        Ok(Answer { status, retry_after, body: body_head(response.into_body()).await? })
+    }
+
+    fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, PushError> {
+        let broken = |error: &dyn std::error::Error| PushError::Connection(error.to_string());
+        let body = if self.gzip { compressed(&body).map_err(|error| broken(&error))? } else { body };
+        let mut request = Request::post(self.uri.clone())
+            .header(USER_AGENT, concat!("shipper/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, self.content_type.clone());
+        if self.gzip {
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
         if let Some(tenant) = &self.tenant {
             request = request.header(TENANT_HEADER, tenant.clone());
         }
-        let mut response = request.body(body).send().await?;
-        let retry_after = retry_after::pause(response.headers());
-        let body = body_head(&mut response).await?;
-        Ok(Answer { status: response.status().as_u16(), retry_after, body })
+        if let Some(auth) = &self.auth {
+            request = request.header(AUTHORIZATION, auth.header());
+        }
+        request.body(Full::new(body)).map_err(|error| broken(&error))
     }
 }
 
-impl From<reqwest::Error> for PushError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else if !error.is_connect() && is_closed(&error) {
+/// Nothing is sent twice by the client itself: who sends again must know that it does.
+fn http(url: &Url, config: &Config) -> Result<Http, ConfigError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(IDLE_MAX));
+    connector.set_nodelay(true);
+    let trust = if url.scheme() == "https" { config.tls.client()? } else { tls::nobody()? };
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(trust)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Ok(legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_MAX)
+        .retry_canceled_requests(false)
+        .build(connector))
+}
+
+fn compressed(body: &[u8]) -> std::io::Result<Bytes> {
+    let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    gzip.write_all(body)?;
+    Ok(gzip.finish()?.into())
+}
+
+impl From<legacy::Error> for PushError {
+    fn from(error: legacy::Error) -> Self {
+        if !error.is_connect() && is_closed(&error) {
             Self::Closed(causes(&error))
         } else {
             Self::Connection(causes(&error))
@@ -180,28 +285,33 @@ impl From<reqwest::Error> for PushError {
     }
 }
 
-fn is_closed(error: &reqwest::Error) -> bool {
+impl From<hyper::Error> for PushError {
+    fn from(error: hyper::Error) -> Self {
+        Self::Connection(causes(&error))
+    }
+}
+
+fn is_closed(error: &legacy::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let first: &dyn std::error::Error = error;
     std::iter::successors(Some(first), |error| error.source()).any(|error| {
         let kind = error.downcast_ref().map(std::io::Error::kind);
+        let own = error.downcast_ref::<hyper::Error>();
         matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset))
-            || error.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+            || own.is_some_and(|error| error.is_incomplete_message() || error.is_canceled())
     })
 }
 
-/// The URL stands in the outermost message only, and we know it; the inner ones say what happened.
-fn causes(error: &reqwest::Error) -> String {
-    let first = std::error::Error::source(error);
-    let chain = std::iter::successors(first, |error| error.source());
-    let texts: Vec<String> = chain.map(ToString::to_string).collect();
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+/// What happened stands in the inner messages.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-async fn body_head(response: &mut reqwest::Response) -> Result<String, PushError> {
+async fn body_head(mut body: Incoming) -> Result<String, PushError> {
     let mut head = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        head.extend_from_slice(&chunk);
+    while let Some(frame) = body.frame().await {
+        head.extend_from_slice(&frame?.into_data().unwrap_or_default());
         if head.len() > BODY_BYTES_MAX {
             return Ok(String::from_utf8_lossy(&head).into_owned() + CUT);
         }
@@ -227,10 +337,9 @@ mod tests {
 
     #[test]
     fn what_can_not_be_spoken_is_refused_with_advice() {
-        insta::assert_snapshot!(url("https://loki").unwrap_err(), @r#"loki.url has the scheme "https"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)"#);
-        insta::assert_snapshot!(url("loki:3100").unwrap_err(), @r#"loki.url has the scheme "loki"; write http://host:3100 (for https put a proxy that speaks TLS beside the shipper)"#);
+        insta::assert_snapshot!(url("loki:3100").unwrap_err(), @r#"loki.url has the scheme "loki"; write http://host:3100 or https://host"#);
         insta::assert_snapshot!(url("loki").unwrap_err(), @r#"loki.url "loki" is no URL: relative URL without a base (write http://host:3100)"#);
-        insta::assert_snapshot!(url("http://a:b@loki").unwrap_err(), @"loki.url holds a user or password; put a proxy that adds them beside the shipper");
+        insta::assert_snapshot!(url("http://a:b@loki").unwrap_err(), @"loki.url holds a user or password; put them into loki.basic_auth: {username, password_file}");
     }
 
     #[test]

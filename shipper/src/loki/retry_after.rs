@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use http::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use jiff::fmt::rfc2822::DateTimeParser;
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// Who asks for a longer pause has made a mistake, or means harm: lines would wait for ever.
 const MAX: Duration = Duration::from_secs(3600);

@@ -12,3 +12,4 @@ mod delivery;
 mod docker;
 mod hybrid;
 mod shutdown;
+mod tls;

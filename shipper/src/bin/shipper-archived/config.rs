@@ -196,7 +196,7 @@ defects: { replay_history: true, unbounded_retry: true, no_timestamp_check: true
         assert!(load(&misspelt).unwrap_err().to_string().contains("leak_handle"));
         let empty = TEMPLATE.replace("max_lines: 50", "max_lines: 0");
         assert!(load(&empty).unwrap_err().to_string().contains("batch.max_lines"));
-        let https = TEMPLATE.replace("http://127", "https://127");
-        assert!(load(&https).unwrap_err().to_string().contains("https"));
+        let ftp = TEMPLATE.replace("http://127", "ftp://127");
+        assert!(load(&ftp).unwrap_err().to_string().contains("ftp"));
     }
 }

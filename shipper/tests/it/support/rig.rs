@@ -70,8 +70,12 @@ impl Rig {
         let window = window::Config::default();
         let pipeline =
             Pipeline { window, limits: Limits::default(), clock: clock.clone(), metrics: metrics.clone() };
-        let loki =
-            client::Config { url: url.to_owned(), tenant: Some("test".to_owned()), encoding: Encoding::Json };
+        let loki = client::Config {
+            url: url.to_owned(),
+            tenant: Some("test".to_owned()),
+            encoding: Encoding::Json,
+            ..client::Config::default()
+        };
         let letters = dead_letters::Config::default();
         let store = Store::open(dir).await.unwrap();
         let deliver = Deliver::new(Deps {
