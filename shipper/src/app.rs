@@ -195,7 +195,8 @@ impl Staff {
             }
             Design::Hybrid => {
                 let containers_root = config.docker.containers_root.clone();
-                let settings = hybrid::Config { containers_root, reconcile: RECONCILE };
+                let limits = config.hybrid.clone();
+                let settings = hybrid::Config { containers_root, reconcile: RECONCILE, limits };
                 self.add("hybrid", async move {
                     hybrid::run(settings, inputs).await?;
                     Ok(Ended::Upstream)

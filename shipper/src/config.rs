@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery::{dead_letters, retry};
 use crate::loki::client;
+use crate::source::hybrid;
 use crate::{admin, batch, pipeline, units, window};
 
 pub mod start;
@@ -22,6 +23,8 @@ pub struct Config {
     pub design: Design,
     /// Where Docker is.
     pub docker: Docker,
+    /// Bounds of reading files (`hybrid`).
+    pub hybrid: hybrid::Limits,
     /// Which containers.
     pub discovery: Discovery,
     /// Where to begin with a container that was there before us and is not in the checkpoint.
@@ -56,6 +59,7 @@ impl Default for Config {
         Self {
             design: Design::Hybrid,
             docker: Docker::default(),
+            hybrid: hybrid::Limits::default(),
             discovery: Discovery::default(),
             start: Start::End,
             state_dir: PathBuf::from("/var/lib/shipper"),
@@ -349,6 +353,7 @@ shutdown_deadline: 8s
         }
         for section in [
             "docker",
+            "hybrid",
             "discovery",
             "loki",
             "batch",

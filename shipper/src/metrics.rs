@@ -89,6 +89,12 @@ pub struct Metrics {
     pub lines_truncated: Counter,
     /// `shipper_file_truncations_total`: log files that somebody emptied in place.
     pub file_truncations: Counter,
+    /// `shipper_archives_broken_total`: compressed logs that are damaged; what they still held was read.
+    pub archives_broken: Counter,
+    /// `shipper_deleted_bytes_held`: disk space of deleted log files that are still being read.
+    pub deleted_bytes_held: Gauge,
+    /// `shipper_deleted_bytes_given_up_total`: bytes of deleted log files that were held too long, unread.
+    pub deleted_bytes_given_up: Counter,
     /// `shipper_log_streams_broken_total`: Docker's log streams that ended while their container ran.
     pub log_streams_broken: Counter,
     /// `shipper_resume_lost_total`: a checkpoint whose file or line is no longer there.
@@ -183,6 +189,17 @@ impl Metrics {
             inotify_failures: plain(into, "shipper_inotify_failures", "Directories polled, not watched"),
             lines_truncated: plain(into, "shipper_lines_truncated", "Lines longer than the cap, cut"),
             file_truncations: plain(into, "shipper_file_truncations", "Log files emptied in place"),
+            archives_broken: plain(into, "shipper_archives_broken", "Compressed logs that are damaged"),
+            deleted_bytes_held: plain(
+                into,
+                "shipper_deleted_bytes_held",
+                "Bytes of deleted log files that are still being read",
+            ),
+            deleted_bytes_given_up: plain(
+                into,
+                "shipper_deleted_bytes_given_up",
+                "Bytes of deleted log files that were held too long, unread",
+            ),
             log_streams_broken: plain(
                 into,
                 "shipper_log_streams_broken",

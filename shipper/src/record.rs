@@ -129,6 +129,10 @@ pub enum Position {
         identity: FileIdentity,
         /// The byte after the line's last.
         offset: u64,
+        /// A hash of the up to 64 bytes before the offset: whoever empties the file in place and lets it
+        /// grow past the offset does not get past this. Not known in checkpoints of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tail_hash: Option<u64>,
     },
     /// `pool`: at this line, as Docker's log API can be asked for (`since`).
     Api {

@@ -62,22 +62,16 @@ impl Outlet {
         Self { out, metrics }
     }
 
-    /// A line counts as read once there is room for it, so that a stop while we wait leaves no line
-    /// in flight for ever.
+    /// Hands on a line once there is room for it.
     pub(crate) async fn line(&self, container: &Arc<Container>, line: Line) -> Result<(), Closed> {
-        let place = self.out.reserve().await.map_err(|_closed| Closed)?;
-        self.metrics.lines.read(1);
-        if line.truncated {
-            self.metrics.lines_truncated.inc();
-        }
-        place.send(Item::Line(Record {
-            container: Arc::clone(container),
-            stream: line.stream,
-            time_ns: line.time_ns,
-            line: line.text,
-            position: line.position,
-        }));
+        self.room().await?.line(container, line);
         Ok(())
+    }
+
+    /// Waits for room for one line. Who waits here may be interrupted: nothing has happened yet.
+    pub(crate) async fn room(&self) -> Result<Room<'_>, Closed> {
+        let place = self.out.reserve().await.map_err(|_closed| Closed)?;
+        Ok(Room { place, metrics: &self.metrics })
     }
 
     /// Lines that the source passes over itself.
@@ -92,5 +86,30 @@ impl Outlet {
 
     pub(crate) async fn send(&self, item: Item) -> Result<(), Closed> {
         self.out.send(item).await.map_err(|_closed| Closed)
+    }
+}
+
+/// Room for one line downstream; given back when it is dropped unused.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    place: mpsc::Permit<'a, Item>,
+    metrics: &'a Metrics,
+}
+
+impl Room<'_> {
+    /// A line counts as read once there is room for it, so that a stop while we wait leaves no line
+    /// in flight for ever.
+    pub(crate) fn line(self, container: &Arc<Container>, line: Line) {
+        self.metrics.lines.read(1);
+        if line.truncated {
+            self.metrics.lines_truncated.inc();
+        }
+        self.place.send(Item::Line(Record {
+            container: Arc::clone(container),
+            stream: line.stream,
+            time_ns: line.time_ns,
+            line: line.text,
+            position: line.position,
+        }));
     }
 }

@@ -29,6 +29,7 @@ impl Config {
             time("retry.max", self.retry.max),
             self.retry.budget.and_then(|budget| time("retry.budget", budget)),
             self.window_mistake(),
+            time("hybrid.deleted_hold_max", self.hybrid.deleted_hold_max),
             time("metadata.ttl", self.metadata.ttl),
             time("shutdown_deadline", self.shutdown_deadline),
             self.host_mistake(),
@@ -79,6 +80,13 @@ impl Config {
             (
                 self.retry.max_bytes < batch_max,
                 format!("retry.max_bytes {} is less than one batch ({batch_max})", self.retry.max_bytes),
+            ),
+            (
+                self.hybrid.deleted_hold_max_bytes < segment,
+                format!(
+                    "hybrid.deleted_hold_max_bytes {} is under {segment}",
+                    self.hybrid.deleted_hold_max_bytes
+                ),
             ),
             (
                 self.dead_letters.max_bytes < segment,

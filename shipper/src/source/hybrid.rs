@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::docker::known::{Born, Change};
@@ -21,12 +22,17 @@ use crate::source::{Closed, Inputs, Outlet};
 
 pub mod files;
 pub mod identity;
+pub mod archive;
+pub mod content;
+pub mod chain;
 pub mod json_line;
+mod open;
 pub mod tail;
 pub mod watch;
 
 use files::Folder;
-use tail::{Desk, Life, Tail, Turn};
+pub use tail::held::Limits;
+use tail::{Desk, Life, Tail, Turn, held};
 use watch::{Signal, Watch};
 
 /// The driver whose files are read here.
@@ -34,6 +40,8 @@ const DRIVER: &str = "json-file";
 /// How much one container may read in one turn. Docker cuts lines at 16 KiB, which JSON can make six
 /// times as long: a line always fits.
 const TURN_BYTES: usize = 256 << 10;
+/// How many archives are read at the same time: each takes a page and the window of its compression.
+const ARCHIVES_MAX: usize = 16;
 
 /// What `hybrid` needs to know.
 #[derive(Clone, Debug)]
@@ -42,6 +50,8 @@ pub struct Config {
     pub containers_root: PathBuf,
     /// How often everything is looked at, whatever inotify says: the kernel may have dropped an event.
     pub reconcile: Duration,
+    /// How long and how much of what is deleted is read.
+    pub limits: Limits,
 }
 
 /// Why it can't go on.
@@ -83,15 +93,20 @@ struct Hybrid {
     started_ns: i64,
     tails: HashMap<ContainerId, Tail>,
     ready: VecDeque<ContainerId>,
+    /// Those that wait for a place to read an archive.
+    waiting: VecDeque<ContainerId>,
     watch: Watch,
     tick: Interval,
+    limits: Limits,
     desk: Desk,
+    /// How much one turn reads of one container; its length is also the longest line that is decoded.
+    page: Vec<u8>,
 }
 
 impl Drop for Hybrid {
     fn drop(&mut self) {
         for tail in self.tails.values_mut() {
-            tail.close(&self.desk);
+            tail.close();
             self.watch.remove(&tail.container.id);
         }
     }
@@ -109,14 +124,17 @@ impl Hybrid {
             started_ns: inputs.started_ns,
             tails: HashMap::new(),
             ready: VecDeque::new(),
+            waiting: VecDeque::new(),
             watch: Watch::new(Arc::clone(&metrics)),
             tick,
+            limits: config.limits.clone(),
+            page: vec![0; TURN_BYTES],
             desk: Desk {
                 folder,
                 outlet: Outlet::new(inputs.out, Arc::clone(&metrics)),
                 metrics,
-                page: vec![0; TURN_BYTES],
                 text: Vec::new(),
+                archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
             },
         }
     }
@@ -128,7 +146,8 @@ impl Hybrid {
             match happened {
                 Some(Happened::Change(change)) => self.change(change).await?,
                 Some(Happened::Signal(Signal::Changed(id))) => self.queue(&id),
-                Some(Happened::Signal(Signal::Everything) | Happened::Tick) => self.queue_all(),
+                Some(Happened::Signal(Signal::Everything)) => self.queue_all(),
+                Some(Happened::Tick) => self.reconcile(),
                 Some(Happened::DiscoveryEnded) => return Ok(()),
                 None => self.next_turn().await?,
             }
@@ -148,21 +167,44 @@ impl Hybrid {
         futures_util::FutureExt::now_or_never(self.wait())
     }
 
+    /// Also while nobody takes the lines, the tick comes: deleted files must not be held for ever.
     async fn next_turn(&mut self) -> Result<(), Closed> {
         let Some(id) = self.ready.pop_front() else { return Ok(()) };
         let Some(tail) = self.tails.get_mut(&id) else { return Ok(()) };
         tail.queued = false;
-        let turn = tail.turn(&mut self.desk).await?;
-        if turn == Turn::More {
-            self.queue(&id);
-        } else if tail.life == Life::Removed {
-            self.part(&id).await?;
-        } else if tail.life == Life::Stopped {
-            self.watch.remove(&id);
+        let turn = tokio::select! {
+            biased;
+            turn = tail.turn(&mut self.desk, &mut self.page) => turn?,
+            _ = self.tick.tick() => {
+                tail.queued = true;
+                self.ready.push_front(id);
+                self.reconcile();
+                return Ok(());
+            }
+        };
+        match turn {
+            Turn::More => self.queue(&id),
+            Turn::NoPlace => {
+                tail.queued = true;
+                self.waiting.push_back(id);
+            }
+            Turn::Idle if tail.life == Life::Removed => self.part(&id).await?,
+            Turn::Idle if tail.life == Life::Stopped => self.watch.remove(&id),
+            Turn::Idle => {}
+        }
+        if self.desk.archives.available_permits() > 0 {
+            self.ready.extend(self.waiting.pop_front());
         }
         // A turn over history may send nothing for long; let the other tasks of this thread run.
         tokio::task::yield_now().await;
         Ok(())
+    }
+
+    fn reconcile(&mut self) {
+        for id in held::enforce(&self.limits, &mut self.tails, &self.desk.metrics) {
+            self.queue(&id);
+        }
+        self.queue_all();
     }
 
     async fn change(&mut self, change: Change) -> Result<(), Closed> {
@@ -213,7 +255,7 @@ impl Hybrid {
     async fn part(&mut self, id: &ContainerId) -> Result<(), Closed> {
         self.watch.remove(id);
         if let Some(mut tail) = self.tails.remove(id) {
-            tail.close(&self.desk);
+            tail.close();
         }
         self.desk.outlet.send(Item::Gone(id.clone())).await
     }

@@ -107,6 +107,15 @@ impl Joiner {
         Some(Line { stream, time_ns: open.time_ns, text, position, truncated: open.truncated })
     }
 
+    /// Whether a line of `stream` is open.
+    #[must_use]
+    pub fn is_open(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Stdout => self.stdout.is_some(),
+            Stream::Stderr => self.stderr.is_some(),
+        }
+    }
+
     /// Where the earliest open line begins: no position may pass it.
     #[must_use]
     pub fn resume_before(&self) -> Option<&Position> {

@@ -63,7 +63,8 @@ impl Upstream {
             }
             Design::Hybrid => {
                 let containers_root = PathBuf::from("/var/lib/docker/containers");
-                let config = hybrid::Config { containers_root, reconcile: Duration::from_secs(2) };
+                let limits = hybrid::Limits::default();
+                let config = hybrid::Config { containers_root, reconcile: Duration::from_secs(2), limits };
                 tasks.spawn(async move { hybrid::run(config, inputs).await.unwrap() });
             }
         }

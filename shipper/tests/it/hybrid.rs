@@ -2,161 +2,21 @@
 //! that was taken is given back.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
+use shipper::record::{Item, Position, Stream};
 use shipper::source::position::{Resume, Start};
-use shipper::source::{Inputs, hybrid};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::disk::{Disk, Source, texts, until};
 
-/// A folder like Docker's with one container's log.
-struct Disk {
-    root: tempfile::TempDir,
-    container: Arc<Container>,
-    written: i64,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let id = ContainerId::parse(&"ab".repeat(32)).unwrap();
-        fs::create_dir(root.path().join(id.as_str())).unwrap();
-        let container = Arc::new(Container {
-            id,
-            name: "one".into(),
-            image: String::new(),
-            labels: [].into(),
-            log_driver: "json-file".into(),
-            log_path: None,
-            tty: false,
-        });
-        Self { root, container, written: 0 }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.root.path().join(self.container.id.as_str())
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder().join(format!("{}-json.log", self.container.id.as_str()))
-    }
-
-    fn generation(&self, generation: u32) -> PathBuf {
-        self.folder().join(format!("{}-json.log.{generation}", self.container.id.as_str()))
-    }
-
-    fn raw(&self, bytes: &[u8]) {
-        OpenOptions::new().append(true).create(true).open(self.log()).unwrap().write_all(bytes).unwrap();
-    }
-
-    fn write_at(&mut self, stream: &str, text: &str, second: i64) {
-        let text = serde_json::to_string(text).unwrap();
-        let time = jiff::Timestamp::from_second(second).unwrap();
-        self.raw(format!("{{\"log\":{text},\"stream\":\"{stream}\",\"time\":\"{time}\"}}\n").as_bytes());
-    }
-
-    fn write(&mut self, stream: &str, text: &str) {
-        self.written += 1;
-        self.write_at(stream, text, self.written);
-    }
-
-    /// As Docker rotates with `max-file=3`.
-    fn rotate(&self) {
-        for generation in [1, 0] {
-            let from = if generation == 0 { self.log() } else { self.generation(generation) };
-            if from.exists() {
-                fs::rename(from, self.generation(generation + 1)).unwrap();
-            }
-        }
-        fs::File::create(self.log()).unwrap();
-    }
-}
-
-/// A running source.
-struct Source {
-    changes: mpsc::Sender<Change>,
-    items: mpsc::Receiver<Item>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), hybrid::Error>>,
-}
-
-impl Source {
-    async fn start(disk: &Disk, born: Born, start: Start, resume: Resume) -> Self {
-        let (changes, received) = mpsc::channel(8);
-        let (out, items) = mpsc::channel(4);
-        let (metrics, stop) = (Metrics::new(), CancellationToken::new());
-        let config = hybrid::Config {
-            containers_root: disk.root.path().to_owned(),
-            reconcile: Duration::from_millis(500),
-        };
-        let inputs = Inputs {
-            changes: received,
-            resume,
-            start,
-            started_ns: 1_000_000_000_000,
-            out,
-            metrics: Arc::clone(&metrics),
-            stop: stop.clone(),
-        };
-        #[expect(clippy::disallowed_methods, reason = "its handle is kept and awaited")]
-        let task = tokio::spawn(hybrid::run(config, inputs));
-        let source = Self { changes, items, metrics, stop, task };
-        source.tell(Change::Started { container: Arc::clone(&disk.container), born }).await;
-        source
-    }
-
-    async fn tell(&self, change: Change) {
-        self.changes.send(change).await.unwrap();
-    }
-
-    async fn next(&mut self) -> Item {
-        let item = tokio::time::timeout(PATIENCE, self.items.recv()).await;
-        item.expect("the source has nothing more to say").expect("the source has ended")
-    }
-
-    async fn line(&mut self) -> Record {
-        loop {
-            match self.next().await {
-                Item::Line(record) => return record,
-                Item::Passed { .. } => {}
-                Item::Gone(_) => panic!("the container is gone before its last line"),
-            }
-        }
-    }
-
-    async fn texts(&mut self, count: usize) -> Vec<String> {
-        let mut texts = Vec::new();
-        while texts.len() < count {
-            texts.push(self.line().await.line);
-        }
-        texts
-    }
-
-    async fn end(mut self) -> Vec<Item> {
-        self.stop.cancel();
-        self.task.await.unwrap().unwrap();
-        let mut rest = Vec::new();
-        while let Some(item) = self.items.recv().await {
-            rest.push(item);
-        }
-        rest
-    }
-}
-
-fn texts(range: std::ops::Range<u32>) -> Vec<String> {
-    range.map(|number| format!("line {number}")).collect()
-}
+mod archives;
+mod deleted;
+mod resume;
 
 #[tokio::test]
 async fn a_new_container_is_read_from_its_first_line_and_followed() {
@@ -372,15 +232,6 @@ async fn given_back(metrics: &Metrics) {
 
 async fn given(metrics: &Metrics) {
     until(|| metrics.open_files.get() == 1 && metrics.inotify_watches.get() == 1).await;
-}
-
-async fn until(holds: impl Fn() -> bool) {
-    let reached = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, reached).await.expect("it never comes to hold");
 }
 
 /// What this process holds open beneath `root`.

@@ -142,6 +142,7 @@ impl Tail {
     /// Kept in memory only, for this very inode: no fingerprint is needed.
     fn position(&self, offset: u64) -> Position {
         let (dev, ino) = self.file.key;
-        Position::File { identity: FileIdentity { dev, ino, head_len: 0, head_hash: 0 }, offset }
+        let identity = FileIdentity { dev, ino, head_len: 0, head_hash: 0 };
+        Position::File { identity, offset, tail_hash: None }
     }
 }

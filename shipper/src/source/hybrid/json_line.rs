@@ -47,6 +47,19 @@ pub fn decode(line: &[u8], text: &mut Vec<u8>) -> Result<Head, Corrupt> {
     head.map(|head| Head { torn: true, ..head }).ok_or(Corrupt { bytes: line.len() })
 }
 
+/// How much of a page without a newline can't be part of an entry: what stands before the last place in it
+/// where one may begin. Never 0.
+#[must_use]
+pub fn before_last_entry(page: &[u8]) -> usize {
+    let behind_first = page.get(1..).unwrap_or_default();
+    let torn_opening =
+        (1..OPENING.len()).rev().find(|bytes| page.ends_with(OPENING.get(..*bytes).unwrap_or_default()));
+    match memmem::rfind(behind_first, OPENING) {
+        Some(at) => at + 1,
+        None => page.len() - torn_opening.unwrap_or_default(),
+    }
+}
+
 fn decode_whole(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
     decode_usual(line, text).or_else(|| decode_any(line, text))
 }

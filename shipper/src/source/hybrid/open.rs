@@ -1,0 +1,124 @@
+//! The generation at hand, and how far it is read.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use crate::metrics::Metrics;
+use crate::record::{FileIdentity, Position};
+use crate::source::hybrid::chain::{Found, Place};
+use crate::source::hybrid::content::Content;
+use crate::source::hybrid::identity;
+
+/// An open generation; it counts as an open file until it is dropped.
+#[derive(Debug)]
+pub(super) struct Open {
+    content: Content,
+    pub(super) identity: FileIdentity,
+    /// Everything before is handed on or passed over.
+    pub(super) offset: u64,
+    /// The hash of what stands before the offset.
+    tail_hash: Option<u64>,
+    /// The line at `offset` is too long to be one: nothing counts until its newline.
+    pub(super) overlong: bool,
+    /// Its path leads elsewhere, and it was seen to before the last read.
+    pub(super) moved: bool,
+    /// Since when it is known to be deleted.
+    pub(super) deleted_since: Option<Instant>,
+    /// How much stands behind the offset that is no whole line.
+    pub(super) torn: usize,
+    _archive: Option<OwnedSemaphorePermit>,
+    metrics: Arc<Metrics>,
+}
+
+/// What a read came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// So many bytes, of which the first `lead` stand before the offset.
+    Bytes { lead: usize, end: usize },
+    /// An archive that is not there yet: ask again.
+    OnItsWay,
+    /// What stood before the offset is not there any more.
+    Replaced,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.open_files.dec();
+    }
+}
+
+impl Open {
+    pub(super) fn new(found: Found, archive: Option<OwnedSemaphorePermit>, metrics: &Arc<Metrics>) -> Self {
+        metrics.open_files.inc();
+        Self {
+            content: found.content,
+            identity: found.identity,
+            offset: found.offset,
+            tail_hash: found.tail_hash,
+            overlong: false,
+            moved: false,
+            deleted_since: None,
+            torn: 0,
+            _archive: archive,
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    pub(super) fn inode(&self) -> (u64, u64) {
+        (self.identity.dev, self.identity.ino)
+    }
+
+    pub(super) fn is_archive(&self) -> bool {
+        matches!(self.content, Content::Archive { .. })
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { identity: self.identity, offset: self.offset, tail_hash: self.tail_hash }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        Position::File { identity: self.identity, offset: self.offset, tail_hash: self.tail_hash }
+    }
+
+    /// The next `bytes` are dealt with; `tail_hash` is of what stands before the new offset.
+    pub(super) fn pass(&mut self, bytes: usize, tail_hash: u64) {
+        self.offset += bytes as u64;
+        self.tail_hash = Some(tail_hash);
+    }
+
+    /// Fills `page` with what stands around the offset, and sees whether it is still what it was.
+    pub(super) fn read(&mut self, page: &mut [u8]) -> io::Result<Read> {
+        let lead = identity::tail_len(self.offset);
+        let Some(end) = self.content.read_at(page, self.offset - lead as u64)? else {
+            return Ok(Read::OnItsWay);
+        };
+        let Some(before) = page.get(..lead).filter(|_| end >= lead) else { return Ok(Read::Replaced) };
+        let tail_hash = identity::tail_hash(before);
+        if self.tail_hash.is_some_and(|known| known != tail_hash) {
+            return Ok(Read::Replaced);
+        }
+        self.tail_hash = Some(tail_hash);
+        if self.offset == 0 || identity::may_grow(&self.identity) {
+            self.identity = self.content.identity()?;
+        }
+        Ok(Read::Bytes { lead, end })
+    }
+
+    /// Begins again: the file was emptied in place.
+    pub(super) fn rewind(&mut self) {
+        (self.offset, self.tail_hash, self.overlong, self.torn) = (0, None, false, 0);
+    }
+
+    /// Why an archive ended early, if it did.
+    pub(super) fn broken(&self) -> Option<&io::Error> {
+        self.content.broken()
+    }
+
+    /// Its size on disk if it has no name any more.
+    pub(super) fn deleted(&self) -> io::Result<Option<u64>> {
+        self.content.deleted()
+    }
+}
