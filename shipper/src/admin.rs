@@ -134,6 +134,10 @@ fn unready(metrics: &Metrics) -> Vec<&'static str> {
     [
         (metrics.docker_connected.get() == 0, "Docker's events are not heard (yet)"),
         (metrics.checkpoint_failing.get() != 0, "positions can't be saved in state_dir"),
+        (
+            metrics.dead_letters_failing.get() != 0,
+            "dead letters can't be written in state_dir: delivery waits until they can",
+        ),
         (metrics.loki_held.get() != 0, "Loki refuses us (401, 403 or 404): look at loki.url and loki.tenant"),
     ]
     .into_iter()
@@ -161,7 +165,8 @@ mod tests {
         assert_eq!(answer(&Method::GET, "/ready", &metrics).status(), 200);
         metrics.loki_held.set(1);
         metrics.checkpoint_failing.set(1);
-        assert_eq!(unready(&metrics).len(), 2);
+        metrics.dead_letters_failing.set(1);
+        assert_eq!(unready(&metrics).len(), 3);
     }
 
     #[test]

@@ -283,8 +283,9 @@ async fn deliver(
     clock: Clock,
     (store, checkpoint): (Store, Checkpoint),
 ) -> Result<Deliver, Error> {
-    let dir = config.state_dir.join("dead-letters");
+    let dir = config.state_dir.join(dead_letters::FOLDER);
     let dead_letters = DeadLetters::open(&dir, &config.dead_letters, metrics.clone()).await?;
+    let dead_letters = dead_letters.of_tenant(config.loki.tenant.clone());
     Ok(Deliver::new(Deps {
         client: client::Client::new(&config.loki)?,
         encoding: config.loki.encoding,

@@ -78,13 +78,38 @@ pub struct Group {
     pub labels: Arc<Labels>,
     /// At least one.
     pub entries: Vec<Entry>,
+    /// What was tried to deliver them.
+    pub tried: Tried,
+}
+
+/// The attempts to deliver some lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// How many.
+    pub attempts: u32,
+    /// When the first of them had failed, in nanoseconds since the epoch.
+    pub first_failure_ns: Option<i64>,
+}
+
+impl Tried {
+    /// Counts one more. If it went well, nobody asks for this again.
+    pub fn note(&mut self, now_ns: i64) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.first_failure_ns.get_or_insert(now_ns);
+    }
 }
 
 impl Group {
+    /// Lines that were never tried.
+    #[must_use]
+    pub fn new(container: Arc<Container>, labels: Arc<Labels>, entries: Vec<Entry>) -> Self {
+        Self { container, labels, entries, tried: Tried::default() }
+    }
+
     /// An empty one of the same stream.
     #[must_use]
     pub fn like(&self) -> Self {
-        Self { container: self.container.clone(), labels: self.labels.clone(), entries: Vec::new() }
+        Self { container: self.container.clone(), labels: self.labels.clone(), entries: Vec::new(), tried: self.tried }
     }
 }
 
@@ -157,7 +182,7 @@ impl Batcher {
         let groups = &mut self.batch.groups;
         let place = *self.index.entry((entry.ticket.life(), stream)).or_insert_with(|| {
             self.bytes += labels.text.len();
-            groups.push(Group { container: container.clone(), labels: labels.clone(), entries: Vec::new() });
+            groups.push(Group::new(container.clone(), labels.clone(), Vec::new()));
             groups.len() - 1
         });
         self.bytes += entry.cost_bytes();
@@ -239,7 +264,8 @@ pub(crate) mod tests {
         let container = container();
         let mut numbers = Numbering::new(0);
         let entries = lines.iter().map(|(time_ns, line)| entry(&mut numbers, *time_ns, line)).collect();
-        Group { labels: Labels::of(&container, Stream::Stdout), container, entries }
+        let labels = Labels::of(&container, Stream::Stdout);
+        Group::new(container, labels, entries)
     }
 
     fn entry(numbers: &mut Numbering, time_ns: i64, line: &str) -> Entry {

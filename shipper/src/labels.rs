@@ -1,6 +1,8 @@
 //! Which labels a line gets: few, and none that is new with each container start, because each set of
 //! labels is a stream that Loki keeps open. The container's id is structured metadata for that reason.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ const VALUE_BYTES_MAX: usize = 2048;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Labels {
     /// Sorted by name.
-    pub pairs: Vec<(&'static str, String)>,
+    pub pairs: Vec<(Cow<'static, str>, String)>,
     /// The same as Loki writes them: `{container="web", job="docker"}`.
     pub text: String,
     /// `container_id`, as `docker ps` prints it.
@@ -26,7 +28,7 @@ impl Labels {
     #[must_use]
     pub fn of(container: &Container, stream: Stream) -> Arc<Self> {
         let compose = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
-        let pairs: Vec<(&'static str, String)> = [
+        let pairs = [
             ("compose_project", compose("com.docker.compose.project")),
             ("compose_service", compose("com.docker.compose.service")),
             ("container", container.name.as_str()),
@@ -35,10 +37,20 @@ impl Labels {
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| (name, cut(value).to_owned()))
+        .map(|(name, value)| (Cow::Borrowed(name), cut(value).to_owned()))
         .collect();
-        let text = text(&pairs);
-        Arc::new(Self { pairs, text, container_id: container.id.short().to_owned() })
+        Self::with(pairs, container.id.short().to_owned())
+    }
+
+    /// As they were written down.
+    #[must_use]
+    pub fn restored(pairs: BTreeMap<String, String>, container_id: String) -> Arc<Self> {
+        Self::with(pairs.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect(), container_id)
+    }
+
+    fn with(pairs: Vec<(Cow<'static, str>, String)>, container_id: String) -> Arc<Self> {
+        let text = text(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
+        Arc::new(Self { pairs, text, container_id })
     }
 }
 
@@ -46,9 +58,10 @@ fn cut(value: &str) -> &str {
     value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or(value)
 }
 
-fn text(pairs: &[(&'static str, String)]) -> String {
+/// As Loki writes labels.
+pub(crate) fn text<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::from("{");
-    for (place, (name, value)) in pairs.iter().enumerate() {
+    for (place, (name, value)) in pairs.enumerate() {
         text.push_str(if place == 0 { "" } else { ", " });
         text.push_str(name);
         text.push_str("=\"");

@@ -43,6 +43,12 @@ pub struct Metrics {
     pub dead_letters: Counter,
     /// `shipper_dead_letters_bytes`: how much of the dead letters' bound is used.
     pub dead_letters_bytes: Gauge,
+    /// `shipper_dead_letters_segments`: how many files.
+    pub dead_letters_segments: Gauge,
+    /// `shipper_dead_letters_failing`: 1 while they can't be written and delivery waits.
+    pub dead_letters_failing: Gauge,
+    /// `shipper_dead_letters_waiting`: lines that wait for the disk to take them.
+    pub dead_letters_waiting: Gauge,
     /// `shipper_dead_letters_segments_removed_total`: oldest segments removed to stay within the bound.
     pub dead_letters_segments_removed: Counter,
     /// `shipper_push_total{status}`.
@@ -148,6 +154,17 @@ impl Metrics {
                 into,
                 "shipper_dead_letters_bytes",
                 "Bytes on disk in the dead letters",
+            ),
+            dead_letters_segments: plain(into, "shipper_dead_letters_segments", "Files of dead letters"),
+            dead_letters_failing: plain(
+                into,
+                "shipper_dead_letters_failing",
+                "1 while they can't be written and delivery waits",
+            ),
+            dead_letters_waiting: plain(
+                into,
+                "shipper_dead_letters_waiting",
+                "Lines that wait for the disk to take them",
             ),
             dead_letters_segments_removed: plain(
                 into,

@@ -170,8 +170,7 @@ impl Desk {
         let labels = state.labels.clone();
         let verdict = window.judge(time_ns, now_ns, state.newest_ns);
         let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position };
-        let refused =
-            |entry| Group { container: container.clone(), labels: labels.clone(), entries: vec![entry] };
+        let refused = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
             Verdict::Drop(outside) => {
                 self.count_dropped(outside);

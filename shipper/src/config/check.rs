@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::batch;
 use crate::config::Config;
+use crate::delivery::dead_letters::letter::LETTER_BYTES_MAX;
 use crate::docker::api::Host;
 use crate::loki::client;
 
@@ -20,6 +21,7 @@ impl Config {
             client::Client::new(&self.loki).err().map(|error| error.to_string()),
             count("docker.max_connections", self.docker.max_connections),
             count("retry.max_items", self.retry.max_items),
+            count("dead_letters.max_segments", self.dead_letters.max_segments),
             count("limits.queue_lines", self.limits.queue_lines),
             count("metadata.max_entries", self.metadata.max_entries),
             time("batch.max_wait", self.batch.max_wait),
@@ -65,6 +67,7 @@ impl Config {
         let (batch_max, line_max) = (self.batch.max_bytes, self.limits.max_line);
         let limit = batch::Config::MAX_BYTES;
         let segment = bytesize::ByteSize::mib(1);
+        let letter = bytesize::ByteSize::b(LETTER_BYTES_MAX as u64);
         let rules = [
             (
                 batch_max > limit,
@@ -89,8 +92,12 @@ impl Config {
                 ),
             ),
             (
-                self.dead_letters.max_bytes < segment,
-                format!("dead_letters.max_bytes {} is under {segment}", self.dead_letters.max_bytes),
+                self.dead_letters.max_bytes < letter,
+                format!("dead_letters.max_bytes {} is under {letter}", self.dead_letters.max_bytes),
+            ),
+            (
+                self.dead_letters.max_segments == 1,
+                "dead_letters.max_segments is 1: it must be at least 2, one to write and one to keep".to_owned(),
             ),
         ];
         rules.into_iter().filter_map(|(broken, mistake)| broken.then_some(mistake)).collect()

@@ -1,37 +1,50 @@
-//! Lines that Loki will not take, kept on disk as JSON lines for people and for a later replay.
+//! Lines that Loki will not take, kept on disk for people and for a later replay.
 //!
-//! Segments of bounded size in a folder of bounded size: the oldest is removed to make room, and
-//! counted. What is written is synced before anybody commits its position.
+//! What is written is synced before anybody commits its position. A disk that takes nothing loses
+//! nothing: letters wait in memory, in order, and are tried again; delivery takes nothing new meanwhile.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
-use tokio::fs;
-use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
-use crate::batch::{Entry, Group};
+use super::backoff::Backoff;
+use crate::batch::Group;
+use crate::complaint::Complaint;
 use crate::metrics::Metrics;
+
+pub mod letter;
+pub mod reader;
+pub mod folder;
+mod segments;
+
+use letter::Letter;
+use segments::Segments;
 
 /// `dead_letters:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// What all segments together may hold.
+    /// What all segments together may hold. The oldest makes room.
     pub max_bytes: ByteSize,
+    /// How many there may be: each start begins one.
+    pub max_segments: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { max_bytes: ByteSize::mib(256) }
+        Self { max_bytes: ByteSize::mib(256), max_segments: 1000 }
     }
 }
 
-/// A dead letter that could not be kept.
+/// A folder of dead letters that can't be worked with.
 #[derive(Debug, thiserror::Error)]
-#[error("the dead letters at {path} can't be {attempt}: {source}")]
+#[error("the dead letters in {path} can't be {attempt}: {source}")]
 pub struct Error {
     attempt: &'static str,
     path: PathBuf,
@@ -47,193 +60,154 @@ pub struct Reason<'a> {
     pub answer: Option<(u16, &'a str)>,
 }
 
-#[derive(Serialize)]
-struct Letter<'a> {
-    time_ns: i64,
-    labels: &'a str,
-    container_id: &'a str,
-    line: &'a str,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<&'a str>,
-}
-
-/// What of Loki's words is kept with each line.
-const WORDS_BYTES_MAX: usize = 1024;
-/// There are at least this many segments when the folder is full, so that little is lost at once.
-const SEGMENTS_MIN: u64 = 8;
-const SEGMENT_BYTES_MAX: u64 = 16 << 20;
-/// Each start begins a new segment: a shipper that is restarted often must not fill the folder with files.
-const SEGMENTS_MAX: usize = 1000;
-/// Our names have ten digits; a file with a larger number is not ours.
-const NUMBER_MAX: u64 = 9_999_999_999;
-const SUFFIX: &str = ".jsonl";
+/// The folder's name in `state_dir`.
+pub const FOLDER: &str = "dead-letters";
+/// Written and synced at once.
+const PIECE_BYTES_MAX: u64 = 1 << 20;
+/// While the disk takes nothing.
+const RETRY_INITIAL: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
-struct Segment {
-    number: u64,
-    bytes: u64,
+struct Waiting {
+    group: Group,
+    reason: String,
+    answer: Option<(u16, String)>,
 }
 
-/// The folder of dead letters, open for writing.
+#[derive(Debug)]
+struct Failing {
+    backoff: Backoff,
+    due: Instant,
+}
+
+/// The dead letters, open for writing.
 #[derive(Debug)]
 pub struct DeadLetters {
-    dir: PathBuf,
-    max_bytes: u64,
-    segments: Vec<Segment>,
-    /// Whether the last segment is of this run.
-    begun: bool,
-    open: Option<fs::File>,
+    segments: Segments,
+    tenant: Option<String>,
+    waiting: VecDeque<Waiting>,
+    failing: Option<Failing>,
+    complaint: Complaint,
     metrics: Arc<Metrics>,
 }
 
 impl DeadLetters {
-    /// Opens the folder, making it if need be. A new start begins a new segment, so that a torn last
-    /// line of the old one stays the last.
+    /// Opens the folder, making it if need be.
     ///
     /// # Errors
     /// When the folder can't be made or read.
     pub async fn open(dir: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
-        let failed = |attempt| move |source| Error { attempt, path: dir.to_owned(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await.map_err(failed("made"))?;
-        let segments = list(dir).await.map_err(failed("listed"))?;
-        let max_bytes = config.max_bytes.as_u64();
-        let letters = Self { dir: dir.to_owned(), max_bytes, segments, begun: false, open: None, metrics };
-        letters.show_bytes();
-        Ok(letters)
+        let segments = Segments::open(dir, config, metrics.clone()).await?;
+        let (waiting, complaint) = (VecDeque::new(), Complaint::default());
+        Ok(Self { segments, tenant: None, waiting, failing: None, complaint, metrics })
     }
 
-    /// Writes the lines of one group and syncs them.
-    ///
-    /// # Errors
-    /// When they are not safely on disk; some may be there all the same.
-    pub async fn write(&mut self, group: &Group, why: Reason<'_>) -> Result<(), Error> {
-        let segment_max = usize::try_from(self.segment_max()).unwrap_or(usize::MAX);
-        let mut text = String::new();
-        for entry in &group.entries {
-            let letter = letter(group, entry, why);
-            let letter = letter.map_err(|error| self.error("written", self.dir.clone(), error.into()))?;
-            if !text.is_empty() && text.len() + letter.len() > segment_max {
-                self.append(std::mem::take(&mut text).as_bytes()).await?;
+    /// Notes whose lines they are.
+    #[must_use]
+    pub fn of_tenant(mut self, tenant: Option<String>) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// Takes lines that are to be written by the next [`DeadLetters::flush`].
+    pub fn put(&mut self, group: Group, why: Reason<'_>) {
+        let answer = why.answer.map(|(status, words)| (status, letter::head(words).to_owned()));
+        self.waiting.push_back(Waiting { group, reason: why.reason.to_owned(), answer });
+    }
+
+    /// Writes what waits; says which lines are safely on disk now. While the disk takes nothing it is left
+    /// alone until the next attempt is due.
+    pub async fn flush(&mut self) -> Vec<Group> {
+        let mut safe = Vec::new();
+        while !self.waiting.is_empty() && self.retry_at().is_none_or(|due| due <= Instant::now()) {
+            match self.write_piece().await {
+                Ok(lines) => {
+                    self.recovered();
+                    self.metrics.dead_letters.inc_by(lines as u64);
+                    safe.extend(take_first(&mut self.waiting, lines));
+                }
+                Err(error) => self.failed(&error),
             }
-            text.push_str(&letter);
         }
-        self.append(text.as_bytes()).await?;
-        self.metrics.dead_letters.inc_by(group.entries.len() as u64);
-        Ok(())
+        let waiting: usize = self.waiting.iter().map(|waiting| waiting.group.entries.len()).sum();
+        self.metrics.dead_letters_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        safe
     }
 
-    async fn append(&mut self, text: &[u8]) -> Result<(), Error> {
-        self.make_room(text.len() as u64).await?;
-        let (number, bytes) = self.segments.last().map_or((0, 0), |last| (last.number, last.bytes));
-        let path = self.path(number);
-        let file = match self.open.take() {
-            Some(file) => file,
-            None => open(&path, bytes).await.map_err(|source| self.error("opened", path.clone(), source))?,
-        };
-        // Kept open only if all went well: what a torn write has left is cut off at the next opening.
-        let file = write_synced(file, text).await.map_err(|source| self.error("written", path, source))?;
-        self.open = Some(file);
-        if let Some(segment) = self.segments.last_mut() {
-            segment.bytes += text.len() as u64;
+    /// When the disk is tried again, if it takes nothing.
+    #[must_use]
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.failing.as_ref().map(|failing| failing.due)
+    }
+
+    /// The end is near: one more attempt at once.
+    pub fn hurry(&mut self) {
+        if let Some(failing) = &mut self.failing {
+            failing.due = Instant::now();
         }
-        self.show_bytes();
-        Ok(())
     }
 
-    /// Begins a new segment when this run has none or it is full, and removes the oldest ones. A disk that
-    /// takes nothing costs no new segment: the last one is tried again.
-    async fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
-        let segment_max = self.segment_max();
-        let full = |last: &Segment| last.bytes > 0 && last.bytes + bytes > segment_max;
-        if !self.begun || self.segments.last().is_some_and(full) {
-            self.open = None;
-            let number = self.segments.last().map_or(1, |segment| segment.number + 1);
-            self.segments.push(Segment { number, bytes: 0 });
-            self.begun = true;
+    /// Shows what others have removed from the folder.
+    pub async fn look_again(&mut self) {
+        if let Err(error) = self.segments.look_again().await {
+            tracing::debug!(%error, "the dead letters can't be looked at");
         }
-        while self.segments.len() > 1
-            && (self.bytes() + bytes > self.max_bytes || self.segments.len() > SEGMENTS_MAX)
-        {
-            let Some(oldest) = self.segments.first().map(|oldest| self.path(oldest.number)) else { break };
-            let removed = fs::remove_file(&oldest).await.or_else(missing_is_fine);
-            removed.map_err(|source| self.error("removed", oldest, source))?;
-            self.segments.remove(0);
-            self.metrics.dead_letters_segments_removed.inc();
+    }
+
+    /// How many lines were written.
+    async fn write_piece(&mut self) -> Result<usize, Error> {
+        let bytes_max = usize::try_from(self.segments.segment_max().min(PIECE_BYTES_MAX)).unwrap_or(usize::MAX);
+        let (mut text, mut lines) = (String::new(), 0);
+        'piece: for Waiting { group, reason, answer } in &self.waiting {
+            let answer = answer.as_ref().map(|(status, words)| (*status, words.as_str()));
+            for entry in &group.entries {
+                let letter = Letter::of(group, entry, self.tenant.as_deref(), Reason { reason, answer });
+                let letter = letter.and_then(|letter| letter.to_line());
+                let letter = letter.map_err(|error| self.segments.error("written")(error.into()))?;
+                if !text.is_empty() && text.len() + letter.len() > bytes_max {
+                    break 'piece;
+                }
+                text.push_str(&letter);
+                lines += 1;
+            }
         }
-        Ok(())
+        self.segments.append(text).await.map(|()| lines)
     }
 
-    fn segment_max(&self) -> u64 {
-        SEGMENT_BYTES_MAX.min(self.max_bytes / SEGMENTS_MIN)
+    fn recovered(&mut self) {
+        if self.failing.take().is_some() {
+            tracing::info!("the dead letters can be written again");
+            self.metrics.dead_letters_failing.set(0);
+        }
     }
 
-    fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
-    }
-
-    fn show_bytes(&self) {
-        self.metrics.dead_letters_bytes.set(i64::try_from(self.bytes()).unwrap_or(i64::MAX));
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        self.dir.join(format!("{number:010}{SUFFIX}"))
-    }
-
-    fn error(&self, attempt: &'static str, path: PathBuf, source: io::Error) -> Error {
-        Error { attempt, path, source }
+    fn failed(&mut self, error: &Error) {
+        let now = Instant::now();
+        let failing = self
+            .failing
+            .get_or_insert_with(|| Failing { backoff: Backoff::new(RETRY_INITIAL, RETRY_MAX), due: now });
+        failing.due = now + failing.backoff.next_delay(None);
+        self.metrics.dead_letters_failing.set(1);
+        if let Some(withheld) = self.complaint.may_speak(now) {
+            tracing::error!(%error, withheld, "delivery pauses until the dead letters can be written: free some space in state_dir");
+        }
     }
 }
 
-fn letter(group: &Group, entry: &Entry, why: Reason<'_>) -> Result<String, serde_json::Error> {
-    let words = why.answer.map(|(_, words)| words.trim_end());
-    let letter = Letter {
-        time_ns: entry.clamped_from_ns.unwrap_or(entry.time_ns),
-        labels: &group.labels.text,
-        container_id: group.container.id.as_str(),
-        line: &entry.line,
-        reason: why.reason,
-        status: why.answer.map(|(status, _)| status),
-        answer: words.map(|words| words.get(..words.floor_char_boundary(WORDS_BYTES_MAX)).unwrap_or(words)),
-    };
-    serde_json::to_string(&letter).map(|line| line + "\n")
-}
-
-async fn list(dir: &Path) -> io::Result<Vec<Segment>> {
-    let mut found = Vec::new();
-    let mut entries = fs::read_dir(dir).await?;
-    while let Some(entry) = entries.next_entry().await? {
-        let name = entry.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_suffix(SUFFIX)).and_then(|number| number.parse().ok());
-        if let Some(number) = number.filter(|number| *number < NUMBER_MAX) {
-            found.push(Segment { number, bytes: entry.metadata().await?.len() });
+/// The first `lines` of them.
+fn take_first(waiting: &mut VecDeque<Waiting>, mut lines: usize) -> Vec<Group> {
+    let mut taken = Vec::new();
+    while lines > 0 && let Some(first) = waiting.front_mut() {
+        let mut group = first.group.like();
+        group.entries = first.group.entries.drain(..lines.min(first.group.entries.len())).collect();
+        lines -= group.entries.len();
+        taken.push(group);
+        if first.group.entries.is_empty() {
+            waiting.pop_front();
         }
     }
-    found.sort_by_key(|segment| segment.number);
-    Ok(found)
-}
-
-/// Opens a segment of which `bytes` are good.
-async fn open(path: &Path, bytes: u64) -> io::Result<fs::File> {
-    let file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).await?;
-    if file.metadata().await?.len() > bytes {
-        file.set_len(bytes).await?;
-    }
-    Ok(file)
-}
-
-async fn write_synced(mut file: fs::File, text: &[u8]) -> io::Result<fs::File> {
-    file.write_all(text).await?;
-    file.flush().await?;
-    file.sync_data().await?;
-    Ok(file)
-}
-
-fn missing_is_fine(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+    taken
 }
 
 #[cfg(test)]
@@ -245,7 +219,16 @@ mod tests {
     const WHY: Reason<'static> = Reason { reason: "refused", answer: Some((400, "too old\n")) };
 
     fn config(max_bytes: u64) -> Config {
-        Config { max_bytes: ByteSize::b(max_bytes) }
+        Config { max_bytes: ByteSize::b(max_bytes), ..Config::default() }
+    }
+
+    async fn open(dir: &Path, max_bytes: u64) -> DeadLetters {
+        DeadLetters::open(dir, &config(max_bytes), Metrics::new()).await.unwrap()
+    }
+
+    async fn bury(letters: &mut DeadLetters, lines: &[(i64, &str)]) -> usize {
+        letters.put(group(lines), WHY);
+        letters.flush().await.iter().map(|group| group.entries.len()).sum()
     }
 
     fn files(dir: &Path) -> Vec<PathBuf> {
@@ -255,71 +238,102 @@ mod tests {
         files
     }
 
-    #[tokio::test]
-    async fn a_letter_keeps_the_line_and_lokis_words_for_its_owner_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = dir.path().join("dead");
-        let mut letters = DeadLetters::open(&dir, &config(100_000), Metrics::new()).await.unwrap();
-        letters.write(&group(&[(7, "a\nb")]), WHY).await.unwrap();
-        let file = &files(&dir)[0];
-        insta::assert_snapshot!(std::fs::read_to_string(file).unwrap(), @r#"{"time_ns":7,"labels":"{container=\"web\", job=\"docker\", stream=\"stdout\"}","container_id":"cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc","line":"a\nb","reason":"refused","status":400,"answer":"too old"}"#);
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&dir), mode(file)), (0o700, 0o600));
+    fn texts(dir: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for file in files(dir) {
+            let bytes = std::fs::read(file).unwrap();
+            let mut reader = reader::Reader::new(bytes.as_slice());
+            while let Some((_, letter)) = reader.next().unwrap() {
+                found.push(letter.unwrap().line);
+            }
+        }
+        found
     }
 
     #[tokio::test]
-    async fn the_folder_stays_within_its_bound_and_the_oldest_go_first() {
+    async fn letters_are_for_their_owner_only() {
         let dir = tempfile::tempdir().unwrap();
-        let metrics = Metrics::new();
-        let mut letters = DeadLetters::open(dir.path(), &config(4000), metrics.clone()).await.unwrap();
+        let dir = dir.path().join("dead");
+        let mut letters = open(&dir, 100_000).await;
+        assert_eq!(bury(&mut letters, &[(7, "a\nb")]).await, 1);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir), mode(&files(&dir)[0])), (0o700, 0o600));
+        assert_eq!(texts(&dir), ["a\nb"]);
+    }
+
+    #[tokio::test]
+    async fn the_folder_stays_within_its_bounds_and_the_oldest_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut letters = open(dir.path(), 8000).await;
         for _ in 0..40 {
-            letters.write(&group(&[(7, "line")]), WHY).await.unwrap();
+            assert_eq!(bury(&mut letters, &[(7, "line")]).await, 1);
             let bytes: u64 = files(dir.path()).iter().map(|file| file.metadata().unwrap().len()).sum();
-            assert!(bytes <= 4000, "{bytes}");
+            assert!(bytes <= 8000, "{bytes}");
+            assert_eq!(letters.metrics.dead_letters_bytes.get(), i64::try_from(bytes).unwrap());
         }
-        assert!(!dir.path().join("0000000001.jsonl").exists());
-        assert!(metrics.dead_letters_segments_removed.get() > 0);
-        assert_eq!(metrics.dead_letters.get(), 40);
+        assert!(!folder::path(dir.path(), 1).exists());
+        assert!(letters.metrics.dead_letters_segments_removed.get() > 0);
+        assert_eq!(letters.metrics.dead_letters.get(), 40);
+    }
+
+    #[tokio::test]
+    async fn starts_leave_a_bounded_number_of_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { max_segments: 3, ..Config::default() };
+        for start in 0..6 {
+            let mut letters = DeadLetters::open(dir.path(), &config, Metrics::new()).await.unwrap();
+            assert_eq!(bury(&mut letters, &[(7, &start.to_string())]).await, 1);
+        }
+        assert_eq!(texts(dir.path()), ["3", "4", "5"]);
     }
 
     #[tokio::test]
     async fn a_new_start_goes_on_in_a_new_segment_and_counts_the_old() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("0000000004.jsonl"), "{torn").unwrap();
-        let metrics = Metrics::new();
-        let mut letters = DeadLetters::open(dir.path(), &config(100_000), metrics.clone()).await.unwrap();
-        assert_eq!(metrics.dead_letters_bytes.get(), 5);
-        letters.write(&group(&[(7, "a")]), WHY).await.unwrap();
+        let mut letters = open(dir.path(), 100_000).await;
+        assert_eq!(letters.metrics.dead_letters_bytes.get(), 5);
+        assert_eq!(bury(&mut letters, &[(7, "a")]).await, 1);
         assert_eq!(files(dir.path()).last().unwrap().file_name().unwrap(), "0000000005.jsonl");
     }
 
     #[tokio::test]
-    async fn a_disk_that_takes_nothing_costs_no_new_files_and_the_next_letter_is_whole() {
+    async fn a_group_larger_than_a_segment_is_spread() {
         let dir = tempfile::tempdir().unwrap();
-        let mut letters = DeadLetters::open(dir.path(), &config(100_000), Metrics::new()).await.unwrap();
-        let first = dir.path().join("0000000001.jsonl");
-        std::fs::create_dir(&first).unwrap();
-        for _ in 0..20 {
-            assert!(letters.write(&group(&[(7, "a")]), WHY).await.is_err());
-        }
-        assert_eq!(letters.segments.len(), 1);
-        std::fs::remove_dir(&first).unwrap();
-        std::fs::write(&first, "{torn").unwrap();
-        letters.write(&group(&[(7, "a")]), WHY).await.unwrap();
-        assert!(std::fs::read_to_string(&first).unwrap().starts_with("{\"time_ns\":7,"));
+        let mut letters = open(dir.path(), 16_000).await;
+        assert_eq!(bury(&mut letters, &[(7, "line"); 20]).await, 20);
+        assert!(files(dir.path()).len() > 2);
+        assert!(files(dir.path()).iter().all(|file| file.metadata().unwrap().len() <= 2000));
     }
 
     #[tokio::test]
-    async fn a_group_larger_than_a_segment_is_spread_and_old_starts_leave_a_bounded_number_of_files() {
+    async fn a_segment_that_somebody_removes_takes_no_letters_with_it() {
         let dir = tempfile::tempdir().unwrap();
-        for number in 1..=SEGMENTS_MAX {
-            std::fs::write(dir.path().join(format!("{number:010}.jsonl")), "").unwrap();
-        }
-        std::fs::write(dir.path().join(format!("{}.jsonl", u64::MAX)), "").unwrap();
-        let mut letters = DeadLetters::open(dir.path(), &config(4000), Metrics::new()).await.unwrap();
-        letters.write(&group(&[(7, "line"); 10]), WHY).await.unwrap();
-        assert!(letters.segments.iter().all(|segment| segment.bytes <= 500));
-        assert_eq!(letters.segments.len(), SEGMENTS_MAX);
-        assert!(letters.bytes() <= 4000);
+        let mut letters = open(dir.path(), 100_000).await;
+        assert_eq!(bury(&mut letters, &[(7, "a")]).await, 1);
+        std::fs::remove_file(&files(dir.path())[0]).unwrap();
+        letters.look_again().await;
+        assert_eq!(letters.metrics.dead_letters_bytes.get(), 0);
+        assert_eq!(bury(&mut letters, &[(7, "b")]).await, 1);
+        assert_eq!(texts(dir.path()), ["b"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_written_waits_in_order_and_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters_dir = dir.path().join("dead");
+        let mut letters = open(&letters_dir, 100_000).await;
+        std::fs::remove_dir(&letters_dir).unwrap();
+        assert_eq!(bury(&mut letters, &[(7, "a"), (8, "b")]).await, 0);
+        let due = letters.retry_at().unwrap();
+        std::fs::create_dir(&letters_dir).unwrap();
+        assert_eq!(bury(&mut letters, &[(9, "c")]).await, 0, "the disk is left alone until then");
+        assert_eq!(letters.metrics.dead_letters_failing.get(), 1);
+        assert_eq!(letters.metrics.dead_letters_waiting.get(), 3);
+        tokio::time::sleep_until(due).await;
+        assert_eq!(letters.flush().await.len(), 2);
+        assert_eq!(letters.retry_at(), None);
+        assert_eq!((letters.metrics.dead_letters_failing.get(), letters.metrics.dead_letters_waiting.get()), (0, 0));
+        assert_eq!(texts(&letters_dir), ["a", "b", "c"]);
     }
 }

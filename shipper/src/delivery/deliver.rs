@@ -112,7 +112,8 @@ impl Deliver {
                 pushes.push(self.begin(parcel));
             }
             self.show(pushes.len());
-            if !more && pushes.is_empty() && self.queue.is_empty() {
+            let disk = self.deps.dead_letters.retry_at();
+            if !more && pushes.is_empty() && self.queue.is_empty() && disk.is_none() {
                 break;
             }
             let wake = self.queue.next_due().filter(|_| pushes.len() < self.pushes_max());
@@ -121,6 +122,7 @@ impl Deliver {
                 () = shutdown.stop.cancelled(), if !stopping => {
                     stopping = true;
                     self.queue.hurry_all(Instant::now());
+                    self.deps.dead_letters.hurry();
                 }
                 Some((parcel, attempt)) = pushes.next() => self.finish(parcel, attempt).await,
                 batch = batches.recv(), if more && self.may_take(pushes.len()) => match batch {
@@ -128,7 +130,11 @@ impl Deliver {
                     None => more = false,
                 },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
-                _ = save.tick() => self.save_or_complain().await,
+                () = sleep_until(disk.unwrap_or_else(Instant::now)), if disk.is_some() => self.settle_buried().await,
+                _ = save.tick() => {
+                    self.save_or_complain().await;
+                    self.deps.dead_letters.look_again().await;
+                }
             }
         }
         drop(pushes);
@@ -143,6 +149,7 @@ impl Deliver {
 
     fn may_take(&self, under_way: usize) -> bool {
         !self.held
+            && self.deps.dead_letters.retry_at().is_none()
             && under_way < PUSHES_MAX
             && self.queue.has_room(under_way, self.under_way_bytes, Instant::now())
     }
@@ -150,8 +157,9 @@ impl Deliver {
     /// Settles what needs no push; what does is the parcel.
     async fn take(&mut self, batch: Batch) -> Option<Parcel> {
         for (reason, group) in batch.refused {
-            self.bury(group, Reason { reason, answer: None }).await;
+            self.deps.dead_letters.put(group, Reason { reason, answer: None });
         }
+        self.settle_buried().await;
         for settled in batch.settled {
             self.settle(settled);
         }
@@ -202,6 +210,8 @@ impl Deliver {
 
     async fn finish(&mut self, mut parcel: Parcel, attempt: Attempt) {
         self.under_way_bytes -= parcel.bytes();
+        let now_ns = self.deps.clock.now_ns();
+        parcel.groups.iter_mut().for_each(|group| group.tried.note(now_ns));
         match attempt {
             Attempt::Answered(answer) => self.follow(parcel, &answer).await,
             Attempt::Unanswered(PushError::Closed(_)) if parcel.may_reconnect() => {
@@ -269,21 +279,23 @@ impl Deliver {
 
     async fn bury_all(&mut self, parcel: Parcel, why: Reason<'_>) {
         for group in parcel.groups {
-            self.bury(group, why).await;
+            self.deps.dead_letters.put(group, why);
         }
+        self.settle_buried().await;
     }
 
-    /// A line that can't even be kept is given up and counted: a full disk must not stop the others.
     async fn bury(&mut self, group: Group, why: Reason<'_>) {
-        let lines = group.entries.len() as u64;
-        match self.deps.dead_letters.write(&group, why).await {
-            Ok(()) => self.deps.metrics.lines.dead_lettered(lines),
-            Err(error) => {
-                self.complain_of_disk(&error);
-                self.deps.metrics.lines.dropped(DropReason::DeadLettersFailed, lines);
-            }
+        self.deps.dead_letters.put(group, why);
+        self.settle_buried().await;
+    }
+
+    /// Settles the dead letters that are on disk. Those that the disk does not take wait, and nothing new is
+    /// taken until it does.
+    async fn settle_buried(&mut self) {
+        for group in self.deps.dead_letters.flush().await {
+            self.deps.metrics.lines.dead_lettered(group.entries.len() as u64);
+            self.settle_group(&group);
         }
-        self.settle_group(&group);
     }
 
     /// Of one group's commits only the last counts.

@@ -1,6 +1,8 @@
 //! A push in Loki's two encodings. Pure, and the same bytes for the same lines each time: a retry is
 //! encoded anew instead of being kept, and Loki still sees it as a repetition.
 
+use std::borrow::Cow;
+
 use prost::Message;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -55,8 +57,9 @@ pub enum Error {
 }
 
 /// The name under which a clamped line keeps its own time.
-const CLAMPED_FROM: &str = "original_timestamp";
-const CONTAINER_ID: &str = "container_id";
+pub const CLAMPED_FROM: &str = "original_timestamp";
+/// The name under which a line keeps its container.
+pub const CONTAINER_ID: &str = "container_id";
 
 // `pkg/push/push.proto` of Loki, the fields that a client sends.
 
@@ -140,7 +143,7 @@ impl Serialize for JsonStream<'_> {
     }
 }
 
-struct Pairs<'a>(&'a [(&'static str, String)]);
+struct Pairs<'a>(&'a [(Cow<'static, str>, String)]);
 
 impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

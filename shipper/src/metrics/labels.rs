@@ -83,8 +83,6 @@ closed_set! {
         Refused = "refused",
         /// It waited longest in a retry queue that was full, and there are no dead letters (archived design).
         RetryQueueFull = "retry_queue_full",
-        /// It should have gone to the dead letters, and they could not be written.
-        DeadLettersFailed = "dead_letters_failed",
     }
 }
 

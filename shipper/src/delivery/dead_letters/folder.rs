@@ -1,0 +1,219 @@
+//! The folder of dead letters: which files in it are segments, and how they are opened. No link is
+//! followed, and nothing but regular files is opened.
+//!
+//! Whoever writes a segment holds a lock on it (`flock`), which the kernel takes back when that process
+//! ends; so a replay knows which one is still being written.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+/// Our names have ten digits; a file with a larger number is not ours.
+const NUMBER_MAX: u64 = 9_999_999_999;
+const SUFFIX: &str = ".jsonl";
+/// Somebody else may make a segment at the same moment.
+const NUMBERS_TRIED_MAX: u64 = 100;
+
+/// A file of letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its name; segments are numbered in the order in which they were begun.
+    pub number: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Makes the folder, for its owner only.
+///
+/// # Errors
+/// When it can't be made, or is another's.
+pub fn make(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    if dir.metadata()?.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Where a segment is.
+#[must_use]
+pub fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:010}{SUFFIX}"))
+}
+
+/// All segments, the oldest first. A folder that is not there has none.
+///
+/// # Errors
+/// When it can't be read.
+pub fn list(dir: &Path) -> io::Result<Vec<Segment>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let Some(number) = entry.file_name().to_str().and_then(number) else { continue };
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => found.push(Segment { number, bytes: metadata.len() }),
+            Ok(_) => {}
+            // Removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found.sort_by_key(|segment| segment.number);
+    Ok(found)
+}
+
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX)?;
+    let number = digits.parse().ok().filter(|number| *number < NUMBER_MAX)?;
+    (digits == format!("{number:010}")).then_some(number)
+}
+
+/// Opens a file that is there, for reading.
+///
+/// # Errors
+/// When it can't be had, or is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    // A pipe in its place must not hold us up.
+    let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+/// Makes a file that is not there yet, for its owner only.
+///
+/// # Errors
+/// When it can't be made.
+pub fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).read(true).create_new(true).mode(0o600).custom_flags(flags(OFlags::empty()));
+    options.open(path)
+}
+
+/// Begins the segment after `last`, locked by whoever holds the file.
+///
+/// # Errors
+/// When it can't be made and locked.
+pub fn begin(dir: &Path, last: u64) -> io::Result<(u64, File)> {
+    for number in last + 1..=last + NUMBERS_TRIED_MAX {
+        match create(&path(dir, number)) {
+            // Between its making and its locking a replay may have found it, empty, and removed it.
+            Ok(file) if lock_now(&file)? && file.metadata()?.nlink() > 0 => {
+                sync(dir)?;
+                return Ok((number, file));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other(format!("the names after {last:010}{SUFFIX} are taken")))
+}
+
+/// Whether somebody writes it.
+///
+/// # Errors
+/// When that can't be told.
+pub fn is_in_use(file: &File) -> io::Result<bool> {
+    let free = lock_now(file)?;
+    if free {
+        flock(file, FlockOperation::Unlock)?;
+    }
+    Ok(!free)
+}
+
+/// Lets only one process hold `path`, which is made if need be; `None` while another has it. The lock is
+/// held as long as the file.
+///
+/// # Errors
+/// When it can't be opened.
+pub fn lock(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags(OFlags::empty()));
+    let file = options.open(path)?;
+    Ok(lock_now(&file)?.then_some(file))
+}
+
+/// Locks an open file, if nobody else has.
+///
+/// # Errors
+/// When that can't be told.
+pub fn lock_now(file: &File) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a file; that it is gone already is fine.
+///
+/// # Errors
+/// When it stays.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes names that came and went last.
+///
+/// # Errors
+/// When the disk fails.
+pub fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn flags(more: OFlags) -> i32 {
+    (OFlags::NOFOLLOW | more).bits().cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_strangers_are_no_segments() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("other");
+        std::fs::write(&other, "x").unwrap();
+        std::os::unix::fs::symlink(&other, path(dir.path(), 1)).unwrap();
+        std::fs::create_dir(path(dir.path(), 2)).unwrap();
+        std::fs::write(dir.path().join("7.jsonl"), "").unwrap();
+        std::fs::write(dir.path().join(format!("{}.jsonl", u64::MAX)), "").unwrap();
+        std::fs::write(path(dir.path(), 3), "abc").unwrap();
+        assert_eq!(list(dir.path()).unwrap(), [Segment { number: 3, bytes: 3 }]);
+        assert!(open(&path(dir.path(), 1)).is_err());
+        assert!(open(&path(dir.path(), 2)).is_err());
+        assert!(lock(&path(dir.path(), 1)).is_err());
+        assert_eq!(std::fs::read_to_string(other).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_segment_is_in_use_as_long_as_its_writer_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(path(dir.path(), 5), "").unwrap();
+        let (number, writer) = begin(dir.path(), 4).unwrap();
+        assert_eq!(number, 6);
+        let reader = open(&path(dir.path(), 6)).unwrap();
+        assert!(is_in_use(&reader).unwrap());
+        drop(writer);
+        assert!(!is_in_use(&reader).unwrap());
+    }
+
+    #[test]
+    fn a_folder_that_others_could_read_is_closed_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = dir.path().join("dead");
+        std::fs::create_dir(&letters).unwrap();
+        std::fs::set_permissions(&letters, Permissions::from_mode(0o755)).unwrap();
+        make(&letters).unwrap();
+        assert_eq!(letters.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
