@@ -58,7 +58,7 @@ impl Entry {
     /// An upper bound of what it adds to a push, before compression.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {
-        self.line.len() + ENTRY_OVERHEAD_BYTES
+        line_cost_bytes(&self.line)
     }
 
     /// What the ledger is told once nothing is left to do.
@@ -109,7 +109,12 @@ impl Group {
     /// An empty one of the same stream.
     #[must_use]
     pub fn like(&self) -> Self {
-        Self { container: self.container.clone(), labels: self.labels.clone(), entries: Vec::new(), tried: self.tried }
+        Self {
+            container: self.container.clone(),
+            labels: self.labels.clone(),
+            entries: Vec::new(),
+            tried: self.tried,
+        }
     }
 }
 
@@ -134,6 +139,12 @@ impl Batch {
     fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.refused.is_empty() && self.settled.is_empty()
     }
+}
+
+/// An upper bound of what a line adds to a push, before compression.
+#[must_use]
+pub fn line_cost_bytes(line: &str) -> usize {
+    line.len() + ENTRY_OVERHEAD_BYTES
 }
 
 /// How many lines these groups hold.

@@ -48,7 +48,9 @@ impl Clock {
     }
 }
 
-fn since_epoch_ns(time: SystemTime) -> i64 {
+/// A time of the system, as record times count; saturates outside of the years 1678 to 2262.
+#[must_use]
+pub fn since_epoch_ns(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => duration_ns(since),
         Err(before) => -duration_ns(before.duration()),

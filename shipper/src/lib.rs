@@ -20,4 +20,5 @@ pub mod delivery;
 pub mod pipeline;
 pub mod admin;
 pub mod config;
+pub mod operator;
 pub mod app;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use shipper::app;
+use shipper::clock::Clock;
 use shipper::config::{Config, Log, LogFormat, LogLevel};
+use shipper::operator;
 use tracing_subscriber::filter::LevelFilter;
 
 /// How long a thread for file work stays when there is none.
@@ -47,6 +49,54 @@ enum Command {
     Check(ConfigFile),
     /// Print the config with all defaults filled in.
     PrintConfig(ConfigFile),
+    /// What Loki would not take, kept in state_dir.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Where a shipper would go on.
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+}
+
+#[derive(Subcommand)]
+enum DeadLetters {
+    /// Say what there is, by reason and stream. Changes nothing; a shipper may run meanwhile.
+    List {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+        /// Show so many lines too, the oldest segments first.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        lines: usize,
+    },
+    /// Send them to Loki again; what it takes is removed, what it refuses again stays. May be stopped at any
+    /// moment and started again. A shipper may run meanwhile: the segment it writes is left to it.
+    #[command(
+        after_help = "Exit codes: 0 all was delivered, or it was stopped; 1 some lines were refused again."
+    )]
+    Replay {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// Only lines that are there for this reason, as `list` shows it.
+        #[arg(long)]
+        reason: Option<String>,
+        /// Only say how many would be sent.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Checkpoint {
+    /// Print version, age, and the position in each container's log. Changes nothing.
+    Show {
+        #[command(flatten)]
+        file: ConfigFile,
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -56,19 +106,57 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+impl Command {
+    fn file(&self) -> &ConfigFile {
+        match self {
+            Self::Run(file) | Self::Check(file) | Self::PrintConfig(file) => file,
+            Self::DeadLetters(DeadLetters::List { file, .. } | DeadLetters::Replay { file, .. }) => file,
+            Self::Checkpoint(Checkpoint::Show { file, .. }) => file,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let command = Cli::parse().command;
-    let (Command::Run(file) | Command::Check(file) | Command::PrintConfig(file)) = &command;
-    let config = match Config::load(&file.config) {
+    let config = match Config::load(&command.file().config) {
         Ok(config) => config,
         Err(error) => return fail(&error.to_string(), USAGE),
     };
+    let mut out = std::io::stdout();
     match command {
         Command::Run(_) => run(config),
         Command::Check(file) => say(&format!("{}: ok\n", file.config.display())),
         Command::PrintConfig(_) => {
             config.to_yaml().map_or_else(|error| fail(&error, LOST), |yaml| say(&yaml))
         }
+        Command::DeadLetters(DeadLetters::List { lines, json, .. }) => {
+            told(operator::list::list(&config.state_dir, lines, json, &mut out))
+        }
+        Command::DeadLetters(DeadLetters::Replay { reason, dry_run, .. }) => replay(&config, reason, dry_run),
+        Command::Checkpoint(Checkpoint::Show { json, .. }) => {
+            told(operator::checkpoint::show(&config.state_dir, json, &Clock::system(), &mut out))
+        }
+    }
+}
+
+fn replay(config: &Config, reason: Option<String>, dry_run: bool) -> ExitCode {
+    start_log(&config.log);
+    // One push after the other: one thread has nothing to wait for but them.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start the runtime: {error}"), ENVIRONMENT),
+    };
+    let mut out = std::io::stdout();
+    match runtime.block_on(operator::replay::run(config, reason, dry_run, &mut out)) {
+        Ok(tally) if tally.refused > 0 => ExitCode::from(LOST),
+        ended => told(ended),
+    }
+}
+
+fn told<T>(ended: Result<T, operator::Error>) -> ExitCode {
+    match ended {
+        Err(error) if !error.is_closed_output() => fail(&error.to_string(), ENVIRONMENT),
+        Ok(_) | Err(_) => ExitCode::SUCCESS,
     }
 }
 

@@ -97,7 +97,8 @@ impl Config {
             ),
             (
                 self.dead_letters.max_segments == 1,
-                "dead_letters.max_segments is 1: it must be at least 2, one to write and one to keep".to_owned(),
+                "dead_letters.max_segments is 1: it must be at least 2, one to write and one to keep"
+                    .to_owned(),
             ),
         ];
         rules.into_iter().filter_map(|(broken, mistake)| broken.then_some(mistake)).collect()

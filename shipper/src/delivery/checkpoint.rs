@@ -2,17 +2,23 @@
 //! renamed, and the folder synced, so that after a power cut there is the old one or the new one.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
 use crate::record::{ContainerId, Position};
 
-const VERSION: u32 = 1;
+/// The format that is written and read.
+pub const VERSION: u32 = 1;
 const NAME: &str = "checkpoint.json";
+/// Some hundred thousand containers; what is larger was not written by us.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// Positions by container.
 pub type Positions = BTreeMap<ContainerId, Position>;
@@ -43,6 +49,25 @@ pub struct Error {
     attempt: &'static str,
     path: PathBuf,
     source: io::Error,
+}
+
+/// Why there is no checkpoint in a file that is there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A newer shipper's, or an older one's.
+    #[error("it has version {0}, and this shipper reads version {VERSION}: use the shipper that wrote it")]
+    Version(u32),
+    /// Larger than any that we write.
+    #[error("it has more than {BYTES_MAX} bytes")]
+    TooLarge,
+    /// Anything else.
+    #[error("it is damaged: {0}")]
+    Corrupt(String),
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,21 +102,23 @@ impl Store {
     /// # Errors
     /// When it is there and can't be read.
     pub async fn load(&self, now_ns: i64) -> Result<Checkpoint, Error> {
-        let text = match fs::read(self.path()).await {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Checkpoint::new(now_ns)),
-            Err(error) => return Err(self.error("read")(error)),
-        };
-        match parse(&text) {
-            Ok(checkpoint) => Ok(checkpoint),
-            Err(reason) => self.set_aside(now_ns, &reason).await,
+        let path = self.path();
+        let found = tokio::task::spawn_blocking(move || read(&path)).await.map_err(io::Error::other);
+        match found.and_then(|found| found).map_err(self.error("read"))? {
+            None => Ok(Checkpoint::new(now_ns)),
+            Some(Ok(checkpoint)) => Ok(checkpoint),
+            Some(Err(unusable)) => self.set_aside(now_ns, &unusable).await,
         }
     }
 
-    async fn set_aside(&self, now_ns: i64, reason: &str) -> Result<Checkpoint, Error> {
-        let aside = self.dir.join(format!("checkpoint.corrupt-{}", now_ns / 1_000_000_000));
+    async fn set_aside(&self, now_ns: i64, unusable: &Unusable) -> Result<Checkpoint, Error> {
+        let kind = match unusable {
+            Unusable::Version(version) => format!("version-{version}"),
+            Unusable::TooLarge | Unusable::Corrupt(_) => "corrupt".to_owned(),
+        };
+        let aside = self.dir.join(format!("checkpoint.{kind}-{}", now_ns / 1_000_000_000));
         fs::rename(self.path(), &aside).await.map_err(self.error("set aside"))?;
-        tracing::error!(reason, aside = %aside.display(), "the checkpoint is corrupt or of another version: starting as on a first run");
+        tracing::error!(reason = %unusable, aside = %aside.display(), "the checkpoint can't be used and is set aside: starting as on a first run");
         Ok(Checkpoint::new(now_ns))
     }
 
@@ -108,7 +135,8 @@ impl Store {
     async fn replace(&self, text: &[u8]) -> io::Result<()> {
         let beside = self.dir.join("checkpoint.json.new");
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).await?;
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_links());
+        let mut file = options.open(&beside).await?;
         file.write_all(text).await?;
         file.flush().await?;
         file.sync_all().await?;
@@ -117,7 +145,7 @@ impl Store {
     }
 
     fn path(&self) -> PathBuf {
-        self.dir.join(NAME)
+        path(&self.dir)
     }
 
     fn error(&self, attempt: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -126,19 +154,61 @@ impl Store {
     }
 }
 
-fn parse(text: &[u8]) -> Result<Checkpoint, String> {
-    let document: Document = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if document.version == VERSION {
-        Ok(document.checkpoint)
-    } else {
-        Err(format!("version {} is not {VERSION}", document.version))
+/// Where the checkpoint of a state folder is.
+#[must_use]
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join(NAME)
+}
+
+/// What stands in a checkpoint's file; `None` if there is none. Changes nothing.
+///
+/// # Errors
+/// When it is there and can't be read.
+pub fn read(path: &Path) -> io::Result<Option<Result<Checkpoint, Unusable>>> {
+    let file = match std::fs::OpenOptions::new().read(true).custom_flags(no_links()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    read_open(file).map(Some)
+}
+
+fn read_open(file: File) -> io::Result<Result<Checkpoint, Unusable>> {
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
+    let mut text = Vec::new();
+    file.take(BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(parse(&text))
+}
+
+/// Survives any bytes; takes memory in proportion to them.
+///
+/// # Errors
+/// When they are no checkpoint of this version.
+pub fn parse(text: &[u8]) -> Result<Checkpoint, Unusable> {
+    if text.len() as u64 > BYTES_MAX {
+        return Err(Unusable::TooLarge);
+    }
+    // Asked first, since all else may mean something else in another version.
+    match serde_json::from_slice::<Versioned>(text) {
+        Ok(Versioned { version }) if version != VERSION => return Err(Unusable::Version(version)),
+        _ => {}
+    }
+    let document: Result<Document, _> = serde_json::from_slice(text);
+    document.map(|document| document.checkpoint).map_err(|error| Unusable::Corrupt(error.to_string()))
+}
+
+/// No link is followed, and a pipe in the file's place holds nobody up.
+fn no_links() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::FileIdentity;
+    use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn checkpoint() -> Checkpoint {
         let id = |digit: &str| ContainerId::parse(&digit.repeat(64)).unwrap();
@@ -164,14 +234,69 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         // A power cut may leave zero bytes; another version may be anything.
-        for (time, text) in [(1, "\0\0\0"), (2, r#"{"version":2,"since_ns":0,"containers":{}}"#)] {
+        let newer = r#"{"version":2,"since_ns":0,"anything":[]}"#;
+        for (time, text, kind) in [(1, "\0\0\0", "corrupt"), (2, newer, "version-2"), (3, "", "corrupt")] {
             std::fs::write(dir.path().join(NAME), text).unwrap();
             assert_eq!(
                 store.load(time * 1_000_000_000).await.unwrap(),
                 Checkpoint::new(time * 1_000_000_000)
             );
-            let aside = dir.path().join(format!("checkpoint.corrupt-{time}"));
+            let aside = dir.path().join(format!("checkpoint.{kind}-{time}"));
             assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_file_beyond_all_bounds_is_not_read_into_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path());
+        File::create(&path).unwrap().set_len(BYTES_MAX * 1000).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(Err(Unusable::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn no_link_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let other = dir.path().join("other");
+        std::fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join("checkpoint.json.new")).unwrap();
+        assert!(store.save(&checkpoint()).await.is_err());
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "kept");
+        std::os::unix::fs::symlink(&other, path(dir.path())).unwrap();
+        assert!(read(&path(dir.path())).is_err());
+    }
+
+    #[tokio::test]
+    async fn it_is_for_its_owner_only_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let store = Store::open(&state).await.unwrap();
+        store.save(&checkpoint()).await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&path(&state))), (0o700, 0o600));
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 1);
+    }
+
+    /// A device without a disk behind it takes all that is written and can't be synced.
+    #[tokio::test]
+    async fn a_file_that_is_not_synced_takes_no_ones_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        store.save(&checkpoint()).await.unwrap();
+        let null = rustix::fs::makedev(1, 3);
+        let beside = dir.path().join("checkpoint.json.new");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &beside, rustix::fs::FileType::CharacterDevice, mode, null)
+            .unwrap();
+        assert!(store.save(&Checkpoint::new(0)).await.is_err());
+        assert_eq!(store.load(0).await.unwrap(), checkpoint());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(text in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(parse(&text).is_err());
         }
     }
 

@@ -22,6 +22,12 @@ pub mod letter;
 pub mod reader;
 pub mod folder;
 mod segments;
+pub mod survey;
+pub mod journal;
+pub mod settle;
+pub mod index;
+pub mod parcels;
+pub mod replay;
 
 use letter::Letter;
 use segments::Segments;
@@ -157,7 +163,8 @@ impl DeadLetters {
 
     /// How many lines were written.
     async fn write_piece(&mut self) -> Result<usize, Error> {
-        let bytes_max = usize::try_from(self.segments.segment_max().min(PIECE_BYTES_MAX)).unwrap_or(usize::MAX);
+        let bytes_max =
+            usize::try_from(self.segments.segment_max().min(PIECE_BYTES_MAX)).unwrap_or(usize::MAX);
         let (mut text, mut lines) = (String::new(), 0);
         'piece: for Waiting { group, reason, answer } in &self.waiting {
             let answer = answer.as_ref().map(|(status, words)| (*status, words.as_str()));
@@ -198,7 +205,9 @@ impl DeadLetters {
 /// The first `lines` of them.
 fn take_first(waiting: &mut VecDeque<Waiting>, mut lines: usize) -> Vec<Group> {
     let mut taken = Vec::new();
-    while lines > 0 && let Some(first) = waiting.front_mut() {
+    while lines > 0
+        && let Some(first) = waiting.front_mut()
+    {
         let mut group = first.group.like();
         group.entries = first.group.entries.drain(..lines.min(first.group.entries.len())).collect();
         lines -= group.entries.len();
@@ -243,7 +252,7 @@ mod tests {
         for file in files(dir) {
             let bytes = std::fs::read(file).unwrap();
             let mut reader = reader::Reader::new(bytes.as_slice());
-            while let Some((_, letter)) = reader.next().unwrap() {
+            while let Some((_, letter)) = reader.read_next().unwrap() {
                 found.push(letter.unwrap().line);
             }
         }
@@ -333,7 +342,10 @@ mod tests {
         tokio::time::sleep_until(due).await;
         assert_eq!(letters.flush().await.len(), 2);
         assert_eq!(letters.retry_at(), None);
-        assert_eq!((letters.metrics.dead_letters_failing.get(), letters.metrics.dead_letters_waiting.get()), (0, 0));
+        assert_eq!(
+            (letters.metrics.dead_letters_failing.get(), letters.metrics.dead_letters_waiting.get()),
+            (0, 0)
+        );
         assert_eq!(texts(&letters_dir), ["a", "b", "c"]);
     }
 }

@@ -137,10 +137,12 @@ impl Config {
     }
 
     fn tenant_header(&self) -> Result<Option<HeaderValue>, ConfigError> {
-        let header =
-            |tenant: &String| HeaderValue::from_str(tenant).map_err(|_| ConfigError::Tenant(tenant.clone()));
-        self.tenant.as_ref().map(header).transpose()
+        self.tenant.as_deref().map(tenant_header).transpose()
     }
+}
+
+fn tenant_header(tenant: &str) -> Result<HeaderValue, ConfigError> {
+    HeaderValue::from_str(tenant).map_err(|_| ConfigError::Tenant(tenant.to_owned()))
 }
 
 /// What Loki said.
@@ -206,6 +208,15 @@ impl Client {
             gzip: config.gzip,
             auth: Auth::new(basic, config.bearer_token_file.as_deref())?.map(Arc::new),
         })
+    }
+
+    /// The same, for the lines of another tenant.
+    ///
+    /// # Errors
+    /// When no header can carry its name.
+    pub fn for_tenant(mut self, tenant: &str) -> Result<Self, ConfigError> {
+        self.tenant = Some(tenant_header(tenant)?);
+        Ok(self)
     }
 
     /// Sends one push and reads the answer.

@@ -1,6 +1,8 @@
 //! What several tests need of the world.
 
 pub mod disk;
+pub mod burial;
 pub mod engine;
 pub mod loki;
 pub mod rig;
+pub mod small_disk;

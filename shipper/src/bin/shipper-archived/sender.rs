@@ -101,9 +101,8 @@ impl Refused {
 /// Lines in the order of the file, by output.
 fn grouped(metadata: &Metadata, lines: Vec<Line>) -> Vec<Group> {
     let mut numbers = Numbering::new(0);
-    let group = |stream| {
-        Group::new(Arc::clone(&metadata.container), Arc::clone(metadata.labels(stream)), Vec::new())
-    };
+    let group =
+        |stream| Group::new(Arc::clone(&metadata.container), Arc::clone(metadata.labels(stream)), Vec::new());
     let (mut stdout, mut stderr) = (group(Stream::Stdout), group(Stream::Stderr));
     for line in lines {
         let entry = Entry {

@@ -115,12 +115,12 @@ pub fn begin(dir: &Path, last: u64) -> io::Result<(u64, File)> {
     Err(io::Error::other(format!("the names after {last:010}{SUFFIX} are taken")))
 }
 
-/// Whether somebody writes it.
+/// Whether somebody writes it. Those who ask do not disturb each other.
 ///
 /// # Errors
 /// When that can't be told.
 pub fn is_in_use(file: &File) -> io::Result<bool> {
-    let free = lock_now(file)?;
+    let free = locked(file, FlockOperation::NonBlockingLockShared)?;
     if free {
         flock(file, FlockOperation::Unlock)?;
     }
@@ -144,7 +144,11 @@ pub fn lock(path: &Path) -> io::Result<Option<File>> {
 /// # Errors
 /// When that can't be told.
 pub fn lock_now(file: &File) -> io::Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+    locked(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn locked(file: &File, how: FlockOperation) -> io::Result<bool> {
+    match flock(file, how) {
         Ok(()) => Ok(true),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(false),
         Err(error) => Err(error.into()),

@@ -15,7 +15,7 @@ pub struct Lines<R> {
 }
 
 /// Where a line stands, its newline included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// Its first byte.
     pub offset: u64,
@@ -44,7 +44,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// When the input can't be read.
-    pub fn next(&mut self) -> io::Result<Option<(Place, Line<'_>)>> {
+    pub fn read_next(&mut self) -> io::Result<Option<(Place, Line<'_>)>> {
         self.line.clear();
         let offset = self.offset;
         let room = self.bytes_max as u64 + 1;
@@ -80,8 +80,8 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When the segment can't be read.
-    pub fn next(&mut self) -> io::Result<Option<(Place, Result<Letter, Unreadable>)>> {
-        let Some((place, line)) = self.0.next()? else { return Ok(None) };
+    pub fn read_next(&mut self) -> io::Result<Option<(Place, Result<Letter, Unreadable>)>> {
+        let Some((place, line)) = self.0.read_next()? else { return Ok(None) };
         let letter = match line {
             Line::Whole(line) => Letter::parse(line),
             Line::Torn => Err(Unreadable::Torn),
@@ -101,7 +101,7 @@ mod tests {
     fn read(text: &[u8]) -> Vec<(Place, Result<String, Unreadable>)> {
         let mut reader = Reader::new(text);
         let mut found = Vec::new();
-        while let Some((place, letter)) = reader.next().unwrap() {
+        while let Some((place, letter)) = reader.read_next().unwrap() {
             found.push((place, letter.map(|letter| letter.line)));
         }
         found
@@ -119,9 +119,9 @@ mod tests {
         let monster = io::repeat(b'x').take(100 << 20);
         let tail = format!("\n{GOOD}\n");
         let mut reader = Reader::new(io::BufReader::new(monster.chain(tail.as_bytes())));
-        assert_eq!(reader.next().unwrap().unwrap().1.unwrap_err(), Unreadable::TooLong);
-        assert_eq!(reader.next().unwrap().unwrap().1.unwrap().line, "a");
-        assert!(reader.next().unwrap().is_none());
+        assert_eq!(reader.read_next().unwrap().unwrap().1.unwrap_err(), Unreadable::TooLong);
+        assert_eq!(reader.read_next().unwrap().unwrap().1.unwrap().line, "a");
+        assert!(reader.read_next().unwrap().is_none());
         assert!(reader.0.line.capacity() <= 4 * LETTER_BYTES_MAX);
     }
 

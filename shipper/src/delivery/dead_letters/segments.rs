@@ -62,7 +62,9 @@ impl Segments {
     pub(super) async fn append(&mut self, text: String) -> Result<(), Error> {
         let bytes = text.len() as u64;
         self.make_room(bytes).await?;
-        let Some(open) = self.open.take() else { return Err(self.error("begun")(io::Error::other("none is open"))) };
+        let Some(open) = self.open.take() else {
+            return Err(self.error("begun")(io::Error::other("none is open")));
+        };
         let (open, written) = tokio::task::spawn_blocking(move || open.append(text.as_bytes()))
             .await
             .map_err(io::Error::other)
@@ -121,7 +123,8 @@ impl Segments {
     /// Whether there was one to remove.
     async fn remove_oldest(&mut self) -> Result<bool, Error> {
         let open = self.open.as_ref().map(|open| open.number);
-        let Some(oldest) = self.list.first().map(|oldest| oldest.number).filter(|oldest| Some(*oldest) != open)
+        let Some(oldest) =
+            self.list.first().map(|oldest| oldest.number).filter(|oldest| Some(*oldest) != open)
         else {
             return Ok(false);
         };
