@@ -29,7 +29,7 @@ pub struct Config {
     pub discovery: Discovery,
     /// Where to begin with a container that was there before us and is not in the checkpoint.
     pub start: Start,
-    /// Checkpoint and dead letters.
+    /// Checkpoint and dead letters. Its own for each shipper; on a full disk nothing is lost.
     pub state_dir: PathBuf,
     /// Where lines go.
     pub loki: client::Config,
@@ -39,7 +39,7 @@ pub struct Config {
     pub window: window::Config,
     /// What happens when Loki does not.
     pub retry: retry::Config,
-    /// Lines that can't be delivered.
+    /// Lines that can't be delivered. While the disk takes none of them, delivery waits.
     pub dead_letters: dead_letters::Config,
     /// Bounds of queues and lines.
     pub limits: pipeline::Limits,

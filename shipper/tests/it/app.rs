@@ -10,6 +10,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use crate::support::engine::Engine;
 use crate::support::loki::{Loki, refuse};
+use crate::support::small_disk::SmallDisk;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LINES: usize = 500;
@@ -114,4 +115,25 @@ async fn pool_loses_nothing_when_it_is_stopped_while_loki_is_down() {
 #[tokio::test]
 async fn hybrid_loses_nothing_when_it_is_stopped_while_loki_is_down() {
     nothing_is_lost("hybrid").await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_by_ready_and_a_stop_meanwhile_is_in_time_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(&dir.path().join("state/dead-letters"));
+    let engine = Engine::new().await;
+    let refusing = Loki::start((0..100_000).map(|_| refuse(400, "no word that is understood\n"))).await;
+    let shipper = Shipper::start(dir.path(), "hybrid", &engine, &refusing).await;
+    disk.fill();
+    let _container = engine.run("echo a; echo b; sleep 1000").await;
+    shipper.until("/ready", |page| page.contains("dead letters can't be written in state_dir")).await;
+    shipper.until("/metrics", |page| has(page, "shipper_dead_letters_failing 1")).await;
+    assert_eq!(shipper.terminate().await, 0, "what is left can be read again");
+
+    disk.free();
+    let up = Loki::start([]).await;
+    let shipper = Shipper::start(dir.path(), "hybrid", &engine, &up).await;
+    shipper.until("/metrics", |page| has(page, "shipper_lines_delivered_total 2")).await;
+    assert_eq!(shipper.terminate().await, 0);
+    assert_eq!(up.stored(), ["a", "b"]);
 }
