@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use shipper::delivery::retry;
+use wiremock::ResponseTemplate;
 
-use crate::support::loki::{Loki, refuse};
+use crate::support::loki::{Loki, Scripted, refuse};
 use crate::support::rig::{NOW, Rig, committed, dead, metric, retry as short};
 use crate::support::small_disk::SmallDisk;
 
@@ -128,6 +129,25 @@ async fn dead_letters_on_a_disk_that_went_read_only_wait_too() {
     disk.set_read_only(false);
     rig.end().await;
     assert_eq!(dead_letters_only(dir.path()), ["a"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_when_nothing_more_comes_waits_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(&dir.path().join("dead"));
+    let answer = ResponseTemplate::new(400).set_body_string("no word").set_delay(Duration::from_millis(300));
+    let loki = Loki::start([Scripted { answer, stores: |_| false }]).await;
+    let mut rig = Rig::start(dir.path(), &loki.url(), short()).await;
+    disk.set_read_only(true);
+    rig.line(NOW, "a").await;
+    let metrics = rig.metrics.clone();
+    let (left, ()) = tokio::join!(rig.end(), async {
+        while metrics.dead_letters_failing.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        disk.set_read_only(false);
+    });
+    assert_eq!((left.lines, dead_letters_only(dir.path())), (0, vec!["a".to_owned()]));
 }
 
 #[tokio::test]
