@@ -24,6 +24,7 @@ use crate::pipeline::Pipeline;
 use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
 use crate::source::{self, hybrid, pool};
+use crate::window::shared::Window;
 
 /// Batches between the pipeline and delivery: one ready while another is being filled.
 const BATCHES_QUEUED: usize = 2;
@@ -149,9 +150,10 @@ impl Staff {
             stop,
         };
         self.read(config, api, inputs);
-        self.batch(config, metrics, &clock, (records, batches_in));
+        let window = Window::new(config.window, metrics.clone());
+        self.batch(config, metrics, (&clock, &window), (records, batches_in));
         let resumed = checkpoint.containers.len();
-        let deliver = deliver(config, metrics, clock, (store, checkpoint)).await?;
+        let deliver = deliver(config, metrics, (clock, window), (store, checkpoint)).await?;
         announce(config, &engine, resumed);
         let shutdown = shutdown.clone();
         self.add("delivery", async move { Ok(Ended::Delivery(deliver.run(batches, shutdown).await?)) });
@@ -209,10 +211,10 @@ impl Staff {
         &mut self,
         config: &Config,
         metrics: &Arc<Metrics>,
-        clock: &Clock,
+        (clock, window): (&Clock, &Window),
         (records, batches): (mpsc::Receiver<Item>, mpsc::Sender<crate::batch::Batch>),
     ) {
-        let (window, limits) = (config.window, config.limits.clone());
+        let (window, limits) = (window.clone(), config.limits.clone());
         let pipeline = Pipeline { window, limits, clock: clock.clone(), metrics: metrics.clone() };
         let settings = config.batch.clone();
         self.add("pipeline", async move {
@@ -280,7 +282,7 @@ impl Staff {
 async fn deliver(
     config: &Config,
     metrics: &Arc<Metrics>,
-    clock: Clock,
+    (clock, window): (Clock, Window),
     (store, checkpoint): (Store, Checkpoint),
 ) -> Result<Deliver, Error> {
     let dir = config.state_dir.join(dead_letters::FOLDER);
@@ -290,7 +292,7 @@ async fn deliver(
         client: client::Client::new(&config.loki)?,
         encoding: config.loki.encoding,
         retry: config.retry.clone(),
-        window: config.window,
+        window,
         clock,
         metrics: metrics.clone(),
         dead_letters,

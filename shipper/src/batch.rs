@@ -12,6 +12,7 @@ use crate::labels::Labels;
 use crate::ledger::{Settled, Ticket, What};
 use crate::record::{Container, Position, Stream};
 use crate::units;
+use crate::window::shared::Span;
 
 /// `batch:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ pub struct Group {
     pub container: Arc<Container>,
     /// Their labels.
     pub labels: Arc<Labels>,
-    /// At least one.
+    /// At least one, the oldest first.
     pub entries: Vec<Entry>,
     /// What was tried to deliver them.
     pub tried: Tried,
@@ -106,6 +107,18 @@ impl Group {
         Self { container, labels, entries, tried: Tried::default() }
     }
 
+    /// The time of its oldest line; entries stand in the order of time.
+    #[must_use]
+    pub fn oldest_ns(&self) -> i64 {
+        self.entries.first().map_or(i64::MAX, |entry| entry.time_ns)
+    }
+
+    /// The time of its newest line.
+    #[must_use]
+    pub fn newest_ns(&self) -> i64 {
+        self.entries.last().map_or(i64::MIN, |entry| entry.time_ns)
+    }
+
     /// An empty one of the same stream.
     #[must_use]
     pub fn like(&self) -> Self {
@@ -125,6 +138,8 @@ pub struct Batch {
     pub groups: Vec<Group>,
     /// Refused by the window: for the dead letters, with the reason.
     pub refused: Vec<(&'static str, Group)>,
+    /// To push, each alone: lines of a kind that Loki has refused, to see whether it still does.
+    pub probes: Vec<Group>,
     /// Settled already: skipped lines, stretches without a line, containers that are gone.
     pub settled: Vec<Settled>,
 }
@@ -137,7 +152,7 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.refused.is_empty() && self.settled.is_empty()
+        self.groups.is_empty() && self.refused.is_empty() && self.probes.is_empty() && self.settled.is_empty()
     }
 }
 
@@ -145,6 +160,26 @@ impl Batch {
 #[must_use]
 pub fn line_cost_bytes(line: &str) -> usize {
     line.len() + ENTRY_OVERHEAD_BYTES
+}
+
+/// Their streams, each once.
+#[must_use]
+pub fn spans(groups: &[Group]) -> Vec<Span<'_>> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut spans: Vec<Span<'_>> = Vec::new();
+    for group in groups {
+        let (labels, oldest_ns, newest_ns) =
+            (group.labels.text.as_str(), group.oldest_ns(), group.newest_ns());
+        let place = *places.entry(labels).or_insert(spans.len());
+        match spans.get_mut(place) {
+            None => spans.push(Span { labels, oldest_ns, newest_ns }),
+            Some(span) => {
+                span.oldest_ns = span.oldest_ns.min(oldest_ns);
+                span.newest_ns = span.newest_ns.max(newest_ns);
+            }
+        }
+    }
+    spans
 }
 
 /// How many lines these groups hold.
@@ -206,11 +241,16 @@ impl Batcher {
     /// Adds a line that goes to the dead letters; as [`Batcher::add`].
     #[must_use]
     pub fn refuse(&mut self, reason: &'static str, group: Group, now: Instant) -> Option<Batch> {
-        let cost = cost_bytes(std::slice::from_ref(&group));
-        let full = self.make_room(cost);
-        self.start(now);
-        self.bytes += cost;
+        let full = self.add_group(&group, now);
         self.batch.refused.push((reason, group));
+        full
+    }
+
+    /// Adds a line that is pushed alone; as [`Batcher::add`].
+    #[must_use]
+    pub fn probe(&mut self, group: Group, now: Instant) -> Option<Batch> {
+        let full = self.add_group(&group, now);
+        self.batch.probes.push(group);
         full
     }
 
@@ -239,6 +279,14 @@ impl Batcher {
         // Loki checks "too far behind" in the order sent: oldest first passes, newest first fails.
         batch.groups.iter_mut().for_each(|group| group.entries.sort_by_key(|entry| entry.time_ns));
         (!batch.is_empty()).then_some(batch)
+    }
+
+    fn add_group(&mut self, group: &Group, now: Instant) -> Option<Batch> {
+        let cost = cost_bytes(std::slice::from_ref(group));
+        let full = self.make_room(cost);
+        self.start(now);
+        self.bytes += cost;
+        full
     }
 
     fn make_room(&mut self, cost: usize) -> Option<Batch> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 /// Tells the time of day in nanoseconds since the epoch (negative before it). Cheap to clone.
 ///
 /// For durations use `tokio::time::Instant`: the time of day may be set back.
@@ -40,12 +42,35 @@ impl Clock {
         }
     }
 
+    /// Both clocks at once.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { ns: self.now_ns(), at: Instant::now() }
+    }
+
     /// Moves a manual clock forward, all its clones with it; the system's clock is left alone.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
             now.fetch_add(duration_ns(by), Ordering::Relaxed);
         }
     }
+
+    /// Moves a manual clock back, as [`Clock::advance`] moves it forward.
+    pub fn set_back(&self, by: Duration) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_sub(duration_ns(by), Ordering::Relaxed);
+        }
+    }
+}
+
+/// One look at both clocks: the time of day, for the age of lines, and the time that only ever goes on,
+/// for how long something has lasted.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Nanoseconds since the epoch.
+    pub ns: i64,
+    /// The same moment as the runtime counts.
+    pub at: Instant,
 }
 
 /// A time of the system, as record times count; saturates outside of the years 1678 to 2262.

@@ -331,7 +331,7 @@ shutdown_deadline: 8s
     #[test]
     fn what_is_too_large_for_the_program_is_refused_and_does_not_end_it_later() {
         let text = "docker: {max_connections: 18446744073709551615}\nlimits: {queue_lines: 18446744073709551615}\n\
-            batch: {max_wait: 500years}\nretry: {max: 500years, budget: 0s}\nwindow: {max_future: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
+            batch: {max_wait: 500years}\nretry: {max: 500years, budget: 0s}\nwindow: {max_future: 500years, max_streams: 0, probe_every: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
         insta::assert_snapshot!(Config::parse(text).unwrap().mistakes().join("\n"), @r"
         docker.max_connections is 18446744073709551615: it must be at most 1000000
         limits.queue_lines is 18446744073709551615: it must be at most 1000000

@@ -4,6 +4,8 @@
 pub mod backoff;
 pub mod parcel;
 pub mod retry;
+pub mod sift;
+pub mod turns;
 pub mod attempt;
 pub mod dead_letters;
 pub mod checkpoint;

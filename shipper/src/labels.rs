@@ -13,7 +13,7 @@ const VALUE_BYTES_MAX: usize = 2048;
 
 /// The labels of one stream, and the metadata that all of its lines share. Made once per container and
 /// stream, never per line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
     /// Sorted by name.
     pub pairs: Vec<(Cow<'static, str>, String)>,
@@ -78,6 +78,8 @@ fn push_quoted(text: &mut String, c: char) {
         '"' => text.push_str("\\\""),
         '\\' => text.push_str("\\\\"),
         '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
         c if c.is_ascii_control() => {
             // Writing to a string does not fail.
             write!(text, "\\x{:02x}", u32::from(c)).unwrap_or_default();
@@ -116,11 +118,11 @@ mod tests {
             "web-1",
             &[
                 ("com.docker.compose.project", "shop"),
-                ("com.docker.compose.service", "we\"b\n\u{1}"),
+                ("com.docker.compose.service", "we\"b\n\r\t\u{1}"),
                 ("secret", "x"),
             ],
         );
-        insta::assert_snapshot!(Labels::of(&container, Stream::Stderr).text, @r#"{compose_project="shop", compose_service="we\"b\n\x01", container="web-1", job="docker", stream="stderr"}"#);
+        insta::assert_snapshot!(Labels::of(&container, Stream::Stderr).text, @r#"{compose_project="shop", compose_service="we\"b\n\r\t\x01", container="web-1", job="docker", stream="stderr"}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use prometheus_client::collector::Collector;
@@ -59,6 +60,22 @@ pub struct Metrics {
     pub push_in_flight: Gauge,
     /// `shipper_loki_held`: 1 while Loki refuses us (401, 403, 404) and everything waits.
     pub loki_held: Gauge,
+    /// `shipper_push_waiting_turn`: batches that wait until another push is answered.
+    pub push_waiting_turn: Gauge,
+    /// `shipper_window_max_age_seconds`: as configured, or narrower if Loki has shown so.
+    pub window_max_age_seconds: Gauge<f64, AtomicU64>,
+    /// `shipper_window_max_future_seconds`: as configured, or narrower if Loki has shown so.
+    pub window_max_future_seconds: Gauge<f64, AtomicU64>,
+    /// `shipper_window_max_behind_seconds`: as configured.
+    pub window_max_behind_seconds: Gauge<f64, AtomicU64>,
+    /// `shipper_window_floors`: streams of which Loki has refused lines as too far behind.
+    pub window_floors: Gauge,
+    /// `shipper_window_streams`: streams whose newest line is remembered.
+    pub window_streams: Gauge,
+    /// `shipper_window_streams_capacity`.
+    pub window_streams_capacity: Gauge,
+    /// `shipper_window_probes_total`: lines sent again although lines like them were refused.
+    pub window_probes: Counter,
     /// `shipper_queue_lines`: lines between the sources and the pipeline.
     pub queue_lines: Gauge,
     /// `shipper_queue_lines_capacity`.
@@ -179,6 +196,38 @@ impl Metrics {
             ),
             push_in_flight: plain(into, "shipper_push_in_flight", "Pushes under way"),
             loki_held: plain(into, "shipper_loki_held", "1 while Loki refuses us and everything waits"),
+            push_waiting_turn: plain(
+                into,
+                "shipper_push_waiting_turn",
+                "Batches that wait until another push is answered",
+            ),
+            window_max_age_seconds: plain(
+                into,
+                "shipper_window_max_age_seconds",
+                "How old a line may be, as configured or as Loki has shown",
+            ),
+            window_max_future_seconds: plain(
+                into,
+                "shipper_window_max_future_seconds",
+                "How far ahead a line may be, as configured or as Loki has shown",
+            ),
+            window_max_behind_seconds: plain(
+                into,
+                "shipper_window_max_behind_seconds",
+                "How far behind its stream a line may be, as configured",
+            ),
+            window_floors: plain(
+                into,
+                "shipper_window_floors",
+                "Streams of which Loki has refused lines as too far behind",
+            ),
+            window_streams: plain(into, "shipper_window_streams", "Streams whose newest line is remembered"),
+            window_streams_capacity: plain(into, "shipper_window_streams_capacity", "Bound of those"),
+            window_probes: plain(
+                into,
+                "shipper_window_probes",
+                "Lines sent although lines like them were refused",
+            ),
             queue_lines: plain(into, "shipper_queue_lines", "Items between sources and pipeline"),
             queue_lines_capacity: plain(into, "shipper_queue_lines_capacity", "Bound of that queue"),
             containers: plain(into, "shipper_containers", "Containers that are followed"),
@@ -335,7 +384,10 @@ mod tests {
     use labels::{DropReason, SkipReason};
 
     /// The names that others rely on.
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 20] = [
+        "shipper_window_max_age_seconds 0.0\n",
+        "shipper_window_max_future_seconds 0.0\n",
+        "shipper_window_streams 0\n",
         "shipper_tasks_alive{kind=\"pipeline\"} 0\n",
         "shipper_lines_read_total 0\n",
         "shipper_lines_delivered_total 0\n",

@@ -12,13 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::batch::{Batch, Batcher, Config as BatchConfig, Entry, Group};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::labels::Labels;
 use crate::ledger::{Numbering, Settled, What};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{DropReason, SkipReason, TaskKind};
 use crate::record::{Container, ContainerId, Item, Position, Record, Stream};
-use crate::window::{self, Outside, Verdict};
+use crate::window::shared::Window;
+use crate::window::{Outside, Verdict};
 
 /// `limits:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +44,7 @@ const BURST: usize = 256;
 #[derive(Debug)]
 pub struct Pipeline {
     /// Which times pass.
-    pub window: window::Config,
+    pub window: Window,
     /// How long a line may be.
     pub limits: Limits,
     /// For the age of lines.
@@ -110,48 +111,44 @@ struct Desk {
 struct Followed {
     numbering: Numbering,
     container: Arc<Container>,
-    stdout: StreamState,
-    stderr: StreamState,
-}
-
-struct StreamState {
-    labels: Arc<Labels>,
-    newest_ns: Option<i64>,
+    stdout: Arc<Labels>,
+    stderr: Arc<Labels>,
 }
 
 impl Followed {
     fn new(life: u64, container: Arc<Container>) -> Self {
-        let of = |stream| StreamState { labels: Labels::of(&container, stream), newest_ns: None };
-        let (stdout, stderr) = (of(Stream::Stdout), of(Stream::Stderr));
+        let (stdout, stderr) =
+            (Labels::of(&container, Stream::Stdout), Labels::of(&container, Stream::Stderr));
         Self { numbering: Numbering::new(life), container, stdout, stderr }
     }
 
     /// A renamed container has new labels, and so new streams.
     fn refresh(&mut self, container: &Arc<Container>) {
         if !Arc::ptr_eq(&self.container, container) && self.container != *container {
-            self.stdout = StreamState { labels: Labels::of(container, Stream::Stdout), newest_ns: None };
-            self.stderr = StreamState { labels: Labels::of(container, Stream::Stderr), newest_ns: None };
+            self.stdout = Labels::of(container, Stream::Stdout);
+            self.stderr = Labels::of(container, Stream::Stderr);
             self.container = container.clone();
         }
     }
 
-    fn stream(&mut self, stream: Stream) -> &mut StreamState {
+    fn labels(&self, stream: Stream) -> &Arc<Labels> {
         match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
         }
     }
 }
 
 impl Desk {
     fn admit_all(&mut self, burst: &mut Vec<Item>) -> Vec<Batch> {
-        let (now, now_ns) = (Instant::now(), self.pipeline.clock.now_ns());
-        burst.drain(..).filter_map(|item| self.admit(item, now, now_ns)).collect()
+        let moment = self.pipeline.clock.moment();
+        burst.drain(..).filter_map(|item| self.admit(item, moment)).collect()
     }
 
-    fn admit(&mut self, item: Item, now: Instant, now_ns: i64) -> Option<Batch> {
+    fn admit(&mut self, item: Item, moment: Moment) -> Option<Batch> {
+        let now = moment.at;
         match item {
-            Item::Line(record) => self.admit_line(record, now, now_ns),
+            Item::Line(record) => self.admit_line(record, moment),
             Item::Passed { container, position } => {
                 let ticket = self.follow(&container).numbering.take();
                 self.batcher.settle(settled(ticket, &container, position), now)
@@ -160,25 +157,28 @@ impl Desk {
         }
     }
 
-    fn admit_line(&mut self, record: Record, now: Instant, now_ns: i64) -> Option<Batch> {
+    fn admit_line(&mut self, record: Record, moment: Moment) -> Option<Batch> {
         let Record { container, stream, time_ns, line, position } = record;
-        let window = self.pipeline.window;
+        let now = moment.at;
         let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
         let followed = self.follow(&container);
         let ticket = followed.numbering.take();
-        let state = followed.stream(stream);
-        let labels = state.labels.clone();
-        let verdict = window.judge(time_ns, now_ns, state.newest_ns);
+        let labels = followed.labels(stream).clone();
+        let verdict = self.pipeline.window.judge(&labels.text, time_ns, moment);
         let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position };
-        let refused = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
+        let alone = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
             Verdict::Drop(outside) => {
                 self.count_dropped(outside);
                 self.batcher.settle(entry.settled(&container), now)
             }
-            Verdict::DeadLetter(outside) => self.batcher.refuse(outside.as_str(), refused(entry), now),
-            Verdict::Keep | Verdict::Clamp { .. } if too_long => {
-                self.batcher.refuse("line_too_long", refused(entry), now)
+            Verdict::DeadLetter(outside) => self.batcher.refuse(outside.as_str(), alone(entry), now),
+            Verdict::Keep | Verdict::Probe | Verdict::Clamp { .. } if too_long => {
+                self.batcher.refuse("line_too_long", alone(entry), now)
+            }
+            Verdict::Probe => {
+                self.pipeline.metrics.window_probes.inc();
+                self.batcher.probe(alone(entry), now)
             }
             Verdict::Keep | Verdict::Clamp { .. } => {
                 if let Verdict::Clamp { to_ns, direction } = verdict {
@@ -186,8 +186,7 @@ impl Desk {
                     entry.time_ns = to_ns;
                     self.pipeline.metrics.timestamps_clamped.get_or_create(&direction).inc();
                 }
-                let state = self.follow(&container).stream(stream);
-                state.newest_ns = state.newest_ns.max(Some(entry.time_ns));
+                self.pipeline.window.admit(&labels.text, entry.time_ns);
                 self.batcher.add((&container, &labels, stream), entry, now)
             }
         }
@@ -233,7 +232,7 @@ mod tests {
     use super::*;
     use crate::batch::tests::container;
     use crate::clock::duration_ns;
-    use crate::window::Policy;
+    use crate::window::{self, Policy};
     use std::time::Duration;
 
     const NOW: i64 = 1_800_000_000_000_000_000;
@@ -251,6 +250,7 @@ mod tests {
     async fn one_batch(window: window::Config, items: Vec<Item>) -> (Batch, Arc<Metrics>) {
         let metrics = Metrics::new();
         let limits = Limits { max_line: ByteSize::b(10), ..Limits::default() };
+        let window = Window::new(window, metrics.clone());
         let pipeline = Pipeline { window, limits, clock: Clock::manual(NOW), metrics: metrics.clone() };
         let (sender, receiver) = mpsc::channel(items.len());
         for item in items {

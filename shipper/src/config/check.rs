@@ -27,6 +27,8 @@ impl Config {
             time("batch.max_wait", self.batch.max_wait),
             time("window.max_age", self.window.max_age),
             time("window.max_behind", self.window.max_behind),
+            time("window.probe_every", self.window.probe_every),
+            count("window.max_streams", self.window.max_streams),
             time("retry.initial", self.retry.initial),
             time("retry.max", self.retry.max),
             self.retry.budget.and_then(|budget| time("retry.budget", budget)),

@@ -38,6 +38,12 @@ impl Attempt {
         attempt
     }
 
+    /// Whether Loki has taken all of it.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        matches!(self, Self::Answered(answer) if answer.status == 204)
+    }
+
     fn status(&self) -> Option<PushStatus> {
         match self {
             Self::Answered(answer) => Some(PushStatus::of(answer.status)),

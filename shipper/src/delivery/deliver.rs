@@ -17,19 +17,21 @@ use super::checkpoint::{self, Checkpoint, Store};
 use super::dead_letters::{DeadLetters, Reason};
 use super::parcel::Parcel;
 use super::retry::{self, Queue};
-use crate::batch::{Batch, Group, lines};
-use crate::clock::Clock;
+use super::turns::{Turn, Turns};
+use crate::batch::{Batch, Group, lines, spans};
+use crate::clock::{Clock, Moment};
 use crate::complaint::Complaint;
 use crate::ledger::{Commit, Ledger, Settled};
-use crate::loki::answer::{Outcome, Refusal, judge};
+use crate::loki::answer::{Outcome, judge};
 use crate::loki::client::{Answer, Client, PushError};
 use crate::loki::encode::Encoding;
 use crate::metrics::Metrics;
-use crate::metrics::labels::{DropReason, TaskKind};
+use crate::metrics::labels::TaskKind;
 use crate::shutdown::Shutdown;
-use crate::window::{self, Outside, Policy};
+use crate::window::shared::Window;
 
 mod again;
+mod next;
 
 /// Pushes under way at once: enough to hide the time on the wire, few enough to be gentle.
 const PUSHES_MAX: usize = 4;
@@ -44,8 +46,8 @@ pub struct Deps {
     pub encoding: Encoding,
     /// How failed ones are tried again.
     pub retry: retry::Config,
-    /// What may have aged out while it waited.
-    pub window: window::Config,
+    /// What may be sent, and what Loki's answers say of that.
+    pub window: Window,
     /// For the age of lines.
     pub clock: Clock,
     /// All is counted.
@@ -66,7 +68,7 @@ pub struct Deliver {
     queue: Queue,
     unsaved: bool,
     held: bool,
-    under_way_bytes: usize,
+    turns: Turns,
     about_loki: Complaint,
     about_disk: Complaint,
 }
@@ -90,7 +92,8 @@ impl Deliver {
         let ledger = Ledger::default();
         // Unsaved, so that the time of a first run is on disk before anything else happens.
         let (about_loki, about_disk) = (Complaint::default(), Complaint::default());
-        Self { deps, ledger, queue, unsaved: true, held: false, under_way_bytes: 0, about_loki, about_disk }
+        let turns = Turns::default();
+        Self { deps, ledger, queue, turns, unsaved: true, held: false, about_loki, about_disk }
     }
 
     /// Delivers until `batches` ends and all is settled, or until `shutdown` gives up.
@@ -108,12 +111,13 @@ impl Deliver {
         save.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut more, mut stopping) = (true, false);
         loop {
-            while let Some(parcel) = self.next_due(pushes.len()).await {
-                pushes.push(self.begin(parcel));
+            while let Some(turn) = self.next_turn(pushes.len()).await {
+                pushes.push(self.begin(turn));
             }
             self.show(pushes.len());
             let disk = self.deps.dead_letters.retry_at();
-            if !more && pushes.is_empty() && self.queue.is_empty() && disk.is_none() {
+            let waiting = self.queue.len() + self.turns.waiting();
+            if !more && pushes.is_empty() && waiting == 0 && disk.is_none() {
                 break;
             }
             let wake = self.queue.next_due().filter(|_| pushes.len() < self.pushes_max());
@@ -124,9 +128,9 @@ impl Deliver {
                     self.queue.hurry_all(Instant::now());
                     self.deps.dead_letters.hurry();
                 }
-                Some((parcel, attempt)) = pushes.next() => self.finish(parcel, attempt).await,
+                Some((turn, sent, attempt)) = pushes.next() => self.finish(turn, sent, attempt).await,
                 batch = batches.recv(), if more && self.may_take(pushes.len()) => match batch {
-                    Some(batch) => pushes.extend(self.take(batch).await.map(|parcel| self.begin(parcel))),
+                    Some(batch) => self.take(batch).await,
                     None => more = false,
                 },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
@@ -151,11 +155,12 @@ impl Deliver {
         !self.held
             && self.deps.dead_letters.retry_at().is_none()
             && under_way < PUSHES_MAX
-            && self.queue.has_room(under_way, self.under_way_bytes, Instant::now())
+            && self.turns.waiting() < self.deps.retry.max_items
+            && self.queue.has_room(under_way + self.turns.waiting(), self.turns.bytes(), Instant::now())
     }
 
-    /// Settles what needs no push; what does is the parcel.
-    async fn take(&mut self, batch: Batch) -> Option<Parcel> {
+    /// Settles what needs no push; what does waits for its turn.
+    async fn take(&mut self, batch: Batch) {
         for (reason, group) in batch.refused {
             self.deps.dead_letters.put(group, Reason { reason, answer: None });
         }
@@ -163,57 +168,32 @@ impl Deliver {
         for settled in batch.settled {
             self.settle(settled);
         }
-        (!batch.groups.is_empty()).then(|| Parcel::new(batch.groups, &self.deps.retry))
-    }
-
-    /// The next parcel that has waited long enough, without the lines that have aged out meanwhile.
-    async fn next_due(&mut self, under_way: usize) -> Option<Parcel> {
-        while under_way < self.pushes_max() {
-            let parcel = self.queue.take_due(Instant::now())?;
-            if let Some(parcel) = self.sift(parcel).await {
-                return Some(parcel);
-            }
+        for probe in batch.probes {
+            self.turns.arrive(Parcel::probe(probe, &self.deps.retry));
         }
-        None
-    }
-
-    /// Not clamped here, whatever the policy says: an attempt without an answer may have been stored, and
-    /// a line with another time would be another line.
-    async fn sift(&mut self, parcel: Parcel) -> Option<Parcel> {
-        let now_ns = self.deps.clock.now_ns();
-        let window = self.deps.window;
-        if !parcel.waited || !parcel.any(|entry| window.aged_out(entry.time_ns, now_ns)) {
-            return Some(parcel);
+        if !batch.groups.is_empty() {
+            self.turns.arrive(Parcel::new(batch.groups, &self.deps.retry));
         }
-        let (aged, fresh) = parcel.divide(|entry| window.aged_out(entry.time_ns, now_ns));
-        for group in aged {
-            if window.policy(Outside::TooOld) == Policy::Drop {
-                self.deps.metrics.lines.dropped(DropReason::TooOld, group.entries.len() as u64);
-                self.settle_group(&group);
-            } else {
-                self.bury(group, Reason { reason: Outside::TooOld.as_str(), answer: None }).await;
-            }
-        }
-        fresh
     }
 
     /// The push of one parcel; it carries the parcel and brings it back.
-    fn begin(&mut self, parcel: Parcel) -> impl Future<Output = (Parcel, Attempt)> + Send + use<> {
-        self.under_way_bytes += parcel.bytes();
+    fn begin(&self, turn: Turn) -> impl Future<Output = (Turn, Moment, Attempt)> + Send + use<> {
         let (client, encoding, metrics) =
             (self.deps.client.clone(), self.deps.encoding, self.deps.metrics.clone());
+        let sent = self.deps.clock.moment();
         async move {
-            let attempt = Attempt::make(&client, encoding, &parcel.groups, &metrics).await;
-            (parcel, attempt)
+            let attempt = Attempt::make(&client, encoding, &turn.parcel.groups, &metrics).await;
+            (turn, sent, attempt)
         }
     }
 
-    async fn finish(&mut self, mut parcel: Parcel, attempt: Attempt) {
-        self.under_way_bytes -= parcel.bytes();
+    async fn finish(&mut self, mut turn: Turn, sent: Moment, attempt: Attempt) {
+        self.turns.over(&mut turn, attempt.is_accepted(), Instant::now());
+        let mut parcel = turn.parcel;
         let now_ns = self.deps.clock.now_ns();
         parcel.groups.iter_mut().for_each(|group| group.tried.note(now_ns));
         match attempt {
-            Attempt::Answered(answer) => self.follow(parcel, &answer).await,
+            Attempt::Answered(answer) => self.follow(parcel, sent, &answer).await,
             Attempt::Unanswered(PushError::Closed(_)) if parcel.may_reconnect() => {
                 self.queue.put_back([parcel].into_iter(), Instant::now());
             }
@@ -228,7 +208,7 @@ impl Deliver {
         }
     }
 
-    async fn follow(&mut self, mut parcel: Parcel, answer: &Answer) {
+    async fn follow(&mut self, mut parcel: Parcel, sent: Moment, answer: &Answer) {
         let outcome = judge(answer.status, answer.retry_after, &answer.body);
         let held = outcome == Outcome::Hold;
         if self.held && !held {
@@ -237,11 +217,11 @@ impl Deliver {
         }
         self.held = held;
         if outcome != Outcome::Delivered {
-            self.complain(&format!("{}: {}", answer.status, head(&answer.body)));
+            self.complain(&format!("{}: {}", answer.status, answer.head()));
         }
         match outcome {
             Outcome::Delivered => {
-                self.delivered(&parcel.groups);
+                self.delivered(&parcel.groups, sent);
                 self.queue.hurry_one(Instant::now());
             }
             Outcome::Retry { after } => self.try_again(parcel, after, Some(answer)).await,
@@ -250,29 +230,14 @@ impl Deliver {
                 parcel.restart_budget();
                 self.try_again(parcel, None, Some(answer)).await;
             }
-            Outcome::Partial(refusal) => self.divide(parcel, &refusal, answer).await,
+            Outcome::Partial(refusal) => self.divide(parcel, &refusal, sent, answer).await,
             Outcome::Refused => self.bury_all(parcel, why("refused", answer)).await,
             Outcome::Split => self.halve(parcel, why("too_large", answer)).await,
         }
     }
 
-    /// Loki has stored all but the lines that it names. If none of ours fits its words, we do not know
-    /// which it meant, and all are kept.
-    async fn divide(&mut self, parcel: Parcel, refusal: &Refusal, answer: &Answer) {
-        if !parcel.any(|entry| refusal.fits(entry)) {
-            return self.bury_all(parcel, why("refused", answer)).await;
-        }
-        let (refused, stored) = parcel.divide(|entry| refusal.fits(entry));
-        for group in refused {
-            self.bury(group, why("refused", answer)).await;
-        }
-        if let Some(stored) = stored {
-            self.delivered(&stored.groups);
-        }
-        self.queue.hurry_one(Instant::now());
-    }
-
-    fn delivered(&mut self, groups: &[Group]) {
+    fn delivered(&mut self, groups: &[Group], sent: Moment) {
+        self.deps.window.accepted(&spans(groups), sent, self.deps.clock.moment());
         self.deps.metrics.lines.delivered(lines(groups));
         groups.iter().for_each(|group| self.settle_group(group));
     }
@@ -355,6 +320,7 @@ impl Deliver {
         metrics.retry_queue_items.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
         metrics.retry_queue_bytes.set(i64::try_from(self.queue.bytes()).unwrap_or(i64::MAX));
         metrics.push_in_flight.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        metrics.push_waiting_turn.set(i64::try_from(self.turns.waiting()).unwrap_or(i64::MAX));
         metrics.loki_held.set(i64::from(self.held));
     }
 
@@ -373,10 +339,4 @@ impl Deliver {
 
 fn why<'a>(reason: &'a str, answer: &'a Answer) -> Reason<'a> {
     Reason { reason, answer: Some((answer.status, &answer.body)) }
-}
-
-/// The first words of a body, for the log.
-fn head(body: &str) -> &str {
-    let line = body.lines().next().unwrap_or_default();
-    line.get(..line.floor_char_boundary(300)).unwrap_or(line)
 }

@@ -26,8 +26,14 @@ const WORDS_BYTES_MAX: usize = 1024;
 pub struct Parcel {
     /// What is pushed.
     pub groups: Vec<Group>,
-    /// Whether it has waited, so that its lines may have aged.
-    pub waited: bool,
+    /// Which of the batches it is from, in the order in which they came.
+    pub(super) number: u64,
+    /// Which half, of which half … of that batch: what is halved must not be joined again.
+    half: u64,
+    /// Whether it is one line, sent to see whether lines of its kind are still refused.
+    pub(super) probe: bool,
+    /// Since when it has failed while Loki took others.
+    pub(super) overtaken_since: Option<Instant>,
     pub(super) backoff: Backoff,
     bytes: usize,
     /// When its first attempt had failed.
@@ -55,7 +61,10 @@ impl Parcel {
         let bytes = cost_bytes(&groups);
         Self {
             groups,
-            waited: false,
+            number: 0,
+            half: 1,
+            probe: false,
+            overtaken_since: None,
             backoff: Backoff::new(config.initial, config.max),
             bytes,
             failing_since: None,
@@ -63,6 +72,28 @@ impl Parcel {
             reconnected: false,
             last_words: None,
         }
+    }
+
+    /// A line of a kind that Loki has refused, on its own.
+    #[must_use]
+    pub fn probe(line: Group, config: &Config) -> Self {
+        Self { probe: true, ..Self::new(vec![line], config) }
+    }
+
+    /// Some of its groups, with its history, and a backoff of their own; none if there are no lines.
+    fn part(&self, mut groups: Vec<Group>, config: &Config) -> Option<Self> {
+        groups.retain(|group| !group.entries.is_empty());
+        let Self { number, half, probe, overtaken_since, failing_since, .. } = *self;
+        let last_words = self.last_words.clone();
+        let part = Self { number, half, probe, overtaken_since, failing_since, ..Self::new(groups, config) };
+        let part = Self { last_words, ..part };
+        (!part.groups.is_empty()).then_some(part)
+    }
+
+    /// What is left of it.
+    fn with(self, mut groups: Vec<Group>) -> Option<Self> {
+        groups.retain(|group| !group.entries.is_empty());
+        (!groups.is_empty()).then(|| Self { bytes: cost_bytes(&groups), groups, ..self })
     }
 
     /// An upper bound of its size on the wire.
@@ -131,41 +162,80 @@ impl Parcel {
             left -= taken.entries.len();
             first.push(taken);
         }
-        let parcel = |mut groups: Vec<Group>| {
-            groups.retain(|group| !group.entries.is_empty());
-            let (failing_since, last_words) = (self.failing_since, self.last_words.clone());
-            Self { waited: self.waited, failing_since, last_words, ..Self::new(groups, config) }
-        };
-        (parcel(first), Some(parcel(std::mem::take(&mut self.groups))))
+        let second = std::mem::take(&mut self.groups);
+        match (self.part(first, config), self.part(second, config)) {
+            (Some(first), second) => {
+                let half = self.half.wrapping_mul(2);
+                let second = second.map(|second| Self { half: half.wrapping_add(1), ..second });
+                (Self { half, ..first }, second)
+            }
+            (None, second) => (second.unwrap_or(self), None),
+        }
     }
 
     /// Whether `test` holds for any of its lines.
-    pub fn any(&self, test: impl Fn(&Entry) -> bool) -> bool {
-        self.groups.iter().flat_map(|group| &group.entries).any(test)
+    pub fn any(&self, test: impl Fn(&Group, &Entry) -> bool) -> bool {
+        self.groups.iter().any(|group| group.entries.iter().any(|entry| test(group, entry)))
     }
 
     /// The lines for which `test` holds, and a parcel of the others, if there are any. Its history goes on.
-    pub fn divide(self, test: impl Fn(&Entry) -> bool) -> (Vec<Group>, Option<Self>) {
+    pub fn divide(self, test: impl Fn(&Group, &Entry) -> bool) -> (Vec<Group>, Option<Self>) {
+        let (those, others) = self.sort(|group, entry| test(group, entry).then_some(()));
+        (those.into_iter().map(|((), group)| group).collect(), others)
+    }
+
+    /// The lines to which `kind` gives a name, by name; and a parcel of the others, as [`Parcel::divide`].
+    pub fn sort<K: Copy + PartialEq>(
+        mut self,
+        kind: impl Fn(&Group, &Entry) -> Option<K>,
+    ) -> (Vec<(K, Group)>, Option<Self>) {
         let (mut those, mut others) = (Vec::new(), Vec::new());
-        for mut group in self.groups {
-            let (mut that, mut other) = (group.like(), group.like());
-            (that.entries, other.entries) = group.entries.drain(..).partition(|entry| test(entry));
-            those.push(that);
+        for mut group in std::mem::take(&mut self.groups) {
+            let (mut named, mut other): (Vec<(K, Group)>, Group) = (Vec::new(), group.like());
+            for entry in std::mem::take(&mut group.entries) {
+                let Some(name) = kind(&group, &entry) else {
+                    other.entries.push(entry);
+                    continue;
+                };
+                match named.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, group)) => group.entries.push(entry),
+                    None => named.push((name, Group { entries: vec![entry], ..group.like() })),
+                }
+            }
+            those.extend(named);
             others.push(other);
         }
-        those.retain(|group| !group.entries.is_empty());
-        others.retain(|group| !group.entries.is_empty());
-        let rest = Self { bytes: cost_bytes(&others), groups: others, ..self };
-        (those, (!rest.groups.is_empty()).then_some(rest))
+        (those, self.with(others))
     }
 
     /// The lines of the stream with these labels, and a parcel of the others, if there are any.
     #[must_use]
-    pub fn without_stream(self, labels: &str) -> (Vec<Group>, Option<Self>) {
-        let (those, others): (Vec<Group>, Vec<Group>) =
-            self.groups.into_iter().partition(|group| group.labels.text == labels);
-        let rest = Self { bytes: cost_bytes(&others), groups: others, ..self };
-        (those, (!rest.groups.is_empty()).then_some(rest))
+    pub fn without_stream(mut self, labels: &str) -> (Vec<Group>, Option<Self>) {
+        let (those, others) =
+            std::mem::take(&mut self.groups).into_iter().partition(|group| group.labels.text == labels);
+        (those, self.with(others))
+    }
+
+    /// A parcel of the streams for which `test` holds, with its history; and one of the others.
+    pub fn select(mut self, config: &Config, test: impl Fn(&str) -> bool) -> (Option<Self>, Option<Self>) {
+        let (those, others) =
+            std::mem::take(&mut self.groups).into_iter().partition(|group| test(&group.labels.text));
+        let others = self.part(others, config);
+        (self.with(those), others)
+    }
+
+    /// Whether both are parts of one batch that go together.
+    #[must_use]
+    pub fn belongs_to(&self, other: &Self) -> bool {
+        (self.number, self.half, self.probe) == (other.number, other.half, other.probe)
+    }
+
+    /// Takes in another part of the same batch; the history is its own.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        self.groups.extend(other.groups);
+        self.bytes += other.bytes;
+        self
     }
 }
 
@@ -186,6 +256,7 @@ mod tests {
             parcel.groups.iter().flat_map(|g| &g.entries).map(|e| e.line.clone()).collect::<String>()
         };
         assert_eq!((texts(&first), texts(&second)), ("ab".to_owned(), "cde".to_owned()));
+        assert!(!first.belongs_to(&second), "or they would be joined, and halved again for ever");
         assert!(Parcel::new(vec![group(&[(0, "a")])], &config).halves(&config).1.is_none());
     }
 

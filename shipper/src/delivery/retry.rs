@@ -94,6 +94,11 @@ impl Queue {
         self.items.is_empty()
     }
 
+    /// All that wait.
+    pub fn parcels(&self) -> impl Iterator<Item = &Parcel> {
+        self.items.iter().map(|item| &item.parcel)
+    }
+
     /// How many bytes wait.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -124,7 +129,6 @@ impl Queue {
         } else if let Some(last) = parcel.give_up_at(self.config.budget) {
             due = due.min(last);
         }
-        parcel.waited = true;
         self.bytes += parcel.bytes();
         self.items.push(Waiting { due, parcel });
         let mut evicted = Vec::new();
@@ -177,7 +181,9 @@ impl Queue {
         self.items.iter_mut().for_each(|item| item.parcel.restart_budget());
     }
 
-    fn is_paused(&self, now: Instant) -> bool {
+    /// Whether Loki has asked for a pause that is not over.
+    #[must_use]
+    pub fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::limit::{Limit, limit};
+use super::limit::{Limit, as_ours, limit};
 use crate::batch::Entry;
+use crate::window::shared::Lesson;
 
 /// What to do with a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +42,47 @@ pub enum Outcome {
 /// does no harm and a loss does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// Lines before this time are refused.
+    /// Lines before this time are too old.
     pub before_ns: Option<i64>,
-    /// Lines from this time on are refused.
+    /// Lines from this time on are too new.
     pub from_ns: Option<i64>,
     /// Lines longer than this are refused.
     pub longer_than: Option<usize>,
+    /// Lines of one stream are too far behind. This error takes the place of all others, those above and
+    /// those of other streams: what it does not name may have been refused too.
+    pub behind: Option<Behind>,
+}
+
+/// One stream's part of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The stream's labels, as we write them.
+    pub labels: String,
+    /// Its lines before this time are refused.
+    pub before_ns: i64,
 }
 
 impl Refusal {
-    /// Whether the line is one of those refused.
+    /// What it says of Loki's limits.
     #[must_use]
-    pub fn fits(&self, entry: &Entry) -> bool {
+    pub fn lesson(&self) -> Lesson<'_> {
+        Lesson {
+            too_old_before_ns: self.before_ns,
+            too_new_from_ns: self.from_ns,
+            behind: self.behind.as_ref().map(|behind| (behind.labels.as_str(), behind.before_ns)),
+        }
+    }
+
+    /// Whether a line of the stream with these labels is one of those refused.
+    #[must_use]
+    pub fn fits(&self, labels: &str, entry: &Entry) -> bool {
         self.before_ns.is_some_and(|time| entry.time_ns < time)
             || self.from_ns.is_some_and(|time| entry.time_ns >= time)
             || self.longer_than.is_some_and(|bytes| entry.line.len() > bytes)
+            || self
+                .behind
+                .as_ref()
+                .is_some_and(|behind| labels == behind.labels && entry.time_ns < behind.before_ns)
     }
 }
 
@@ -88,7 +115,7 @@ pub fn judge(status: u16, retry_after: Option<Duration>, body: &str) -> Outcome 
 fn refusal(body: &str) -> Option<Refusal> {
     let mut refusal = Refusal::default();
     if body.contains("total ignored:") {
-        ingester_errors(body, &mut refusal)?;
+        refusal.behind = Some(ingester_errors(body)?);
     } else {
         body.trim_end().split("; ").try_for_each(|error| distributor_error(error, &mut refusal))?;
     }
@@ -110,14 +137,16 @@ fn distributor_error(error: &str, refusal: &mut Refusal) -> Option<()> {
 }
 
 /// `entry with timestamp … ignored, reason: 'entry too far behind, entry timestamp is: …, oldest
-/// acceptable timestamp is: …',` a line each, and a summary.
-fn ingester_errors(body: &str, refusal: &mut Refusal) -> Option<()> {
+/// acceptable timestamp is: …',` a line each, and a summary: `user '…', total ignored: … for stream: {…}`.
+fn ingester_errors(body: &str) -> Option<Behind> {
+    let mut before_ns = None;
     for error in body.lines().filter(|line| line.contains("ignored, reason: '")) {
         let (_, oldest) =
             error.split_once("entry too far behind, ")?.1.split_once("oldest acceptable timestamp is: ")?;
-        later(&mut refusal.before_ns, next_second_ns(oldest.split('\'').next()?)?);
+        later(&mut before_ns, next_second_ns(oldest.split('\'').next()?)?);
     }
-    refusal.before_ns.map(|_| ())
+    let (_, labels) = body.trim_end().rsplit_once(" for stream: ")?;
+    Some(Behind { labels: as_ours(labels)?, before_ns: before_ns? })
 }
 
 fn later(slot: &mut Option<i64>, time_ns: i64) {
@@ -180,15 +209,21 @@ mod tests {
         let Outcome::Partial(refusal) = judge(400, None, body) else { panic!("not partial") };
         let lines =
             group(&[(99 * SECOND, "a"), (101 * SECOND, "b"), (199 * SECOND, "c"), (200 * SECOND, "d")]);
-        let refused: Vec<bool> = lines.entries.iter().map(|entry| refusal.fits(entry)).collect();
+        let refused: Vec<bool> = lines.entries.iter().map(|entry| refusal.fits("{}", entry)).collect();
         assert_eq!(refused, [true, false, false, true]);
     }
 
     #[test]
-    fn a_400_for_lines_too_far_behind_names_them() {
-        let body = "entry with timestamp 2026-11-24 12:31:51.123456789 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: 2026-11-24T12:31:51Z, oldest acceptable timestamp is: 2026-11-24T12:40:00Z',\nuser 'fake', total ignored: 1 out of 2 for stream: {a=\"b\"}\n";
+    fn a_400_for_lines_too_far_behind_names_them_and_their_stream() {
+        let body = "entry with timestamp 2026-11-24 12:31:51.123456789 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: 2026-11-24T12:31:51Z, oldest acceptable timestamp is: 2026-11-24T12:40:00Z',\nuser 'fake', total ignored: 1 out of 2 for stream: {a=\"b, \\\"service_name=\", service_name=\"b\", z=\"\"}\n";
         let Outcome::Partial(refusal) = judge(400, None, body) else { panic!("not partial") };
-        assert_eq!(refusal.before_ns, next_second_ns("2026-11-24T12:40:00Z"));
+        let before_ns = next_second_ns("2026-11-24T12:40:00Z").unwrap();
+        let labels = "{a=\"b, \\\"service_name=\", z=\"\"}".to_owned();
+        assert_eq!(refusal, Refusal { behind: Some(Behind { labels, before_ns }), ..Refusal::default() });
+        let lines = group(&[(before_ns - 1, "a"), (before_ns, "b")]);
+        let fits = |labels| lines.entries.iter().map(|entry| refusal.fits(labels, entry)).collect::<Vec<_>>();
+        assert_eq!(fits("{a=\"b, \\\"service_name=\", z=\"\"}"), [true, false]);
+        assert_eq!(fits("{other=\"stream\"}"), [false, false]);
     }
 
     #[test]

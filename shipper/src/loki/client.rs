@@ -156,6 +156,15 @@ pub struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// The first words of the body, for the log.
+    #[must_use]
+    pub fn head(&self) -> &str {
+        let line = self.body.lines().next().unwrap_or_default();
+        line.get(..line.floor_char_boundary(300)).unwrap_or(line)
+    }
+}
+
 /// No answer: whether the push was stored is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {

@@ -2,6 +2,7 @@
 //! encoded anew instead of being kept, and Loki still sees it as a repetition.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use prost::Message;
 use serde::ser::SerializeMap;
@@ -38,9 +39,9 @@ impl Encoding {
     pub fn encode(self, groups: &[Group]) -> Result<Vec<u8>, Error> {
         match self {
             Self::Protobuf => Ok(snap::raw::Encoder::new().compress_vec(&protobuf(groups))?),
-            Self::Json => {
-                Ok(serde_json::to_vec(&JsonPush { streams: groups.iter().map(JsonStream).collect() })?)
-            }
+            Self::Json => Ok(serde_json::to_vec(&JsonPush {
+                streams: streams(groups).into_iter().map(JsonStream).collect(),
+            })?),
         }
     }
 }
@@ -103,13 +104,37 @@ struct LabelPairAdapter {
     value: String,
 }
 
-fn protobuf(groups: &[Group]) -> Vec<u8> {
-    PushRequest { streams: groups.iter().map(stream).collect() }.encode_to_vec()
+/// One of Loki's streams: containers with the same labels share it. Its lines stand in the order of time,
+/// because Loki measures each against the newest before it.
+struct Stream<'a> {
+    labels: &'a Labels,
+    entries: Vec<(&'a Entry, &'a Labels)>,
 }
 
-fn stream(group: &Group) -> StreamAdapter {
-    let entries = group.entries.iter().map(|entry| adapted(entry, &group.labels)).collect();
-    StreamAdapter { labels: group.labels.text.clone(), entries }
+fn streams(groups: &[Group]) -> Vec<Stream<'_>> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut streams: Vec<Stream<'_>> = Vec::new();
+    for group in groups {
+        let entries = group.entries.iter().map(|entry| (entry, &*group.labels));
+        let place = *places.entry(&group.labels.text).or_insert(streams.len());
+        match streams.get_mut(place) {
+            None => streams.push(Stream { labels: &group.labels, entries: entries.collect() }),
+            Some(stream) => {
+                stream.entries.extend(entries);
+                stream.entries.sort_by_key(|(entry, _)| entry.time_ns);
+            }
+        }
+    }
+    streams
+}
+
+fn protobuf(groups: &[Group]) -> Vec<u8> {
+    PushRequest { streams: streams(groups).iter().map(adapted_stream).collect() }.encode_to_vec()
+}
+
+fn adapted_stream(stream: &Stream<'_>) -> StreamAdapter {
+    let entries = stream.entries.iter().map(|(entry, labels)| adapted(entry, labels)).collect();
+    StreamAdapter { labels: stream.labels.text.clone(), entries }
 }
 
 fn adapted(entry: &Entry, labels: &Labels) -> EntryAdapter {
@@ -130,14 +155,14 @@ struct JsonPush<'a> {
     streams: Vec<JsonStream<'a>>,
 }
 
-struct JsonStream<'a>(&'a Group);
+struct JsonStream<'a>(Stream<'a>);
 
 impl Serialize for JsonStream<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let labels = &self.0.labels;
         let mut map = to.serialize_map(Some(2))?;
-        map.serialize_entry("stream", &Pairs(&labels.pairs))?;
-        let values = self.0.entries.iter().map(|entry| JsonEntry(entry, labels)).collect::<Vec<_>>();
+        map.serialize_entry("stream", &Pairs(&self.0.labels.pairs))?;
+        let values = self.0.entries.iter().map(|(entry, labels)| JsonEntry(entry, labels));
+        let values = values.collect::<Vec<_>>();
         map.serialize_entry("values", &values)?;
         map.end()
     }
@@ -174,6 +199,7 @@ mod tests {
     use super::*;
     use crate::batch::{cost_bytes, tests::group};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn two_lines() -> Group {
         let mut group = group(&[(1_763_980_800_123_456_789, "a\"b"), (2, "")]);
@@ -203,6 +229,27 @@ mod tests {
         push.extend(stream);
         let body = Encoding::Protobuf.encode(&[group(&[(1_000_000_000, "hi")])]).unwrap();
         assert_eq!(snap::raw::Decoder::new().decompress_vec(&body).unwrap(), push);
+    }
+
+    #[test]
+    fn lines_of_two_containers_with_the_same_labels_are_one_stream_in_the_order_of_time() {
+        let (first, second) = (group(&[(10, "a"), (30, "c")]), group(&[(20, "b")]));
+        let mut other = group(&[(5, "other")]);
+        Arc::make_mut(&mut other.labels).text = "{other=\"stream\"}".to_owned();
+        let groups = [first, other, second];
+        let of = |stream: &StreamAdapter| stream.entries.iter().map(|entry| entry.line.clone()).collect();
+        let push = PushRequest::decode(protobuf(&groups).as_slice()).unwrap();
+        let lines: Vec<Vec<String>> = push.streams.iter().map(of).collect();
+        assert_eq!(lines, [vec!["a", "b", "c"], vec!["other"]]);
+        let json: serde_json::Value =
+            serde_json::from_slice(&Encoding::Json.encode(&groups).unwrap()).unwrap();
+        let lines: Vec<&str> = json["streams"][0]["values"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|value| value[1].as_str().unwrap())
+            .collect();
+        assert_eq!(lines, ["a", "b", "c"]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn bytes(words: &str) -> Option<u64> {
 }
 
 /// Loki adds the label `service_name`; without it, its text is ours.
-fn as_ours(words: &str) -> Option<String> {
+pub(super) fn as_ours(words: &str) -> Option<String> {
     let mut rest = words.strip_prefix('{')?;
     let mut pairs = Vec::new();
     loop {

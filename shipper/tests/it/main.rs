@@ -16,3 +16,4 @@ mod docker;
 mod hybrid;
 mod shutdown;
 mod tls;
+mod window;

@@ -3,6 +3,7 @@
 pub mod burial;
 pub mod disk;
 pub mod engine;
+pub mod judge;
 pub mod loki;
 pub mod rig;
 pub mod small_disk;

@@ -89,7 +89,10 @@ fn settled(groups: &[Group], result: &Result<Answer, Failure>, metrics: &Metrics
     let refused = match outcome {
         Outcome::Delivered => 0,
         Outcome::Partial(refusal) => {
-            groups.iter().flat_map(|group| &group.entries).filter(|entry| refusal.fits(entry)).count() as u64
+            let of_group = |group: &Group| {
+                group.entries.iter().filter(|entry| refusal.fits(&group.labels.text, entry)).count() as u64
+            };
+            groups.iter().map(of_group).sum()
         }
         Outcome::Refused | Outcome::Split => all,
         Outcome::Retry { .. } | Outcome::Limited { .. } | Outcome::Hold => return false,

@@ -19,6 +19,7 @@ use super::journal::{self, Journal, Pushed, Verdicts};
 use super::letter::{Letter, head};
 use super::parcels::{Parcel, Parcels};
 use super::settle::settle;
+use crate::batch::Entry;
 use crate::clock::Clock;
 use crate::delivery::backoff::Backoff;
 use crate::delivery::retry;
@@ -286,10 +287,14 @@ impl Run<'_> {
             Outcome::Limited { after, .. } => Next::Again(after),
             Outcome::Hold => return Err(Error::Held(shown(answer))),
             // If none of ours fits the words, we do not know which Loki meant.
-            Outcome::Partial(refusal) if parcel.group.entries.iter().any(|entry| refusal.fits(entry)) => {
-                Next::Ended(self.pushed(parcel, |entry| refusal.fits(entry), ("refused", answer), attempts))
+            Outcome::Partial(refusal) => {
+                let fits = |entry: &Entry| refusal.fits(&parcel.group.labels.text, entry);
+                if !parcel.group.entries.iter().any(fits) {
+                    return Ok(all_refused("refused"));
+                }
+                Next::Ended(self.pushed(parcel, fits, ("refused", answer), attempts))
             }
-            Outcome::Partial(_) | Outcome::Refused => all_refused("refused"),
+            Outcome::Refused => all_refused("refused"),
             Outcome::Split if parcel.refs.len() > 1 => Next::Halve,
             Outcome::Split => all_refused("too_large"),
         };
@@ -299,7 +304,7 @@ impl Run<'_> {
     fn pushed(
         &self,
         parcel: &Parcel,
-        is_refused: impl Fn(&crate::batch::Entry) -> bool,
+        is_refused: impl Fn(&Entry) -> bool,
         (reason, answer): (&str, &Answer),
         attempts: u32,
     ) -> Pushed {

@@ -1,12 +1,15 @@
-//! What becomes of a parcel that Loki did not take: another attempt, halves, or the dead letters.
+//! What becomes of a parcel that Loki did not take, or not whole: another attempt, halves, or the dead letters.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Deliver, why};
+use crate::batch::{Entry, Group};
+use crate::clock::Moment;
 use crate::delivery::dead_letters::Reason;
 use crate::delivery::parcel::{Next, Parcel};
+use crate::loki::answer::Refusal;
 use crate::loki::client::Answer;
 use crate::loki::limit::Limit;
 
@@ -35,6 +38,27 @@ impl Deliver {
         }
     }
 
+    /// Loki has stored all but the lines that it names. If none of ours fits its words, we do not know
+    /// which it meant, and all are kept.
+    pub(super) async fn divide(&mut self, parcel: Parcel, refusal: &Refusal, sent: Moment, answer: &Answer) {
+        let fits = |group: &Group, entry: &Entry| refusal.fits(&group.labels.text, entry);
+        if !parcel.any(fits) {
+            return self.bury_all(parcel, why("refused", answer)).await;
+        }
+        let (refused, others) = parcel.divide(fits);
+        // Words about one stream may hide those about another. What is stored already Loki stores once.
+        match others {
+            Some(unknown) if refusal.behind.is_some() => self.turns.wait(unknown),
+            Some(stored) => self.delivered(&stored.groups, sent),
+            None => {}
+        }
+        self.deps.window.refused(refusal.lesson(), sent, self.deps.clock.moment());
+        for group in refused {
+            self.bury(group, why("refused", answer)).await;
+        }
+        self.queue.hurry_one(Instant::now());
+    }
+
     /// Sends it in halves; a single line goes to the dead letters.
     pub(super) async fn halve(&mut self, parcel: Parcel, why: Reason<'_>) {
         match parcel.halves(&self.deps.retry) {
@@ -55,6 +79,7 @@ impl Deliver {
         if parcel.give_up_at(self.deps.retry.budget).is_some_and(|end| end <= now) {
             return self.give_up(parcel, "retry_budget").await;
         }
+        let parcel = self.turns.rejoin(parcel);
         for evicted in self.queue.put(parcel, after, now, rand::random()) {
             self.give_up(evicted, "retry_queue_full").await;
         }

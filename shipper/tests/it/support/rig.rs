@@ -16,7 +16,7 @@ use shipper::metrics::Metrics;
 use shipper::pipeline::{Limits, Pipeline};
 use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
 use shipper::shutdown::Shutdown;
-use shipper::window;
+use shipper::window::{self, shared::Window};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -35,6 +35,26 @@ pub struct Rig {
     next_line: u32,
 }
 
+/// How the parts are set.
+pub struct Settings {
+    pub retry: retry::Config,
+    pub window: window::Config,
+    pub batch: batch::Config,
+    /// A sink may share it.
+    pub clock: Clock,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry: retry(),
+            window: window::Config::default(),
+            batch: batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() },
+            clock: Clock::manual(NOW),
+        }
+    }
+}
+
 /// Short delays, so that real time is all a test needs.
 pub fn retry() -> retry::Config {
     let (initial, max) = (Duration::from_millis(10), Duration::from_millis(50));
@@ -42,9 +62,14 @@ pub fn retry() -> retry::Config {
 }
 
 pub fn container() -> Arc<Container> {
+    named('d', "web")
+}
+
+/// A container with this name, and an id of this digit.
+pub fn named(digit: char, name: &str) -> Arc<Container> {
     Arc::new(Container {
-        id: ContainerId::parse(&"d".repeat(64)).unwrap(),
-        name: "web".to_owned(),
+        id: ContainerId::parse(&digit.to_string().repeat(64)).unwrap(),
+        name: name.to_owned(),
         image: "generator".to_owned(),
         labels: std::collections::BTreeMap::default(),
         log_driver: "json-file".to_owned(),
@@ -63,13 +88,22 @@ pub async fn committed(dir: &Path) -> u32 {
 
 impl Rig {
     pub async fn start(dir: &Path, url: &str, retry: retry::Config) -> Self {
+        Self::with(dir, url, Settings { retry, ..Settings::default() }).await
+    }
+
+    pub async fn with(dir: &Path, url: &str, settings: Settings) -> Self {
+        let Settings { retry, window, batch, clock } = settings;
         let metrics = Metrics::new();
-        let (clock, shutdown) = (Clock::manual(NOW), Shutdown::default());
+        let shutdown = Shutdown::default();
         let (items, records) = mpsc::channel(4);
         let (batches_in, batches) = mpsc::channel(2);
-        let window = window::Config::default();
-        let pipeline =
-            Pipeline { window, limits: Limits::default(), clock: clock.clone(), metrics: metrics.clone() };
+        let window = Window::new(window, metrics.clone());
+        let pipeline = Pipeline {
+            window: window.clone(),
+            limits: Limits::default(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
         let loki = client::Config {
             url: url.to_owned(),
             tenant: Some("test".to_owned()),
@@ -90,9 +124,8 @@ impl Rig {
             store,
         });
         let mut tasks = JoinSet::new();
-        let wait = batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() };
         tasks.spawn(async move {
-            pipeline.run(wait, records, batches_in).await;
+            pipeline.run(batch, records, batches_in).await;
             None
         });
         let shutdown_of_delivery = shutdown.clone();
@@ -102,14 +135,24 @@ impl Rig {
 
     /// Sends one line as a source does; its number is its position.
     pub async fn line(&mut self, time_ns: i64, text: &str) {
-        self.line_to(Stream::Stdout, time_ns, text).await;
+        self.line_of(&container(), time_ns, text).await;
+    }
+
+    /// … of another container.
+    pub async fn line_of(&mut self, container: &Arc<Container>, time_ns: i64, text: &str) {
+        self.send(container, Stream::Stdout, time_ns, text).await;
     }
 
     /// … of either output.
     pub async fn line_to(&mut self, stream: Stream, time_ns: i64, text: &str) {
+        self.send(&container(), stream, time_ns, text).await;
+    }
+
+    async fn send(&mut self, container: &Arc<Container>, stream: Stream, time_ns: i64, text: &str) {
         self.next_line += 1;
         let position = Position::Api { time_ns, seen: self.next_line };
-        let record = Record { container: container(), stream, time_ns, line: text.to_owned(), position };
+        let record =
+            Record { container: container.clone(), stream, time_ns, line: text.to_owned(), position };
         self.metrics.lines.read(1);
         self.items.as_ref().unwrap().send(Item::Line(record)).await.unwrap();
     }

@@ -1,0 +1,261 @@
+//! The window as pipeline and delivery share it: the one judges lines by it, the other tells it what Loki
+//! has answered.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::learned::Limit;
+use super::streams::Streams;
+use super::{Config, Edges, Outside, Verdict};
+use crate::clock::{Moment, duration_ns};
+use crate::complaint::Complaint;
+use crate::metrics::Metrics;
+
+/// Cheap to clone; clones share what is learned.
+#[derive(Clone, Debug)]
+pub struct Window {
+    config: Config,
+    state: Arc<Mutex<State>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct State {
+    age: Limit,
+    future: Limit,
+    streams: Streams,
+    looked: Option<Moment>,
+    about_floors: Complaint,
+}
+
+/// Lines of one stream, from the oldest to the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span<'a> {
+    /// The stream's labels.
+    pub labels: &'a str,
+    /// The time of the oldest.
+    pub oldest_ns: i64,
+    /// The time of the newest.
+    pub newest_ns: i64,
+}
+
+/// What is known of the lines of a span before they are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Loki takes lines of this age.
+    Proven,
+    /// Loki was not seen to take lines of this age, or to refuse them.
+    AgeUnproven,
+    /// It was not seen to take lines so old in this stream. If it refuses them it may hide that behind
+    /// the good lines of another stream.
+    StreamUnproven,
+}
+
+/// What a refusal says of the limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lesson<'a> {
+    /// Lines before this time are too old.
+    pub too_old_before_ns: Option<i64>,
+    /// Lines from this time on are too new.
+    pub too_new_from_ns: Option<i64>,
+    /// Lines of this stream before this time are too far behind.
+    pub behind: Option<(&'a str, i64)>,
+}
+
+/// A difference between the two clocks that neither a slow machine nor a slewed clock explains.
+const STEP: Duration = Duration::from_secs(5);
+
+impl Window {
+    /// As configured; nothing is learned yet.
+    #[must_use]
+    pub fn new(config: Config, metrics: Arc<Metrics>) -> Self {
+        let limit = |configured| Limit::new(configured, config.probe_every);
+        let state = State {
+            age: limit(config.max_age),
+            future: limit(config.max_future),
+            streams: Streams::new(config.max_streams),
+            looked: None,
+            about_floors: Complaint::default(),
+        };
+        metrics.window_streams_capacity.set(i64::try_from(config.max_streams).unwrap_or(i64::MAX));
+        metrics.window_max_behind_seconds.set(config.max_behind.as_secs_f64());
+        let window = Self { config, state: Arc::new(Mutex::new(state)), metrics };
+        window.show(&window.state());
+        window
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Judges a line before it is queued.
+    #[must_use]
+    pub fn judge(&self, labels: &str, time_ns: i64, now: Moment) -> Verdict {
+        let mut state = self.look(now);
+        let State { age, future, streams, .. } = &mut *state;
+        let verdict = streams.with(labels, |stream| {
+            let newest_ns = stream.newest_ns();
+            let floor_ns = stream.floor_ns(newest_ns, self.config.max_behind);
+            let edges = edges((age, future), now, floor_ns, newest_ns);
+            let Some(outside) = edges.outside(time_ns) else { return Verdict::Keep };
+            let probe = match outside {
+                Outside::TooOld => age.take_probe(now.ns.saturating_sub(time_ns), now.at),
+                Outside::TooNew => future.take_probe(time_ns.saturating_sub(now.ns), now.at),
+                Outside::TooFarBehind => stream.take_probe(time_ns, self.config.max_behind, now.at),
+            };
+            if probe { Verdict::Probe } else { edges.apply(self.config.policy(outside), outside) }
+        });
+        self.metrics.window_streams.set(i64::try_from(state.streams.len()).unwrap_or(i64::MAX));
+        verdict
+    }
+
+    /// A line of this stream is on its way: what comes later must not be too far behind it.
+    pub fn admit(&self, labels: &str, time_ns: i64) {
+        self.state().streams.with(labels, |stream| stream.admit(time_ns));
+    }
+
+    /// The window for lines of this stream that are about to be sent: against what Loki has accepted.
+    #[must_use]
+    pub fn edges(&self, labels: &str, now: Moment) -> Edges {
+        let state = self.look(now);
+        let stream = state.streams.get(labels);
+        let newest_ns = stream.and_then(super::streams::Stream::accepted_ns);
+        let floor_ns = stream.and_then(|stream| stream.floor_ns(newest_ns, self.config.max_behind));
+        edges((&state.age, &state.future), now, floor_ns, newest_ns)
+    }
+
+    /// What is known of lines that lie inside of the window.
+    #[must_use]
+    pub fn standing(&self, span: Span<'_>, now: Moment) -> Standing {
+        let state = self.look(now);
+        let age_ns = now.ns.saturating_sub(span.oldest_ns);
+        // No stream has lines further ahead than `max_future`, so that none can refuse younger lines.
+        let safe_in_any_stream = self.config.max_behind.saturating_sub(self.config.max_future);
+        let stream = state.streams.get(span.labels);
+        if age_ns > duration_ns(safe_in_any_stream)
+            && stream.is_none_or(|stream| stream.is_unproven(span.oldest_ns))
+        {
+            Standing::StreamUnproven
+        } else if state.age.is_unproven(age_ns)
+            || state.future.is_unproven(span.newest_ns.saturating_sub(now.ns))
+        {
+            Standing::AgeUnproven
+        } else {
+            Standing::Proven
+        }
+    }
+
+    /// Loki has accepted all of these lines, in one push; a span for each stream.
+    pub fn accepted(&self, spans: &[Span<'_>], sent: Moment, answered: Moment) {
+        let mut state = self.look(answered);
+        let alone = spans.len() == 1;
+        let mut forgotten = false;
+        for span in spans {
+            if state.age.accepted(answered.ns.saturating_sub(span.oldest_ns), sent.at) {
+                tracing::info!("Loki takes old lines again: what was learned of max_age is forgotten");
+                forgotten = true;
+            }
+            if state.future.accepted(span.newest_ns.saturating_sub(answered.ns), sent.at) {
+                tracing::info!(
+                    "Loki takes lines from the future again: what was learned of max_future is forgotten"
+                );
+                forgotten = true;
+            }
+            let all = (span.oldest_ns, span.newest_ns);
+            if state.streams.with(span.labels, |stream| stream.accepted(all, alone, sent.at)) {
+                tracing::info!(stream = span.labels, "Loki takes lines further behind again");
+                forgotten = true;
+            }
+        }
+        if forgotten {
+            self.show(&state);
+        }
+    }
+
+    /// Loki has refused lines for their times. Ages are taken from the moment at which the push left, those
+    /// of the future from the answer, so that what is learned is never wider than Loki's limit.
+    pub fn refused(&self, lesson: Lesson<'_>, sent: Moment, answered: Moment) {
+        let mut state = self.look(answered);
+        let moments = (sent.at, answered.at);
+        if let Some(before_ns) = lesson.too_old_before_ns
+            && state.age.refused(sent.ns.saturating_sub(before_ns), sent.at, answered.at)
+        {
+            let seconds = seconds(state.age.limit_ns());
+            tracing::warn!(
+                seconds,
+                "Loki refuses lines that max_age lets pass: older ones are not sent any more"
+            );
+        }
+        if let Some(from_ns) = lesson.too_new_from_ns
+            && state.future.refused(from_ns.saturating_sub(answered.ns), sent.at, answered.at)
+        {
+            let seconds = seconds(state.future.limit_ns());
+            tracing::warn!(
+                seconds,
+                "Loki refuses lines that max_future lets pass: newer ones are not sent any more"
+            );
+        }
+        if let Some((labels, floor_ns)) = lesson.behind {
+            let new = state
+                .streams
+                .with(labels, |stream| stream.refused(floor_ns, self.config.probe_every, moments));
+            let speak = if new { state.about_floors.may_speak(answered.at) } else { None };
+            if let Some(withheld) = speak {
+                tracing::warn!(
+                    stream = labels,
+                    floor_ns,
+                    withheld,
+                    "Loki refuses lines too far behind: older ones are not sent any more"
+                );
+            }
+        }
+        self.show(&state);
+    }
+
+    /// What was measured holds only for the clock that it was measured with.
+    fn look(&self, now: Moment) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        let stepped = state.looked.is_some_and(|before| {
+            let passed = duration_ns(now.at.duration_since(before.at));
+            now.ns.saturating_sub(before.ns).abs_diff(passed) > duration_ns(STEP).unsigned_abs()
+        });
+        if stepped {
+            if state.age.is_learned() || state.future.is_learned() {
+                tracing::info!("the clock was set: what was learned of Loki's window is forgotten");
+            }
+            state.age.forget();
+            state.future.forget();
+            self.show(&state);
+        }
+        if state.looked.is_none_or(|before| stepped || now.at >= before.at) {
+            state.looked = Some(now);
+        }
+        state
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn show(&self, state: &State) {
+        self.metrics.window_max_age_seconds.set(seconds(state.age.limit_ns()));
+        self.metrics.window_max_future_seconds.set(seconds(state.future.limit_ns()));
+        self.metrics.window_floors.set(i64::try_from(state.streams.floors()).unwrap_or(i64::MAX));
+    }
+}
+
+fn edges(
+    (age, future): (&Limit, &Limit),
+    now: Moment,
+    floor_ns: Option<i64>,
+    newest_ns: Option<i64>,
+) -> Edges {
+    let (max_age_ns, max_future_ns) = (age.limit_ns(), future.limit_ns());
+    Edges { now_ns: now.ns, max_age_ns, max_future_ns, floor_ns, newest_ns }
+}
+
+fn seconds(ns: i64) -> f64 {
+    Duration::from_nanos(ns.unsigned_abs()).as_secs_f64().copysign(if ns < 0 { -1.0 } else { 1.0 })
+}
