@@ -336,6 +336,8 @@ shutdown_deadline: 8s
         docker.max_connections is 18446744073709551615: it must be at most 1000000
         limits.queue_lines is 18446744073709551615: it must be at most 1000000
         batch.max_wait is longer than 100 years
+        window.probe_every is longer than 100 years
+        window.max_streams is 0: it must be at least 1
         retry.max is longer than 100 years
         retry.budget is 0s: it must be longer
         window.max_future is longer than 100 years
