@@ -108,6 +108,8 @@ pub struct Metrics {
     pub inotify_overflows: Counter,
     /// `shipper_inotify_failures_total`: directories that could not be watched and are polled instead.
     pub inotify_failures: Counter,
+    /// `shipper_polled_containers`: logs that are polled since their folder can't be watched.
+    pub polled_containers: Gauge,
     /// `shipper_lines_truncated_total`: lines longer than the cap, cut there and marked.
     pub lines_truncated: Counter,
     /// `shipper_file_truncations_total`: log files that somebody emptied in place.
@@ -253,6 +255,7 @@ impl Metrics {
             inotify_watches: plain(into, "shipper_inotify_watches", "Directories watched"),
             inotify_overflows: plain(into, "shipper_inotify_overflows", "Times the kernel dropped events"),
             inotify_failures: plain(into, "shipper_inotify_failures", "Directories polled, not watched"),
+            polled_containers: plain(into, "shipper_polled_containers", "Logs that are polled, not watched"),
             lines_truncated: plain(into, "shipper_lines_truncated", "Lines longer than the cap, cut"),
             file_truncations: plain(into, "shipper_file_truncations", "Log files emptied in place"),
             archives_broken: plain(into, "shipper_archives_broken", "Compressed logs that are damaged"),

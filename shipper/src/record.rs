@@ -133,6 +133,9 @@ pub enum Position {
         /// grow past the offset does not get past this. Not known in checkpoints of earlier versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tail_hash: Option<u64>,
+        /// Lines of one stream that were handed on though they stand behind the offset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ahead: Option<Ahead>,
     },
     /// `pool`: at this line, as Docker's log API can be asked for (`since`).
     Api {
@@ -142,6 +145,39 @@ pub enum Position {
         /// so that many are passed over after a reconnect.
         seen: u32,
     },
+}
+
+/// While a line of one stream is open, the offset stays where it began; lines of the other stream are
+/// handed on meanwhile, and need not be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Of which stream.
+    pub stream: Stream,
+    /// What begins before this offset was handed on.
+    pub until: u64,
+    /// In which file that is, if it may be a later one: rotation does not wait for a line to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileIdentity>,
+}
+
+impl Position {
+    /// This place, where a line is open; what `stream` has before `until` was handed on. Known of files only.
+    #[must_use]
+    pub fn with_ahead(&self, stream: Stream, until: &Self) -> Self {
+        let (
+            Self::File { identity, offset, tail_hash, .. },
+            Self::File { identity: there, offset: until, ahead, .. },
+        ) = (self, until)
+        else {
+            return self.clone();
+        };
+        // Who has not come as far as he had before a restart is still as far ahead as then.
+        let mut ahead = ahead.unwrap_or(Ahead { stream, until: *until, file: None });
+        if identity != there {
+            ahead.file = ahead.file.or(Some(*there)); // or the same, which has grown meanwhile
+        }
+        Self::File { identity: *identity, offset: *offset, tail_hash: *tail_hash, ahead: Some(ahead) }
+    }
 }
 
 /// One log line, its final newline removed, fragments joined.
@@ -175,4 +211,25 @@ pub enum Item {
     /// The container is gone from Docker and its last line was sent: its checkpoint may go once all of
     /// its lines are settled.
     Gone(ContainerId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by chance: an inode's number is given away again while a line is open over two rotations.
+    #[test]
+    fn what_is_ahead_in_a_file_that_got_the_same_inode_is_ahead_in_that_file() {
+        let at = |head_hash, offset, ahead| {
+            let identity = FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash };
+            Position::File { identity, offset, tail_hash: None, ahead }
+        };
+        let Position::File { identity: later, .. } = at(5, 0, None) else { panic!() };
+        let (stream, until) = (Stream::Stderr, 30);
+        let elsewhere = Some(Ahead { stream, until, file: Some(later) });
+        assert_eq!(at(4, 10, None).with_ahead(stream, &at(5, until, None)), at(4, 10, elsewhere));
+        let here = Some(Ahead { stream, until, file: None });
+        assert_eq!(at(4, 10, None).with_ahead(stream, &at(4, until, None)), at(4, 10, here));
+        assert_eq!(at(4, 10, None).with_ahead(stream, &at(4, 20, here)), at(4, 10, here));
+    }
 }

@@ -40,6 +40,8 @@ const DRIVER: &str = "json-file";
 /// How much one container may read in one turn. Docker cuts lines at 16 KiB, which JSON can make six
 /// times as long: a line always fits.
 const TURN_BYTES: usize = 256 << 10;
+/// How often a log is looked at whose folder can't be watched.
+const POLL: Duration = Duration::from_secs(1);
 /// How many archives are read at the same time: each takes a page and the window of its compression.
 const ARCHIVES_MAX: usize = 16;
 
@@ -97,6 +99,7 @@ struct Hybrid {
     waiting: VecDeque<ContainerId>,
     watch: Watch,
     tick: Interval,
+    poll: Interval,
     limits: Limits,
     desk: Desk,
     /// How much one turn reads of one container; its length is also the longest line that is decoded.
@@ -114,8 +117,9 @@ impl Drop for Hybrid {
 
 impl Hybrid {
     fn new(config: &Config, folder: Folder, inputs: Inputs) -> Self {
-        let mut tick = interval(config.reconcile);
+        let [mut tick, mut poll] = [interval(config.reconcile), interval(POLL)];
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let metrics = inputs.metrics;
         Self {
             changes: inputs.changes,
@@ -127,6 +131,7 @@ impl Hybrid {
             waiting: VecDeque::new(),
             watch: Watch::new(Arc::clone(&metrics)),
             tick,
+            poll,
             limits: config.limits.clone(),
             page: vec![0; TURN_BYTES],
             desk: Desk {
@@ -148,6 +153,7 @@ impl Hybrid {
                 Some(Happened::Signal(Signal::Changed(id))) => self.queue(&id),
                 Some(Happened::Signal(Signal::Everything)) => self.queue_all(),
                 Some(Happened::Tick) => self.reconcile(),
+                Some(Happened::Poll) => self.queue_polled(),
                 Some(Happened::DiscoveryEnded) => return Ok(()),
                 None => self.next_turn().await?,
             }
@@ -159,6 +165,7 @@ impl Hybrid {
             change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
             signal = self.watch.next() => Happened::Signal(signal),
             _ = self.tick.tick() => Happened::Tick,
+            _ = self.poll.tick(), if self.watch.polled().next().is_some() => Happened::Poll,
         }
     }
 
@@ -204,7 +211,15 @@ impl Hybrid {
         for id in held::enforce(&self.limits, &mut self.tails, &self.desk.metrics) {
             self.queue(&id);
         }
+        self.watch.retry();
         self.queue_all();
+    }
+
+    fn queue_polled(&mut self) {
+        let polled: Vec<_> = self.watch.polled().cloned().collect();
+        for id in polled {
+            self.queue(&id);
+        }
     }
 
     async fn change(&mut self, change: Change) -> Result<(), Closed> {
@@ -281,5 +296,6 @@ enum Happened {
     Change(Change),
     Signal(Signal),
     Tick,
+    Poll,
     DiscoveryEnded,
 }

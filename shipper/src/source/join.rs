@@ -5,8 +5,8 @@
 //! fragments interleave, so each has its own state.
 //!
 //! Invariant: no position that comes out lies beyond the first fragment of a line that is still open.
-//! Who resumes there reads that line again from its beginning; a finished line of the other stream may
-//! then repeat, but none is lost.
+//! Who resumes there reads that line again from its beginning. A position in a file says how far the other
+//! stream is ahead, so that its finished lines do not repeat; from Docker's log API they may.
 
 use crate::record::{Position, Stream};
 
@@ -77,6 +77,9 @@ impl Joiner {
             None => (fragment.text, false),
         };
         let bytes_max = self.bytes_max;
+        if text.is_empty() && !ends && self.slot(stream).is_none() {
+            return None; // an entry without text begins no line
+        }
         if self.slot(stream).is_none() {
             let other = other(stream);
             self.earlier = if self.slot(other).is_some() { other } else { stream };
@@ -96,7 +99,7 @@ impl Joiner {
     /// Ends the open line of `stream`, if there is one: its container stopped, the rest never comes.
     pub fn finish(&mut self, stream: Stream) -> Option<Line> {
         let open = self.slot(stream).take()?;
-        let position = self.resume_before().cloned().unwrap_or(open.after);
+        let position = self.safe(&open.after);
         let mut text = match String::from_utf8(open.text) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
@@ -126,6 +129,20 @@ impl Joiner {
             (stdout, stderr) => stdout.as_ref().or(stderr.as_ref()),
         };
         open.map(|open| &open.before)
+    }
+
+    /// Where it is safe to resume once everything up to `here` is settled but for the open lines.
+    #[must_use]
+    pub fn safe(&self, here: &Position) -> Position {
+        match (&self.stdout, &self.stderr) {
+            (None, None) => here.clone(),
+            (Some(open), None) => open.before.with_ahead(Stream::Stderr, here),
+            (None, Some(open)) => open.before.with_ahead(Stream::Stdout, here),
+            (Some(stdout), Some(stderr)) if self.earlier == Stream::Stdout => {
+                stdout.before.with_ahead(Stream::Stderr, &stderr.before)
+            }
+            (Some(stdout), Some(stderr)) => stderr.before.with_ahead(Stream::Stdout, &stdout.before),
+        }
     }
 
     /// Forgets both open lines: the log has a gap here, what follows does not belong to them.
@@ -199,6 +216,37 @@ mod tests {
     }
 
     #[test]
+    fn a_position_in_a_file_says_how_far_the_other_stream_is_ahead() {
+        let identity = crate::record::FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash: 4 };
+        let at = |offset, ahead| Position::File { identity, offset, tail_hash: None, ahead };
+        let fragment = |stream, offset, text| Fragment {
+            stream,
+            time_ns: 0,
+            text,
+            before: at(offset, None),
+            after: at(offset + 10, None),
+        };
+        let ahead = |stream, until| Some(crate::record::Ahead { stream, until, file: None });
+        let mut joiner = Joiner::new(100);
+        joiner.push(fragment(Stream::Stderr, 10, b"begun"));
+        let line = joiner.push(fragment(Stream::Stdout, 20, b"whole\n")).unwrap();
+        assert_eq!(line.position, at(10, ahead(Stream::Stdout, 30)));
+        joiner.push(fragment(Stream::Stdout, 30, b"begun later"));
+        assert_eq!(joiner.safe(&at(40, None)), at(10, ahead(Stream::Stdout, 30)));
+        let line = joiner.push(fragment(Stream::Stderr, 40, b"\n")).unwrap();
+        assert_eq!(line.position, at(30, ahead(Stream::Stderr, 50)));
+        assert_eq!(joiner.push(fragment(Stream::Stdout, 50, b"\n")).unwrap().position, at(60, None));
+    }
+
+    #[test]
+    fn an_entry_without_text_begins_no_line() {
+        let mut joiner = Joiner::new(100);
+        assert_eq!(joiner.push(fragment(Stream::Stdout, 1, "")), None);
+        assert_eq!(joiner.resume_before(), None);
+        assert_eq!(joiner.push(fragment(Stream::Stdout, 2, "\n")).unwrap().text, "");
+    }
+
+    #[test]
     fn a_line_beyond_the_cap_is_cut_marked_and_told() {
         let mut joiner = Joiner::new(4);
         joiner.push(fragment(Stream::Stdout, 1, "abc"));
@@ -227,6 +275,10 @@ mod tests {
                 let stream = if *err { Stream::Stderr } else { Stream::Stdout };
                 let (place, text) = (place * 10, if *ends { format!("{text}\n") } else { text.clone() });
                 let line = joiner.push(fragment(stream, place, &text));
+                if text.is_empty() && open[usize::from(*err)].is_none() {
+                    prop_assert!(line.is_none());
+                    continue;
+                }
                 let own = open[usize::from(*err)].get_or_insert((place, String::new()));
                 own.1.push_str(&text);
                 prop_assert_eq!(line.is_some(), *ends);

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::engine::{Engine, unique};
 
+mod files;
+
 const HOST: &str = "unix:///var/run/docker.sock";
 const PATIENCE: Duration = Duration::from_secs(60);
 

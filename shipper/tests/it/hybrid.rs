@@ -15,7 +15,10 @@ use shipper::source::position::{Resume, Start};
 use crate::support::disk::{Disk, Source, texts, until};
 
 mod archives;
+mod chunks;
 mod deleted;
+mod limits;
+mod lines;
 mod resume;
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use crate::record::{ContainerId, FileIdentity};
+use crate::record::{Ahead, ContainerId, FileIdentity};
 use crate::source::hybrid::content::Content;
 use crate::source::hybrid::files::{Folder, Form, Seen};
 use crate::source::hybrid::identity;
@@ -33,6 +33,8 @@ pub struct Found {
     pub offset: u64,
     /// The hash of what stands before that place, if it is known.
     pub tail_hash: Option<u64>,
+    /// Which lines behind that place are not wanted.
+    pub ahead: Option<Ahead>,
     /// The generation before it, if there is one.
     pub before: Option<FileIdentity>,
     /// Whether this is not what was looked for, and something may be missing.
@@ -48,6 +50,8 @@ pub struct Place {
     pub offset: u64,
     /// The hash of what stood before that place.
     pub tail_hash: Option<u64>,
+    /// Which lines behind it are not wanted.
+    pub ahead: Option<Ahead>,
 }
 
 /// The end of what the container has written so far.
@@ -129,8 +133,22 @@ pub fn behind(
 }
 
 fn was_taken_of(known: &FileIdentity, seen: &Seen, head: &[u8]) -> bool {
-    let same_inode = seen.inode == (known.dev, known.ino) && known.head_len > 0;
-    if same_inode { identity::continues(known, head) } else { identity::is_content_of(known, head) }
+    known.head_len > 0 && identity::is_same(known, seen.inode, head)
+}
+
+/// Whether what `known` was taken of lies in the chain.
+///
+/// # Errors
+/// When it can't be read.
+pub fn holds(folder: &Folder, id: &ContainerId, known: &FileIdentity) -> io::Result<bool> {
+    for seen in folder.chain(id) {
+        if let Some(content) = Content::open(folder, id, &seen)?
+            && was_taken_of(known, &seen, &content.head()?)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The file of a checkpoint, wherever rotation has put it: first by its inode, then by its content, since
@@ -186,11 +204,8 @@ fn at_place(
 ) -> io::Result<Option<Search>> {
     let mut search = open(folder, id, chain, at)?;
     let Search::Found(found) = &mut search else { return Ok(Some(search)) };
-    let known = &place.identity;
-    let head = found.content.head()?;
-    let same_inode = (found.identity.dev, found.identity.ino) == (known.dev, known.ino);
-    let same_head =
-        if same_inode { identity::continues(known, &head) } else { identity::is_content_of(known, &head) };
+    let inode = (found.identity.dev, found.identity.ino);
+    let same_head = identity::is_same(&place.identity, inode, &found.content.head()?);
     let same_tail = match &found.content {
         // Its tail is compared when the reading has come that far.
         Content::Archive { .. } => true,
@@ -201,6 +216,7 @@ fn at_place(
     };
     found.offset = place.offset;
     found.tail_hash = place.tail_hash;
+    found.ahead = place.ahead;
     Ok((same_head && same_tail).then_some(search))
 }
 
@@ -213,5 +229,29 @@ fn open(folder: &Folder, id: &ContainerId, chain: &[Seen], at: usize) -> io::Res
         None => None,
     };
     let identity = content.identity()?;
-    Ok(Search::Found(Box::new(Found { content, identity, offset: 0, tail_hash: None, before, lost: false })))
+    let found = Found { content, identity, offset: 0, tail_hash: None, ahead: None, before, lost: false };
+    Ok(Search::Found(Box::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_between_the_look_and_the_opening_is_looked_for_again() {
+        let root = tempfile::tempdir().unwrap();
+        let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+        let log = root.path().join(id.as_str()).join(format!("{}-json.log", id.as_str()));
+        fs::create_dir(log.parent().unwrap()).unwrap();
+        fs::write(&log, "one").unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let chain = folder.chain(&id);
+        assert!(matches!(open(&folder, &id, &chain, 0).unwrap(), Search::Found(_)));
+        fs::rename(&log, log.with_extension("log.1")).unwrap();
+        assert!(matches!(open(&folder, &id, &chain, 0).unwrap(), Search::Moved));
+        fs::write(&log, "two").unwrap();
+        assert!(matches!(open(&folder, &id, &chain, 0).unwrap(), Search::Moved));
+    }
 }

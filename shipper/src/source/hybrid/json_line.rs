@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memchr2, memmem, memrchr};
 use serde::Deserialize;
 
 use crate::record::Stream;
@@ -47,13 +47,39 @@ pub fn decode(line: &[u8], text: &mut Vec<u8>) -> Result<Head, Corrupt> {
     head.map(|head| Head { torn: true, ..head }).ok_or(Corrupt { bytes: line.len() })
 }
 
+/// What the end of an entry tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Docker's time.
+    pub time_ns: i64,
+    /// Whether its text ends in a newline: it is no fragment, or the last of its line.
+    pub ends: bool,
+}
+
+/// Reads the end of an entry as Docker writes it, without its text.
+#[must_use]
+pub fn tail(line: &[u8]) -> Option<Tail> {
+    let rest = line.strip_prefix(OPENING)?.strip_suffix(b"\"}")?;
+    let (rest, stamp) = rest.split_at_checked(memrchr(b'"', rest)? + 1)?;
+    let (time_ns, behind) = stamp::parse(stamp)?;
+    let rest = rest.strip_suffix(b"\",\"time\":\"")?;
+    let text =
+        rest.strip_suffix(b"\",\"stream\":\"stdout").or(rest.strip_suffix(b"\",\"stream\":\"stderr"))?;
+    let ends = text.strip_suffix(b"n").is_some_and(|text| {
+        let backslashes = text.iter().rev().take_while(|byte| **byte == b'\\').count();
+        backslashes % 2 == 1
+    });
+    behind.is_empty().then_some(Tail { time_ns, ends })
+}
+
 /// How much of a page without a newline can't be part of an entry: what stands before the last place in it
 /// where one may begin. Never 0.
 #[must_use]
 pub fn before_last_entry(page: &[u8]) -> usize {
     let behind_first = page.get(1..).unwrap_or_default();
-    let torn_opening =
-        (1..OPENING.len()).rev().find(|bytes| page.ends_with(OPENING.get(..*bytes).unwrap_or_default()));
+    let torn_opening = (1..OPENING.len())
+        .rev()
+        .find(|bytes| behind_first.ends_with(OPENING.get(..*bytes).unwrap_or_default()));
     match memmem::rfind(behind_first, OPENING) {
         Some(at) => at + 1,
         None => page.len() - torn_opening.unwrap_or_default(),
@@ -193,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_place_in_a_page_where_an_entry_may_begin_is_kept() {
+        for (page, waste) in [
+            ("\0\0\0{\"log\":\"x", 3),
+            ("{\"log\":\"a{\"log\":\"b", 9),
+            ("{\"log\":\"no second one", 21),
+            ("\0\0\0{\"lo", 3),
+            ("{", 1),
+            ("{\"log\":\"", 8),
+        ] {
+            assert_eq!(before_last_entry(page.as_bytes()), waste, "{page:?}");
+        }
+    }
+
+    #[test]
     fn garbage_is_corrupt() {
         for line in
             ["", "\0\0\0", "{\"log\":\"torn", "plain", r#"{"log":"x\n","stream":"stdout","time":"noon"}"#]
@@ -211,6 +251,7 @@ mod tests {
             );
             let mut out = Vec::new();
             let head = decode_usual(line.as_bytes(), &mut out).unwrap();
+            prop_assert_eq!(tail(line.as_bytes()), Some(Tail { time_ns, ends: text.ends_with('\n') }));
             prop_assert_eq!(&out, text.as_bytes());
             prop_assert_eq!(head, Head { stream: if err { Stream::Stderr } else { Stream::Stdout }, time_ns, torn: false });
         }
@@ -228,6 +269,8 @@ mod tests {
         #[test]
         fn no_input_makes_it_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(decode(&line, &mut Vec::new()).is_err());
+            prop_assert_eq!(tail(&line), None);
+            prop_assert!(line.is_empty() || (1..=line.len()).contains(&before_last_entry(&line)));
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::record::{FileIdentity, Position};
+use crate::record::{Ahead, FileIdentity, Position, Stream};
 use crate::source::hybrid::chain::{Found, Place};
 use crate::source::hybrid::content::Content;
 use crate::source::hybrid::identity;
@@ -21,6 +21,8 @@ pub(super) struct Open {
     pub(super) offset: u64,
     /// The hash of what stands before the offset.
     tail_hash: Option<u64>,
+    /// Lines behind the offset that were handed on before a restart.
+    pub(super) ahead: Option<Ahead>,
     /// The line at `offset` is too long to be one: nothing counts until its newline.
     pub(super) overlong: bool,
     /// Its path leads elsewhere, and it was seen to before the last read.
@@ -58,6 +60,7 @@ impl Open {
             identity: found.identity,
             offset: found.offset,
             tail_hash: found.tail_hash,
+            ahead: found.ahead,
             overlong: false,
             moved: false,
             deleted_since: None,
@@ -76,17 +79,29 @@ impl Open {
     }
 
     pub(super) fn place(&self) -> Place {
-        Place { identity: self.identity, offset: self.offset, tail_hash: self.tail_hash }
+        let Self { identity, offset, tail_hash, ahead, .. } = *self;
+        Place { identity, offset, tail_hash, ahead }
     }
 
     pub(super) fn position(&self) -> Position {
-        Position::File { identity: self.identity, offset: self.offset, tail_hash: self.tail_hash }
+        let Self { identity, offset, tail_hash, ahead, .. } = *self;
+        Position::File { identity, offset, tail_hash, ahead }
+    }
+
+    /// Whether the line at the offset was handed on before a restart.
+    pub(super) fn is_ahead(&self, stream: Stream) -> bool {
+        self.ahead.is_some_and(|ahead| ahead.stream == stream && self.is_before(&ahead))
     }
 
     /// The next `bytes` are dealt with; `tail_hash` is of what stands before the new offset.
     pub(super) fn pass(&mut self, bytes: usize, tail_hash: u64) {
         self.offset += bytes as u64;
         self.tail_hash = Some(tail_hash);
+        self.ahead = self.ahead.filter(|ahead| self.is_before(ahead));
+    }
+
+    fn is_before(&self, ahead: &Ahead) -> bool {
+        ahead.file.is_some() || self.offset < ahead.until
     }
 
     /// Fills `page` with what stands around the offset, and sees whether it is still what it was.
@@ -109,7 +124,19 @@ impl Open {
 
     /// Begins again: the file was emptied in place.
     pub(super) fn rewind(&mut self) {
-        (self.offset, self.tail_hash, self.overlong, self.torn) = (0, None, false, 0);
+        (self.offset, self.tail_hash, self.ahead) = (0, None, None);
+        (self.overlong, self.torn) = (false, 0);
+    }
+
+    /// Takes over what is known to be ahead in this generation or in later ones.
+    pub(super) fn inherit(&mut self, ahead: Ahead) -> io::Result<()> {
+        let is_here = match &ahead.file {
+            Some(file) => identity::is_same(file, self.inode(), &self.content.head()?),
+            None => true,
+        };
+        self.ahead = Some(if is_here { Ahead { file: None, ..ahead } } else { ahead });
+        self.ahead = self.ahead.filter(|ahead| self.is_before(ahead));
+        Ok(())
     }
 
     /// Why an archive ended early, if it did.

@@ -167,14 +167,21 @@ impl Tail {
     /// Hands on one line, or passes it over.
     async fn read_line(&mut self, desk: &mut Desk, line: &[u8], tail_hash: u64) -> Result<(), Closed> {
         let json = line.strip_suffix(b"\n").unwrap_or(line);
+        if self.pass_old(desk, json, line.len(), tail_hash) {
+            return Ok(());
+        }
         let decoded = json_line::decode(json, &mut desk.text).ok();
-        let is_old = |head: &Head| self.since_ns.is_some_and(|since| head.time_ns < since);
+        let is_wanted = |head: &Head| {
+            self.since_ns.is_none_or(|since| head.time_ns >= since)
+                && !self.open.as_ref().is_some_and(|open| open.is_ahead(head.stream))
+        };
         let room = match decoded {
-            Some(head) if !is_old(&head) => Some(desk.outlet.room().await?),
+            Some(head) if is_wanted(&head) => Some(desk.outlet.room().await?),
             Some(_) | None => None,
         };
         // From here on nothing waits, so all of it happens or nothing.
         let Some(open) = &mut self.open else { return Ok(()) };
+        let was_handed_on = decoded.is_some_and(|head| open.is_ahead(head.stream));
         let before = open.position();
         open.pass(line.len(), tail_hash);
         let after = open.position();
@@ -183,7 +190,7 @@ impl Tail {
             desk.outlet.skipped(SkipReason::Corrupt, 1);
         }
         self.untold |= room.is_none();
-        let Some(Head { stream, time_ns, .. }) = decoded else { return Ok(()) };
+        let Some(Head { stream, time_ns, .. }) = decoded.filter(|_| !was_handed_on) else { return Ok(()) };
         let line = self.joiner.push(Fragment { stream, time_ns, text: &desk.text, before, after });
         match (line, room) {
             (Some(mut line), Some(room)) => {
@@ -199,12 +206,27 @@ impl Tail {
         Ok(())
     }
 
+    /// Passes over a line that is older than the start without decoding its text.
+    fn pass_old(&mut self, desk: &Desk, json: &[u8], bytes: usize, tail_hash: u64) -> bool {
+        let (Some(since_ns), Some(open)) = (self.since_ns, &mut self.open) else { return false };
+        let old = json_line::tail(json).filter(|tail| tail.time_ns < since_ns);
+        let Some(old) = old.filter(|_| !open.overlong && self.joiner.resume_before().is_none()) else {
+            return false;
+        };
+        open.pass(bytes, tail_hash);
+        self.untold = true;
+        if old.ends {
+            desk.outlet.skipped(SkipReason::BeforeStart, 1);
+        }
+        true
+    }
+
     /// Says how far is passed over.
     async fn tell(&mut self, desk: &Desk) -> Result<(), Closed> {
         if let Some(open) = &self.open
             && self.untold
         {
-            let position = self.joiner.resume_before().cloned().unwrap_or_else(|| open.position());
+            let position = self.joiner.safe(&open.position());
             desk.outlet.passed(&self.container, position).await?;
             self.untold = false;
         }

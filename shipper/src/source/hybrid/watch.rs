@@ -2,12 +2,12 @@
 //!
 //! The watch is on the container's folder, not on the file. It names no inode, so there is nothing to
 //! re-arm at a rotation and nothing to forget at a deletion (post-mortem #4); the kernel tells of all
-//! generations through it. Where a folder can't be watched (`max_user_watches`, `max_user_instances`) the
-//! source's own tick finds the change a little later.
+//! generations through it. Where a folder can't be watched (`max_user_watches`, `max_user_instances`) its
+//! log is polled, and watching it is tried again from time to time.
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
@@ -32,7 +32,9 @@ pub enum Signal {
 pub struct Watch {
     kernel: Option<(EventStream<Vec<u8>>, Watches)>,
     containers: HashMap<WatchDescriptor, ContainerId>,
-    descriptors: HashMap<ContainerId, WatchDescriptor>,
+    descriptors: HashMap<ContainerId, (WatchDescriptor, PathBuf)>,
+    /// Folders that can't be watched.
+    polled: HashMap<ContainerId, PathBuf>,
     metrics: Arc<Metrics>,
 }
 
@@ -53,7 +55,8 @@ impl Watch {
                 None
             }
         };
-        Self { kernel, containers: HashMap::new(), descriptors: HashMap::new(), metrics }
+        let (containers, descriptors) = (HashMap::new(), HashMap::new());
+        Self { kernel, containers, descriptors, polled: HashMap::new(), metrics }
     }
 
     /// Watches a container's folder. Add it before the first look at the files, or a change between the
@@ -62,6 +65,16 @@ impl Watch {
         if self.descriptors.contains_key(id) {
             return;
         }
+        if let Err(error) = self.try_add(id, folder)
+            && self.polled.insert(id.clone(), folder.to_owned()).is_none()
+        {
+            self.metrics.inotify_failures.inc();
+            self.complain(id, &error);
+        }
+        self.show();
+    }
+
+    fn try_add(&mut self, id: &ContainerId, folder: &Path) -> io::Result<()> {
         let mask = WatchMask::MODIFY
             | WatchMask::CREATE
             | WatchMask::DELETE
@@ -69,18 +82,36 @@ impl Watch {
             | WatchMask::MOVED_TO
             | WatchMask::ONLYDIR
             | WatchMask::DONT_FOLLOW;
-        let added = match &mut self.kernel {
-            Some((_, watches)) => watches.add(folder, mask),
-            None => Err(io::Error::from(io::ErrorKind::Unsupported)),
-        };
-        match added {
-            Ok(descriptor) => {
-                self.containers.insert(descriptor.clone(), id.clone());
-                self.descriptors.insert(id.clone(), descriptor);
-            }
-            Err(error) => {
-                self.metrics.inotify_failures.inc();
-                tracing::debug!(container = %id, %error, "the log is polled, not watched");
+        let (_, watches) = self.kernel.as_mut().ok_or(io::ErrorKind::Unsupported)?;
+        let descriptor = watches.add(folder, mask)?;
+        self.containers.insert(descriptor.clone(), id.clone());
+        self.descriptors.insert(id.clone(), (descriptor, folder.to_owned()));
+        self.polled.remove(id);
+        Ok(())
+    }
+
+    /// The first one tells how to help all of them.
+    fn complain(&self, id: &ContainerId, error: &io::Error) {
+        if self.polled.len() == 1 {
+            tracing::warn!(container = %id, %error, "a log is polled, not watched (fs.inotify.max_user_watches?)");
+        } else {
+            tracing::debug!(container = %id, %error, "the log is polled, not watched");
+        }
+    }
+
+    /// Whose logs are polled.
+    pub fn polled(&self) -> impl Iterator<Item = &ContainerId> {
+        self.polled.keys()
+    }
+
+    /// Tries to watch what is polled: somebody may have given something back.
+    pub fn retry(&mut self) {
+        if !self.polled.is_empty() && self.kernel.is_none() {
+            self.kernel = instance().ok();
+        }
+        for (id, folder) in self.polled.clone() {
+            if let Err(error) = self.try_add(&id, &folder) {
+                tracing::trace!(container = %id, %error, "the log is still polled");
             }
         }
         self.show();
@@ -88,7 +119,9 @@ impl Watch {
 
     /// Gives a container's watch back.
     pub fn remove(&mut self, id: &ContainerId) {
-        let Some(descriptor) = self.descriptors.remove(id) else { return };
+        self.polled.remove(id);
+        self.show();
+        let Some((descriptor, _)) = self.descriptors.remove(id) else { return };
         self.containers.remove(&descriptor);
         if let Some((_, watches)) = &mut self.kernel
             && let Err(error) = watches.remove(descriptor)
@@ -141,13 +174,14 @@ impl Watch {
         self.metrics.inotify_failures.inc();
         self.kernel = None;
         self.containers.clear();
-        self.descriptors.clear();
+        self.polled.extend(self.descriptors.drain().map(|(id, (_, folder))| (id, folder)));
         self.show();
         Some(Signal::Everything)
     }
 
     fn show(&self) {
         self.metrics.inotify_watches.set(i64::try_from(self.descriptors.len()).unwrap_or(i64::MAX));
+        self.metrics.polled_containers.set(i64::try_from(self.polled.len()).unwrap_or(i64::MAX));
     }
 }
 
@@ -195,11 +229,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_can_not_be_watched_is_counted_and_left_to_the_tick() {
-        let metrics = Metrics::new();
+    async fn a_folder_that_can_not_be_watched_is_counted_once_polled_and_tried_again() {
+        let (root, metrics) = (tempfile::tempdir().unwrap(), Metrics::new());
         let id = ContainerId::parse(&"a".repeat(64)).unwrap();
         let mut watch = Watch::new(Arc::clone(&metrics));
-        watch.add(&id, Path::new("/nonexistent"));
-        assert_eq!((metrics.inotify_watches.get(), metrics.inotify_failures.get()), (0, 1));
+        let folder = root.path().join("late");
+        for _ in 0..2 {
+            watch.add(&id, &folder);
+            watch.retry();
+            assert_eq!((metrics.inotify_watches.get(), metrics.inotify_failures.get()), (0, 1));
+            assert_eq!(watch.polled().collect::<Vec<_>>(), [&id]);
+        }
+        fs::create_dir(&folder).unwrap();
+        watch.retry();
+        assert_eq!((metrics.inotify_watches.get(), metrics.polled_containers.get()), (1, 0));
+        fs::write(folder.join("x.log"), "x").unwrap();
+        assert_eq!(watch.next().await, Signal::Changed(id));
     }
 }

@@ -273,3 +273,10 @@ pub async fn until(holds: impl Fn() -> bool) {
     };
     tokio::time::timeout(PATIENCE, reached).await.expect("it never comes to hold");
 }
+
+/// Lets the source take what the kernel has told so far. No test fails for want of it, but some prove more.
+pub async fn settle() {
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

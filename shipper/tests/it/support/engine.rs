@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, RenameContainerOptions, StopContainerOptions,
 };
@@ -60,7 +62,25 @@ impl Engine {
         self.docker.start_container(running.id.as_str(), None).await.unwrap();
     }
 
+    /// Makes and starts a container that Docker starts again whenever it ends.
+    pub(crate) async fn run_again_and_again(&self, script: &str) -> Running {
+        let restarts = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
+        let running = self.create_with(script, &[], false, Some(restarts)).await;
+        self.start(&running).await;
+        running
+    }
+
     pub(crate) async fn create(&self, script: &str, log_options: &[(&str, &str)], tty: bool) -> Running {
+        self.create_with(script, log_options, tty, None).await
+    }
+
+    async fn create_with(
+        &self,
+        script: &str,
+        log_options: &[(&str, &str)],
+        tty: bool,
+        restart_policy: Option<RestartPolicy>,
+    ) -> Running {
         let (key, value) = self.label.split_once('=').unwrap();
         let log = HostConfigLogConfig {
             typ: Some("json-file".into()),
@@ -75,6 +95,7 @@ impl Engine {
             host_config: Some(HostConfig {
                 network_mode: Some("none".into()),
                 log_config: Some(log),
+                restart_policy,
                 ..Default::default()
             }),
             ..Default::default()

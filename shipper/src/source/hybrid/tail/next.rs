@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::metrics::labels::SkipReason;
-use crate::record::{FileIdentity, Position};
+use crate::record::{Ahead, Container, FileIdentity, Position};
 use crate::source::hybrid::chain::{self, Found, Place, Search};
 use crate::source::hybrid::content::Content;
 use crate::source::hybrid::open::Open;
@@ -19,8 +19,9 @@ impl Tail {
     pub(super) fn open_first(&mut self, desk: &mut Desk) -> io::Result<Option<Turn>> {
         let (folder, id) = (&desk.folder, &self.container.id);
         let search = match &self.begin {
-            Begin::At(Position::File { identity, offset, tail_hash }) => {
-                let place = Place { identity: *identity, offset: *offset, tail_hash: *tail_hash };
+            Begin::At(Position::File { identity, offset, tail_hash, ahead }) => {
+                let (identity, offset) = (*identity, *offset);
+                let place = Place { identity, offset, tail_hash: *tail_hash, ahead: *ahead };
                 chain::resume(folder, id, &place)?
             }
             Begin::End => chain::end(folder, id)?,
@@ -44,7 +45,11 @@ impl Tail {
             }
             Search::Found(found) => {
                 let (before, lost) = (found.before, found.lost);
-                let Some(open) = admit(desk, *found) else { return Ok(Some(Turn::NoPlace)) };
+                let ahead = still_ahead(desk, &self.container, found.ahead)?;
+                let Some(mut open) = admit(desk, *found) else { return Ok(Some(Turn::NoPlace)) };
+                if let Some(ahead) = ahead {
+                    open.inherit(ahead)?;
+                }
                 if lost {
                     desk.metrics.resume_lost.inc();
                     self.joiner.clear();
@@ -68,7 +73,10 @@ impl Tail {
         match chain::behind(&desk.folder, &self.container.id, &read, Some(open.inode()))? {
             Search::Moved => return Ok(Turn::More),
             Search::Found(found) => {
-                let Some(next) = admit(desk, *found) else { return Ok(Turn::NoPlace) };
+                let Some(mut next) = admit(desk, *found) else { return Ok(Turn::NoPlace) };
+                if let Some(ahead) = still_ahead(desk, &self.container, open.ahead)? {
+                    next.inherit(ahead)?;
+                }
                 self.leave(desk);
                 self.open = Some(next);
                 return Ok(Turn::More);
@@ -142,6 +150,16 @@ impl Tail {
             self.begin = Begin::Beginning;
         }
         Turn::More
+    }
+}
+
+/// What is ahead in a later generation, as long as that is there: or lines would be left out for ever.
+fn still_ahead(desk: &Desk, container: &Container, ahead: Option<Ahead>) -> io::Result<Option<Ahead>> {
+    match ahead {
+        Some(Ahead { file: Some(file), .. }) if !chain::holds(&desk.folder, &container.id, &file)? => {
+            Ok(None)
+        }
+        ahead => Ok(ahead),
     }
 }
 
