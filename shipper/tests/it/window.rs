@@ -128,14 +128,17 @@ async fn a_sink_that_widens_gets_the_lines_again() {
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert!(sent < 5000, "never forgotten");
     }
-    assert_eq!(stage.loki.stored(), ["asks"], "one line has asked for all");
     assert_eq!(metric(&rig.metrics, "shipper_window_max_age_seconds"), 7.0 * 86_400.0);
     for number in 0..20 {
         rig.line(NOW - 2 * HOUR + 5000 + number, "again").await;
     }
     let metrics = end(rig, &stage.loki).await;
-    assert_eq!(stage.loki.stored().iter().filter(|line| *line == "again").count(), 20);
-    assert_eq!(metric(&metrics, "shipper_window_probes_total"), 1.0);
+    let stored = stage.loki.stored();
+    let count = |text: &str| stored.iter().filter(|line| *line == text).count();
+    assert_eq!(count("again"), 20);
+    // Beside the probes only lines that were behind them in the queue when the limit was forgotten.
+    let probes = metric(&metrics, "shipper_window_probes_total");
+    assert!(probes >= 1.0 && (count("asks") as f64) < probes + 10.0, "{probes} of {sent}");
     assert_eq!(stage.loki.refusals(), 1);
 }
 
@@ -262,8 +265,9 @@ async fn a_floor_is_forgotten_when_loki_has_forgotten_the_stream() {
     }
     rig.line_of(&behind, NOW - 3 * HOUR + 5000, "again").await;
     end(rig, &stage.loki).await;
-    assert_eq!(stage.loki.stored(), ["again", "asks"]);
-    assert_eq!(stage.dead("refused").len(), 1);
+    let stored = stage.loki.stored();
+    assert!(stored.contains(&"again".to_owned()) && stored.contains(&"asks".to_owned()), "{stored:?}");
+    assert_eq!((stage.dead("refused"), stage.loki.refusals()), (vec!["learns".to_owned()], 1));
 }
 
 #[tokio::test]
