@@ -1,9 +1,16 @@
 //! What several tests need of the world.
 
+pub mod book;
 pub mod burial;
 pub mod disk;
+pub mod docker_log;
 pub mod engine;
 pub mod judge;
+pub mod letters;
 pub mod loki;
+pub mod numbered;
+pub mod program;
 pub mod rig;
+pub mod sink;
 pub mod small_disk;
+pub mod stage;

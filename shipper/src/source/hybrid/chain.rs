@@ -168,9 +168,9 @@ pub fn resume(folder: &Folder, id: &ContainerId, place: &Place) -> io::Result<Se
             }
         }
     }
-    // The same inode with other content: emptied in place, or used again. All before it was read.
-    let instead = chain.iter().position(is_known).unwrap_or_default();
-    let mut search = open(folder, id, &chain, instead)?;
+    // Also where its inode is there with other content: emptied in place, or used again by a newer one, and
+    // then those before that one were not read.
+    let mut search = open(folder, id, &chain, 0)?;
     if let Search::Found(found) = &mut search {
         found.lost = true;
     }

@@ -1,10 +1,11 @@
 //! Which file is which: what a restart finds, and what is not to be mistaken.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, UNIX_EPOCH};
 
 use shipper::docker::known::Born;
-use shipper::record::Position;
+use shipper::record::{FileIdentity, Position};
 use shipper::source::position::{Resume, Start};
 
 use crate::support::disk::{Disk, Source, texts, until};
@@ -81,6 +82,21 @@ async fn a_log_that_was_copied_and_emptied_during_a_stop_is_gone_on_with_in_the_
     let mut source = Source::resume(&disk, position.unwrap()).await;
     assert_eq!(source.texts(36).await, texts(4..40));
     assert_eq!(source.metrics.resume_lost.get(), 0);
+}
+
+#[tokio::test]
+async fn an_inode_that_is_used_again_does_not_hide_the_generations_before_it() {
+    let mut disk = Disk::new();
+    disk.lines(0..10);
+    disk.rotate();
+    disk.lines(10..20);
+    // The file of the checkpoint was rotated away, and the newest one has got its inode.
+    let inode = fs::metadata(disk.log()).unwrap();
+    let identity = FileIdentity { dev: inode.dev(), ino: inode.ino(), head_len: 40, head_hash: 1 };
+    let position = Position::File { identity, offset: 400, tail_hash: Some(1), ahead: None };
+    let mut source = Source::resume(&disk, position).await;
+    assert_eq!(source.texts(20).await, texts(0..20));
+    assert_eq!(source.metrics.resume_lost.get(), 1);
 }
 
 #[tokio::test]

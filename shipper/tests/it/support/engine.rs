@@ -1,8 +1,9 @@
-//! Containers on the real Docker Engine, without any registry: their image holds this machine's own shell.
+//! Containers on a real Docker Engine, without any registry: their image holds this machine's own shell.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,7 +12,8 @@ use bollard::models::{
     ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, RenameContainerOptions, StopContainerOptions,
+    CreateContainerOptions, CreateImageOptions, RemoveContainerOptions, RenameContainerOptions,
+    StopContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -30,25 +32,55 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Engine {
     pub(crate) docker: Docker,
     pub(crate) label: String,
+    socket: PathBuf,
 }
 
 /// One container; removed when dropped, running or not.
 pub(crate) struct Running {
     pub(crate) id: ContainerId,
     pub(crate) name: String,
+    socket: PathBuf,
+}
+
+/// What a container is made of, beside its script.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) driver: &'static str,
+    pub(crate) log_options: Vec<(String, String)>,
+    pub(crate) tty: bool,
+    /// A folder of this machine and its place in the container.
+    pub(crate) folder: Option<(PathBuf, &'static str)>,
+    /// Whether Docker starts it again whenever it ends.
+    pub(crate) restarts: bool,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self { driver: "json-file", log_options: Vec::new(), tty: false, folder: None, restarts: false }
+    }
 }
 
 impl Engine {
     pub(crate) async fn new() -> Self {
-        let docker = Docker::connect_with_unix(SOCKET, 60, bollard::API_DEFAULT_VERSION);
+        let engine = Self::at(Path::new(SOCKET)).await;
+        IMPORTED.get_or_init(|| import(&engine.docker)).await;
+        engine
+    }
+
+    async fn at(socket: &Path) -> Self {
+        let path = socket.to_str().unwrap();
+        let docker = Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION);
         let docker =
-            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
+            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {path}: {error}"));
         let docker = docker.negotiate_version().await;
         let docker =
-            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {SOCKET}: {error}"));
-        IMPORTED.get_or_init(|| import(&docker)).await;
-        let label = format!("flatline.run={}", unique());
-        Self { docker, label }
+            docker.unwrap_or_else(|error| panic!("these tests need a Docker Engine at {path}: {error}"));
+        Self { docker, label: format!("flatline.run={}", unique()), socket: socket.to_owned() }
+    }
+
+    /// As the shipper's config names it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
     }
 
     /// Makes and starts a container that runs `script`.
@@ -64,38 +96,36 @@ impl Engine {
 
     /// Makes and starts a container that Docker starts again whenever it ends.
     pub(crate) async fn run_again_and_again(&self, script: &str) -> Running {
-        let restarts = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), maximum_retry_count: None };
-        let running = self.create_with(script, &[], false, Some(restarts)).await;
+        let running = self.make(script, Made { restarts: true, ..Made::default() }).await;
         self.start(&running).await;
         running
     }
 
     pub(crate) async fn create(&self, script: &str, log_options: &[(&str, &str)], tty: bool) -> Running {
-        self.create_with(script, log_options, tty, None).await
+        let options = log_options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        self.make(script, Made { log_options: options.collect(), tty, ..Made::default() }).await
     }
 
-    async fn create_with(
-        &self,
-        script: &str,
-        log_options: &[(&str, &str)],
-        tty: bool,
-        restart_policy: Option<RestartPolicy>,
-    ) -> Running {
+    /// Makes a container and does not start it.
+    pub(crate) async fn make(&self, script: &str, made: Made) -> Running {
         let (key, value) = self.label.split_once('=').unwrap();
         let log = HostConfigLogConfig {
-            typ: Some("json-file".into()),
-            config: Some(log_options.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()),
+            typ: Some(made.driver.into()),
+            config: Some(made.log_options.into_iter().collect()),
         };
+        let bind = made.folder.map(|(folder, place)| format!("{}:{place}", folder.display()));
+        let always = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), ..Default::default() };
         let body = ContainerCreateBody {
             image: Some(IMAGE.into()),
             cmd: Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
-            tty: Some(tty),
+            tty: Some(made.tty),
             stop_signal: Some("SIGKILL".into()),
             labels: Some(HashMap::from([(key.to_owned(), value.to_owned())])),
             host_config: Some(HostConfig {
                 network_mode: Some("none".into()),
                 log_config: Some(log),
-                restart_policy,
+                binds: bind.map(|bind| vec![bind]),
+                restart_policy: made.restarts.then_some(always),
                 ..Default::default()
             }),
             ..Default::default()
@@ -103,12 +133,20 @@ impl Engine {
         let name = unique();
         let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
         let created = self.docker.create_container(Some(options), body).await.unwrap();
-        Running { id: ContainerId::parse(&created.id).unwrap(), name }
+        Running { id: ContainerId::parse(&created.id).unwrap(), name, socket: self.socket.clone() }
     }
 
     pub(crate) async fn stop(&self, running: &Running) {
         let options = StopContainerOptions { t: Some(1), ..Default::default() };
         self.docker.stop_container(running.id.as_str(), Some(options)).await.unwrap();
+    }
+
+    /// Removes it and its log. To drop it does the same, but holds up this thread.
+    pub(crate) async fn remove(&self, running: Running) {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        self.docker.remove_container(running.id.as_str(), Some(options)).await.unwrap();
+        // Nothing is left for its drop to do but to be told so.
+        drop(running);
     }
 
     pub(crate) async fn rename(&self, running: &Running, name: &str) {
@@ -120,7 +158,7 @@ impl Engine {
 impl Drop for Running {
     fn drop(&mut self) {
         // Without a runtime, since a test that has failed may have none left.
-        let Ok(mut socket) = UnixStream::connect(SOCKET) else { return };
+        let Ok(mut socket) = UnixStream::connect(&self.socket) else { return };
         let path = format!("/containers/{}?force=1&v=1", self.id.as_str());
         let request = format!("DELETE {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
         let asked = socket.write_all(request.as_bytes()).and_then(|()| socket.read_to_end(&mut Vec::new()));
