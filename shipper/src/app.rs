@@ -146,6 +146,7 @@ impl Staff {
             start: start(config.start),
             started_ns,
             out: items,
+            container_bytes: usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX),
             metrics: metrics.clone(),
             stop,
         };

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::credit::Share;
 use crate::labels::Labels;
 use crate::ledger::{Settled, Ticket, What};
 use crate::record::{Container, Position, Stream};
@@ -50,6 +51,8 @@ pub struct Entry {
     pub ticket: Ticket,
     /// Where to go on behind it.
     pub position: Position,
+    /// Its share of what its container may have on its way.
+    pub share: Share,
 }
 
 /// What an entry costs on the wire beside its text: time, lengths, the container's id. An upper bound.
@@ -329,7 +332,8 @@ pub(crate) mod tests {
 
     fn entry(numbers: &mut Numbering, time_ns: i64, line: &str) -> Entry {
         let position = Position::Api { time_ns, seen: 1 };
-        Entry { time_ns, clamped_from_ns: None, line: line.to_owned(), ticket: numbers.take(), position }
+        let (line, ticket, share) = (line.to_owned(), numbers.take(), Share::default());
+        Entry { time_ns, clamped_from_ns: None, line, ticket, position, share }
     }
 
     #[tokio::test(start_paused = true)]

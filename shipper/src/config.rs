@@ -324,6 +324,7 @@ shutdown_deadline: 8s
         admin.listen 0.0.0.0:1 is no loopback address; the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it
         discovery.labels has "=x": write key=value
         batch.max_bytes 5.0 MiB is over 3.5 MiB: Loki takes 4 MiB in all
+        limits.container_bytes 4.0 MiB is less than two batches (batch.max_bytes is 5.0 MiB): a container could not fill one while another is under way
         retry.initial is longer than retry.max
         "#);
     }

@@ -80,6 +80,14 @@ pub struct Metrics {
     pub queue_lines: Gauge,
     /// `shipper_queue_lines_capacity`.
     pub queue_lines_capacity: Gauge,
+    /// `shipper_in_flight_bytes`: what the lines that are in flight take.
+    pub in_flight_bytes: Gauge,
+    /// `shipper_container_bytes_limit`: how much of that one container may have.
+    pub container_bytes_limit: Gauge,
+    /// `shipper_containers_without_credit`: containers that are not read until some of that is settled.
+    pub credit_waiting: Gauge,
+    /// `shipper_credit_waits_total`: how often one had to wait for that.
+    pub credit_waits: Counter,
     /// `shipper_containers`: containers that are followed.
     pub containers: Gauge,
     /// `shipper_docker_connected`: 1 while discovery hears Docker's events. Discovery sets it.
@@ -232,6 +240,18 @@ impl Metrics {
             ),
             queue_lines: plain(into, "shipper_queue_lines", "Items between sources and pipeline"),
             queue_lines_capacity: plain(into, "shipper_queue_lines_capacity", "Bound of that queue"),
+            in_flight_bytes: plain(into, "shipper_in_flight_bytes", "Bytes read and not settled"),
+            container_bytes_limit: plain(
+                into,
+                "shipper_container_bytes_limit",
+                "Bytes of one container that may be read and not settled",
+            ),
+            credit_waiting: plain(
+                into,
+                "shipper_containers_without_credit",
+                "Containers not read until some of their lines are settled",
+            ),
+            credit_waits: plain(into, "shipper_credit_waits", "Times a container had to wait for that"),
             containers: plain(into, "shipper_containers", "Containers that are followed"),
             docker_connected: plain(into, "shipper_docker_connected", "1 while Docker's events are heard"),
             docker_requests: closed(

@@ -27,13 +27,16 @@ use crate::window::{Outside, Verdict};
 pub struct Limits {
     /// Items between the sources and the pipeline.
     pub queue_lines: usize,
+    /// What one container may have on its way, from where it is read until Loki has taken it: how far it
+    /// can run ahead of Loki, and at the expense of others.
+    pub container_bytes: ByteSize,
     /// Loki's `max_line_size`: a longer line goes to the dead letters.
     pub max_line: ByteSize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_lines: 2048, max_line: ByteSize::kib(256) }
+        Self { queue_lines: 2048, container_bytes: ByteSize::mib(4), max_line: ByteSize::kib(256) }
     }
 }
 
@@ -158,14 +161,14 @@ impl Desk {
     }
 
     fn admit_line(&mut self, record: Record, moment: Moment) -> Option<Batch> {
-        let Record { container, stream, time_ns, line, position } = record;
+        let Record { container, stream, time_ns, line, position, share } = record;
         let now = moment.at;
         let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
         let followed = self.follow(&container);
         let ticket = followed.numbering.take();
         let labels = followed.labels(stream).clone();
         let verdict = self.pipeline.window.judge(&labels.text, time_ns, moment);
-        let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position };
+        let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position, share };
         let alone = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
             Verdict::Drop(outside) => {
@@ -232,6 +235,7 @@ mod tests {
     use super::*;
     use crate::batch::tests::container;
     use crate::clock::duration_ns;
+    use crate::credit::Share;
     use crate::window::{self, Policy};
     use std::time::Duration;
 
@@ -244,6 +248,7 @@ mod tests {
             time_ns,
             line: text.to_owned(),
             position: Position::Api { time_ns, seen: 1 },
+            share: Share::default(),
         })
     }
 

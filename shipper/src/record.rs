@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::credit::Share;
+
 /// A full Docker container id: 64 lower-case hexadecimal digits. Checked once, at the border, because
 /// the id becomes part of a path on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -181,7 +183,7 @@ impl Position {
 }
 
 /// One log line, its final newline removed, fragments joined.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Record {
     /// Whose line it is; shared by all its lines.
     pub container: Arc<Container>,
@@ -193,10 +195,12 @@ pub struct Record {
     pub line: String,
     /// Where to go on once it is settled.
     pub position: Position,
+    /// Its share of what its container may have on its way.
+    pub share: Share,
 }
 
 /// What a source sends down the pipeline.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Item {
     /// A line to deliver.
     Line(Record),

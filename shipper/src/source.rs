@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::credit::Credit;
 use crate::docker::known::Change;
 use crate::metrics::Metrics;
 use crate::metrics::labels::SkipReason;
@@ -39,6 +40,8 @@ pub struct Inputs {
     pub started_ns: i64,
     /// Where items go. Closes when the source ends.
     pub out: mpsc::Sender<Item>,
+    /// What one container may have on its way.
+    pub container_bytes: usize,
     /// Counts what is read.
     pub metrics: Arc<Metrics>,
     /// Ends the source.
@@ -54,17 +57,29 @@ pub struct Closed;
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
     out: mpsc::Sender<Item>,
+    container_bytes: usize,
     metrics: Arc<Metrics>,
 }
 
 impl Outlet {
-    pub(crate) fn new(out: mpsc::Sender<Item>, metrics: Arc<Metrics>) -> Self {
-        Self { out, metrics }
+    pub(crate) fn new(out: mpsc::Sender<Item>, container_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        metrics.container_bytes_limit.set(i64::try_from(container_bytes).unwrap_or(i64::MAX));
+        Self { out, container_bytes, metrics }
+    }
+
+    /// The credit of one more container.
+    pub(crate) fn credit(&self) -> Credit {
+        Credit::new(self.container_bytes, Arc::clone(&self.metrics))
     }
 
     /// Hands on a line once there is room for it.
-    pub(crate) async fn line(&self, container: &Arc<Container>, line: Line) -> Result<(), Closed> {
-        self.room().await?.line(container, line);
+    pub(crate) async fn line(
+        &self,
+        container: &Arc<Container>,
+        credit: &Credit,
+        line: Line,
+    ) -> Result<(), Closed> {
+        self.room().await?.line(container, credit, line);
         Ok(())
     }
 
@@ -99,17 +114,19 @@ pub(crate) struct Room<'a> {
 impl Room<'_> {
     /// A line counts as read once there is room for it, so that a stop while we wait leaves no line
     /// in flight for ever.
-    pub(crate) fn line(self, container: &Arc<Container>, line: Line) {
+    pub(crate) fn line(self, container: &Arc<Container>, credit: &Credit, line: Line) {
         self.metrics.lines.read(1);
         if line.truncated {
             self.metrics.lines_truncated.inc();
         }
+        let share = credit.share(size_of::<Record>() + line.text.capacity());
         self.place.send(Item::Line(Record {
             container: Arc::clone(container),
             stream: line.stream,
             time_ns: line.time_ns,
             line: line.text,
             position: line.position,
+            share,
         }));
     }
 }

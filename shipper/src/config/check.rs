@@ -80,6 +80,13 @@ impl Config {
                 line_max > limit,
                 format!("limits.max_line {line_max} is over {limit}: Loki takes 4 MiB in all"),
             ),
+            (
+                self.limits.container_bytes.as_u64() / 2 < batch_max.as_u64(),
+                format!(
+                    "limits.container_bytes {} is less than two batches (batch.max_bytes is {batch_max}): a container could not fill one while another is under way",
+                    self.limits.container_bytes
+                ),
+            ),
             (line_max.as_u64() == 0, "limits.max_line is 0: no line could pass".to_owned()),
             (self.retry.initial > self.retry.max, "retry.initial is longer than retry.max".to_owned()),
             (

@@ -1,16 +1,19 @@
 //! Design B: reads the files of Docker's json-file driver.
 //!
 //! One task for all containers. Containers with something to read stand in one queue and get a bounded
-//! turn each, so that a noisy one can't starve the others; a full pipeline holds the whole loop, and the
-//! files are the buffer. Files are read in this task: a log that is being followed lies in the page
+//! turn each, so that a noisy one can't starve the others. One that has used up its credit stands aside until
+//! it has regained some; a full pipeline holds the whole loop. In both cases the files are the buffer. Files are read in this task: a log that is being followed lies in the page
 //! cache, and a thread pool for it would cost more than the reads (and grow and shrink with the load).
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -97,6 +100,8 @@ struct Hybrid {
     ready: VecDeque<ContainerId>,
     /// Those that wait for a place to read an archive.
     waiting: VecDeque<ContainerId>,
+    /// Those without credit; each comes out when it has regained some.
+    aside: FuturesUnordered<Pin<Box<dyn Future<Output = ContainerId> + Send>>>,
     watch: Watch,
     tick: Interval,
     poll: Interval,
@@ -129,6 +134,7 @@ impl Hybrid {
             tails: HashMap::new(),
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
+            aside: FuturesUnordered::new(),
             watch: Watch::new(Arc::clone(&metrics)),
             tick,
             poll,
@@ -136,7 +142,7 @@ impl Hybrid {
             page: vec![0; TURN_BYTES],
             desk: Desk {
                 folder,
-                outlet: Outlet::new(inputs.out, Arc::clone(&metrics)),
+                outlet: Outlet::new(inputs.out, inputs.container_bytes, Arc::clone(&metrics)),
                 metrics,
                 text: Vec::new(),
                 archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
@@ -154,6 +160,7 @@ impl Hybrid {
                 Some(Happened::Signal(Signal::Everything)) => self.queue_all(),
                 Some(Happened::Tick) => self.reconcile(),
                 Some(Happened::Poll) => self.queue_polled(),
+                Some(Happened::Credit(id)) => self.ready.push_back(id),
                 Some(Happened::DiscoveryEnded) => return Ok(()),
                 None => self.next_turn().await?,
             }
@@ -164,6 +171,7 @@ impl Hybrid {
         tokio::select! {
             change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
             signal = self.watch.next() => Happened::Signal(signal),
+            Some(id) = self.aside.next() => Happened::Credit(id),
             _ = self.tick.tick() => Happened::Tick,
             _ = self.poll.tick(), if self.watch.polled().next().is_some() => Happened::Poll,
         }
@@ -178,6 +186,15 @@ impl Hybrid {
     async fn next_turn(&mut self) -> Result<(), Closed> {
         let Some(id) = self.ready.pop_front() else { return Ok(()) };
         let Some(tail) = self.tails.get_mut(&id) else { return Ok(()) };
+        if !tail.credit.is_left() {
+            let credit = tail.credit.clone();
+            self.aside.push(Box::pin(async move {
+                credit.regained().await;
+                id
+            }));
+            self.lend_place();
+            return Ok(());
+        }
         tail.queued = false;
         let turn = tokio::select! {
             biased;
@@ -199,12 +216,25 @@ impl Hybrid {
             Turn::Idle if tail.life == Life::Stopped => self.watch.remove(&id),
             Turn::Idle => {}
         }
-        if self.desk.archives.available_permits() > 0 {
-            self.ready.extend(self.waiting.pop_front());
-        }
+        self.lend_place();
         // A turn over history may send nothing for long; let the other tasks of this thread run.
         tokio::task::yield_now().await;
         Ok(())
+    }
+
+    /// Gives a place for an archive to the next that waits for one. Who has no credit can't use his.
+    fn lend_place(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        if self.desk.archives.available_permits() == 0
+            && let Some(tail) = self.tails.values_mut().find(|tail| tail.has_idle_archive())
+        {
+            tail.close();
+        }
+        if self.desk.archives.available_permits() > 0 {
+            self.ready.extend(self.waiting.pop_front());
+        }
     }
 
     fn reconcile(&mut self) {
@@ -253,7 +283,9 @@ impl Hybrid {
             Begin::At(Position::Api { time_ns, .. }) => Begin::Since(time_ns),
             begin @ (Begin::At(_) | Begin::Beginning | Begin::End | Begin::Since(_)) => begin,
         };
-        let tail = self.tails.entry(id.clone()).or_insert_with(|| Tail::new(Arc::clone(&container), begin));
+        let tail = self.tails.entry(id.clone());
+        let tail =
+            tail.or_insert_with(|| Tail::new(Arc::clone(&container), self.desk.outlet.credit(), begin));
         tail.container = container;
         tail.life = Life::Running;
         self.queue(&id);
@@ -295,6 +327,7 @@ impl Hybrid {
 enum Happened {
     Change(Change),
     Signal(Signal),
+    Credit(ContainerId),
     Tick,
     Poll,
     DiscoveryEnded,

@@ -22,6 +22,7 @@ mod files;
 
 const HOST: &str = "unix:///var/run/docker.sock";
 const PATIENCE: Duration = Duration::from_secs(60);
+const CONTAINER_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
 enum Design {
@@ -55,6 +56,7 @@ impl Upstream {
             start,
             started_ns,
             out,
+            container_bytes: CONTAINER_BYTES,
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
         };
@@ -394,4 +396,54 @@ async fn what_is_wrong_with_the_socket_is_said_as_advice() {
 
     let error = api::Api::connect("ftp://x", Metrics::new()).await.unwrap_err().to_string();
     assert!(error.contains("give unix:///path"), "{error}");
+}
+
+#[tokio::test]
+async fn a_container_whose_lines_are_not_settled_is_read_within_its_credit_and_the_others_go_on() {
+    const NOISY: usize = 1000;
+    let engine = Engine::new().await;
+    // The one connection is held by the noisy one until its time is over.
+    for design in [Design::Pool { connections_max: 1 }, Design::Hybrid] {
+        let mut upstream = Upstream::start(&engine, design, Start::End, Resume::new()).await;
+        let text = "x".repeat(10_000);
+        let noisy = engine
+            .run(&format!("i=0; while [ $i -lt {NOISY} ]; do echo $i {text}; i=$((i+1)); done; sleep 1000"))
+            .await;
+        let mut unsettled = Vec::new();
+        let used_up = async {
+            while upstream.metrics.credit_waiting.get() == 0 {
+                tokio::select! {
+                    record = upstream.line() => unsettled.push(record),
+                    () = tokio::time::sleep(Duration::from_millis(1)) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, used_up).await.expect("it is read on without credit");
+        let quiet = engine.run("i=0; while [ $i -lt 100 ]; do echo quiet $i; i=$((i+1)); done").await;
+        for number in 0..100 {
+            let record = loop {
+                let record = upstream.line().await;
+                if record.container.id == quiet.id {
+                    break record;
+                }
+                unsettled.push(record);
+            };
+            assert_eq!(record.line, format!("quiet {number}"));
+        }
+        let bytes = upstream.metrics.in_flight_bytes.get();
+        assert!((CONTAINER_BYTES..CONTAINER_BYTES + (1 << 20)).contains(&usize::try_from(bytes).unwrap()));
+
+        let mut unsettled = unsettled.into_iter();
+        for number in 0..NOISY {
+            let record = match unsettled.next() {
+                Some(record) => record,
+                None => upstream.line().await,
+            };
+            assert!(record.container.id == noisy.id && record.line.starts_with(&format!("{number} ")));
+        }
+        let metrics = Arc::clone(&upstream.metrics);
+        drop((noisy, quiet));
+        upstream.end().await;
+        assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waiting.get()), (0, 0));
+    }
 }

@@ -14,6 +14,7 @@ mod dead_letters;
 mod delivery;
 mod disk_full;
 mod docker;
+mod fairness;
 mod hybrid;
 mod loki_answers;
 mod outage;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shipper::batch::{Entry, Group, lines};
+use shipper::credit::Share;
 use shipper::ledger::Numbering;
 use shipper::metrics::labels::TaskKind;
 use shipper::record::Stream;
@@ -111,6 +112,7 @@ fn grouped(metadata: &Metadata, lines: Vec<Line>) -> Vec<Group> {
             line: line.text,
             ticket: numbers.take(),
             position: line.position,
+            share: Share::default(),
         };
         match line.stream {
             Stream::Stdout => stdout.entries.push(entry),

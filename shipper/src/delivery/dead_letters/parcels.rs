@@ -15,6 +15,7 @@ use super::index::Indexed;
 use super::journal::Ref;
 use super::letter::Letter;
 use crate::batch::{Entry, Group};
+use crate::credit::Share;
 use crate::ledger::Numbering;
 use crate::record::{Container, Position};
 
@@ -46,8 +47,9 @@ impl Parcel {
         // Nobody settles these: neither number nor position is asked for.
         let (ticket, position) =
             (Numbering::new(0).take(), Position::Api { time_ns: letter.time_ns, seen: 0 });
-        let (time_ns, clamped_from_ns) = (letter.time_ns, letter.original_time_ns);
-        self.group.entries.push(Entry { time_ns, clamped_from_ns, line: letter.line, ticket, position });
+        let Letter { time_ns, original_time_ns: clamped_from_ns, line, .. } = letter;
+        let share = Share::default();
+        self.group.entries.push(Entry { time_ns, clamped_from_ns, line, ticket, position, share });
         self.refs.push(from);
     }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use memchr::memchr;
 use tokio::sync::Semaphore;
 
+use crate::credit::Credit;
 use crate::metrics::Metrics;
 use crate::metrics::labels::SkipReason;
 use crate::record::{Container, FileIdentity, Stream};
@@ -61,6 +62,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) container: Arc<Container>,
+    pub(super) credit: Credit,
     pub(super) life: Life,
     /// Whether it stands in the queue for a turn.
     pub(super) queued: bool,
@@ -96,9 +98,10 @@ enum Halt {
 }
 
 impl Tail {
-    pub(super) fn new(container: Arc<Container>, begin: Begin) -> Self {
+    pub(super) fn new(container: Arc<Container>, credit: Credit, begin: Begin) -> Self {
         Self {
             container,
+            credit,
             life: Life::Running,
             queued: false,
             begin,
@@ -197,7 +200,7 @@ impl Tail {
                 if self.container.tty && line.text.ends_with('\r') {
                     line.text.pop();
                 }
-                room.line(&self.container, line);
+                room.line(&self.container, &self.credit, line);
                 self.untold = false;
             }
             (Some(_), None) => desk.outlet.skipped(SkipReason::BeforeStart, 1),
@@ -273,7 +276,7 @@ impl Tail {
             if self.joiner.is_open(stream) {
                 let room = desk.outlet.room().await?;
                 if let Some(line) = self.joiner.finish(stream) {
-                    room.line(&self.container, line);
+                    room.line(&self.container, &self.credit, line);
                 }
             }
         }
@@ -285,6 +288,12 @@ impl Tail {
         if let Some(open) = self.open.take() {
             self.begin = Begin::At(open.position());
         }
+    }
+
+    /// Whether it holds an archive that it may not read on, and that can be opened again.
+    pub(super) fn has_idle_archive(&self) -> bool {
+        !self.credit.is_left()
+            && self.open.as_ref().is_some_and(|open| open.is_archive() && matches!(open.deleted(), Ok(None)))
     }
 
     /// Whether it waits for its container to start again, with nothing open.

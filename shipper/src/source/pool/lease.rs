@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
 use crate::metrics::labels::SkipReason;
@@ -61,6 +62,7 @@ pub(super) struct Lease {
 /// What stays of a container between leases.
 pub(super) struct Reader {
     cursor: Cursor,
+    credit: Credit,
     joiner: Joiner,
     tty: bool,
     /// Messages that may be known or not (see [`Verdict::Ahead`]).
@@ -72,9 +74,18 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(cursor: Cursor, tty: bool) -> Self {
+    pub(super) fn new(cursor: Cursor, credit: Credit, tty: bool) -> Self {
         let joiner = Joiner::new(LINE_BYTES_MAX);
-        Self { cursor, joiner, tty, ahead: Vec::new(), ahead_bytes: 0, progressed: false, patience: 1 }
+        Self {
+            cursor,
+            credit,
+            joiner,
+            tty,
+            ahead: Vec::new(),
+            ahead_bytes: 0,
+            progressed: false,
+            patience: 1,
+        }
     }
 
     /// Whether the last lease brought anything new, or lasted long.
@@ -86,7 +97,7 @@ impl Reader {
     pub(super) async fn flush(&mut self, container: &Arc<Container>, outlet: &Outlet) -> Result<(), Closed> {
         for stream in [Stream::Stdout, Stream::Stderr] {
             if let Some(line) = self.joiner.finish(stream) {
-                outlet.line(container, line).await?;
+                outlet.line(container, &self.credit, line).await?;
             }
         }
         Ok(())
@@ -168,7 +179,7 @@ impl Reader {
         if self.tty && line.text.ends_with('\r') {
             line.text.pop();
         }
-        lease.outlet.line(&lease.container, line).await
+        lease.outlet.line(&lease.container, &self.credit, line).await
     }
 }
 
@@ -196,6 +207,12 @@ impl Lease {
         };
         let mut decoder = Decoder::new(reader.tty);
         loop {
+            if !reader.credit.is_left() {
+                tokio::select! {
+                    () = self.preempted(began, reader.slices()) => return Ok(Ending::Preempted),
+                    () = reader.credit.regained() => {}
+                }
+            }
             let piece = tokio::select! {
                 biased;
                 ending = self.called_off(began, reader.slices()) => return Ok(ending),
@@ -252,21 +269,22 @@ impl Lease {
 
     /// Completes when the lease is to end although the stream goes on.
     async fn called_off(&self, began: Instant, slices: u32) -> Ending {
-        let preempted = async {
-            sleep_until(began + self.slice * slices).await;
-            match self.claims.acquire().await {
-                Ok(claim) => claim.forget(),
-                Err(_closed) => std::future::pending().await,
-            }
-        };
         // Only silence ends it: each piece that comes starts this wait anew.
         let silent = async {
             self.stopping.cancelled().await;
             sleep(SILENCE).await;
         };
         tokio::select! {
-            () = preempted => Ending::Preempted,
+            () = self.preempted(began, slices) => Ending::Preempted,
             () = silent => Ending::Cut,
+        }
+    }
+    /// Completes when its time is over and another container waits for the connection.
+    async fn preempted(&self, began: Instant, slices: u32) {
+        sleep_until(began + self.slice * slices).await;
+        match self.claims.acquire().await {
+            Ok(claim) => claim.forget(),
+            Err(_closed) => std::future::pending().await,
         }
     }
 }

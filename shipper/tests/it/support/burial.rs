@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use shipper::batch::{Entry, Group};
+use shipper::credit::Share;
 use shipper::delivery::dead_letters::{self, DeadLetters, Reason};
 use shipper::labels::Labels;
 use shipper::ledger::Numbering;
@@ -26,6 +27,7 @@ pub fn group(name: &str, lines: &[(i64, &str)]) -> Group {
         line: (*line).to_owned(),
         ticket: numbers.take(),
         position: Position::Api { time_ns: *time_ns, seen: 1 },
+        share: Share::default(),
     };
     let entries = lines.iter().map(entry).collect();
     Group::new(container, labels, entries)

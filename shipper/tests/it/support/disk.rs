@@ -188,6 +188,7 @@ impl Source {
             start,
             started_ns: 1_000_000_000_000,
             out,
+            container_bytes: 4 << 20,
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
         };

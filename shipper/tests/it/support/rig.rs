@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shipper::batch;
 use shipper::clock::Clock;
+use shipper::credit::Share;
 use shipper::delivery::checkpoint::Store;
 use shipper::delivery::dead_letters::{self, DeadLetters};
 use shipper::delivery::deliver::{Deliver, Deps, Left};
@@ -151,10 +152,15 @@ impl Rig {
     async fn send(&mut self, container: &Arc<Container>, stream: Stream, time_ns: i64, text: &str) {
         self.next_line += 1;
         let position = Position::Api { time_ns, seen: self.next_line };
-        let record =
-            Record { container: container.clone(), stream, time_ns, line: text.to_owned(), position };
+        let (container, line, share) = (container.clone(), text.to_owned(), Share::default());
+        let record = Record { container, stream, time_ns, line, position, share };
         self.metrics.lines.read(1);
         self.items.as_ref().unwrap().send(Item::Line(record)).await.unwrap();
+    }
+
+    /// For a real source in the test's place; it must end before the rig does.
+    pub fn inlet(&self) -> mpsc::Sender<Item> {
+        self.items.clone().unwrap()
     }
 
     /// Sends what is no line.

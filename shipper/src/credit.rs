@@ -1,0 +1,203 @@
+//! How much of one container may be on its way, from where it is read to where it is settled. A container
+//! that has used up its credit is not read on, and its log is the buffer, while the others go on: so what
+//! Loki refuses of one of them fills no queue that they share.
+//!
+//! Asked before a container is read and charged for each line that comes of that; so one turn may go
+//! beyond the limit, and a line that is larger than it still passes alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+
+use crate::metrics::Metrics;
+
+/// The credit of one container.
+#[derive(Clone, Debug)]
+pub struct Credit(Arc<Account>);
+
+#[derive(Debug)]
+struct Account {
+    limit: usize,
+    used: AtomicUsize,
+    regained: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Credit {
+    /// Of `limit` bytes, none of them used.
+    #[must_use]
+    pub fn new(limit: usize, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Account { limit, used: AtomicUsize::new(0), regained: Notify::new(), metrics }))
+    }
+
+    /// Whether the container may be read on.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        self.0.used.load(Ordering::SeqCst) < self.0.limit
+    }
+
+    /// Waits until it may be.
+    pub async fn regained(&self) {
+        if self.is_left() {
+            return;
+        }
+        let account = &self.0;
+        account.metrics.credit_waits.inc();
+        let _waiting = Waiting::new(&account.metrics.credit_waiting);
+        loop {
+            // Made before the look: what is given back in between wakes it.
+            let regained = account.regained.notified();
+            if self.is_left() {
+                return;
+            }
+            regained.await;
+        }
+    }
+
+    /// Charges it with `bytes`.
+    #[must_use]
+    pub fn share(&self, bytes: usize) -> Share {
+        self.0.used.fetch_add(bytes, Ordering::SeqCst);
+        self.0.metrics.in_flight_bytes.inc_by(signed(bytes));
+        Share { account: Some(Arc::clone(&self.0)), bytes }
+    }
+}
+
+/// A line's share of its container's credit, given back when it is dropped: so it stays with the line until
+/// that is settled. The default is nobody's.
+#[derive(Debug, Default)]
+pub struct Share {
+    account: Option<Arc<Account>>,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let Some(account) = &self.account else { return };
+        account.metrics.in_flight_bytes.dec_by(signed(self.bytes));
+        let before = account.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        if before >= account.limit && before - self.bytes < account.limit {
+            account.regained.notify_waiters();
+        }
+    }
+}
+
+/// Counts one that waits, however its wait ends.
+struct Waiting<'a>(&'a Gauge);
+
+impl<'a> Waiting<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[test]
+    fn it_is_left_below_the_limit_and_a_line_larger_than_the_limit_passes_alone() {
+        let metrics = Metrics::new();
+        let credit = Credit::new(10, metrics.clone());
+        let large = credit.share(100);
+        assert!(!credit.is_left() && credit.regained().now_or_never().is_none());
+        assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waits.get()), (100, 1));
+        assert_eq!(metrics.credit_waiting.get(), 0, "it does not wait any longer");
+        drop(large);
+        let small = credit.share(9);
+        assert!(credit.is_left() && credit.regained().now_or_never().is_some());
+        drop((small, Share::default()));
+        assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waits.get()), (0, 1));
+    }
+
+    /// Two that read on one credit, and two that settle on other threads.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nobody_waits_for_ever_and_the_bound_holds_while_others_settle() {
+        let metrics = Metrics::new();
+        let credit = Credit::new(10, metrics.clone());
+        let mut tasks = JoinSet::new();
+        for _ in 0..2 {
+            let (out, mut settled) = tokio::sync::mpsc::channel(100);
+            let (credit, metrics) = (credit.clone(), metrics.clone());
+            tasks.spawn(async move {
+                for line in 0..20_000 {
+                    credit.regained().await;
+                    out.send(credit.share(1 + line % 4)).await.unwrap();
+                    // Below the limit when each looked, and then one line each.
+                    assert!(metrics.in_flight_bytes.get() <= 9 + 2 * 4);
+                }
+            });
+            tasks.spawn(async move { while settled.recv().await.is_some() {} });
+        }
+        let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("one waits for ever");
+        assert!(credit.is_left() && metrics.credit_waits.get() > 0);
+        assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waiting.get()), (0, 0));
+    }
+
+    /// Somebody settles each line in the very moment in which its reader looks whether he may go on.
+    #[tokio::test]
+    async fn credit_that_comes_back_while_its_reader_looks_wakes_him() {
+        let (metrics, lines) = (Metrics::new(), 300_000);
+        let credit = Credit::new(1, metrics.clone());
+        let (out, settled) = std::sync::mpsc::channel();
+        let settler = std::thread::spawn(move || {
+            while let Err(std::sync::mpsc::TryRecvError::Empty) | Ok(_) = settled.try_recv() {
+                std::hint::spin_loop();
+            }
+        });
+        let read = async {
+            for _ in 0..lines {
+                credit.regained().await;
+                out.send(credit.share(1)).unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), read).await.expect("he waits for ever");
+        drop(out);
+        settler.join().unwrap();
+        assert!(metrics.credit_waits.get() > 0 && credit.is_left());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_used_is_what_was_charged_and_not_given_back(
+            steps in prop::collection::vec((any::<bool>(), 0..50_usize), 0..200),
+        ) {
+            let metrics = Metrics::new();
+            let credit = Credit::new(100, metrics.clone());
+            let mut held: Vec<Share> = Vec::new();
+            for (charge, number) in steps {
+                if charge {
+                    held.push(credit.share(number));
+                } else if !held.is_empty() {
+                    held.swap_remove(number % held.len());
+                }
+                let used: usize = held.iter().map(|share| share.bytes).sum();
+                prop_assert_eq!(credit.is_left(), used < 100);
+                prop_assert_eq!(metrics.in_flight_bytes.get(), signed(used));
+                prop_assert_eq!(credit.regained().now_or_never().is_some(), used < 100);
+            }
+            drop(held);
+            prop_assert!(credit.is_left() && metrics.in_flight_bytes.get() == 0);
+        }
+    }
+}
