@@ -66,7 +66,7 @@ pub async fn run(
         cache: Cache::new(config.metadata.clone(), Arc::clone(&metrics)),
         ourselves: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| own_id(&mounts)),
         heard_ns: config.started_ns,
-        listed: false,
+        first_listing: None,
         complaint: Complaint::default(),
         api,
         config,
@@ -88,8 +88,8 @@ struct Discovery {
     cache: Cache,
     ourselves: Option<ContainerId>,
     heard_ns: i64,
-    /// Whether a listing has succeeded.
-    listed: bool,
+    /// Those of the first listing that are still there: whatever is not among them is younger than we are.
+    first_listing: Option<HashSet<ContainerId>>,
     complaint: Complaint,
 }
 
@@ -166,8 +166,9 @@ impl Discovery {
         let listing: Vec<Listed> =
             listing.into_iter().filter(|row| Some(&row.id) != self.ourselves.as_ref()).collect();
         self.forget_removed().await?;
-        if !std::mem::replace(&mut self.listed, true) {
+        if self.first_listing.is_none() {
             tracing::info!(found = listing.len(), "Docker has told which containers there are");
+            self.first_listing = Some(listing.iter().map(|row| row.id.clone()).collect());
         }
         let steps = self.known.compare(&listing);
         self.carry_out(steps).await?;
@@ -215,6 +216,9 @@ impl Discovery {
                 Step::Stop(id) => Some(Change::Stopped(id)),
                 Step::Remove(id) => {
                     self.cache.remove(&id);
+                    if let Some(first) = &mut self.first_listing {
+                        first.remove(&id);
+                    }
                     Some(Change::Removed(id))
                 }
             };
@@ -236,7 +240,10 @@ impl Discovery {
         match self.api.inspect(id).await {
             Ok(inspected) => {
                 let container = Arc::new(inspected.container);
-                let born = Born::of(inspected.created_ns, self.config.first_started_ns);
+                // Not by its time alone: a clock that was set back would make it older than us.
+                let is_new = self.first_listing.as_ref().is_some_and(|first| !first.contains(id));
+                let by_time = Born::of(inspected.created_ns, self.config.first_started_ns);
+                let born = if is_new { Born::AfterUs } else { by_time };
                 self.known.name(&container);
                 self.cache.put(Arc::clone(&container), born, Instant::now());
                 Some((container, born))

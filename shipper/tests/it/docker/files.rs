@@ -116,3 +116,30 @@ async fn lines_of_16_kib_and_around_it_are_whole_and_one_of_5_mib_is_cut_and_mar
     assert_eq!(upstream.lines(1).await[&container.id], numbered(0..1));
     ends(&engine, upstream, container).await;
 }
+
+#[tokio::test]
+async fn a_container_born_after_the_clock_was_set_back_is_not_taken_for_an_old_one() {
+    let engine = Engine::new().await;
+    let old = engine.run("sleep 1000").await;
+    let (metrics, stop) = (Metrics::new(), CancellationToken::new());
+    let api = api::Api::connect(HOST, Arc::clone(&metrics)).await.unwrap();
+    let now_ns = Clock::system().now_ns();
+    // The shipper began at a time that comes only in an hour.
+    let config = discovery::Config {
+        first_started_ns: now_ns + 3_600_000_000_000,
+        ..discovery_config(&engine, now_ns)
+    };
+    let (tell, mut changes) = mpsc::channel(16);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(discovery::run(api, config, metrics, tell, stop.clone()));
+    let mut next = async || tokio::time::timeout(PATIENCE, changes.recv()).await.unwrap().unwrap();
+    assert!(
+        matches!(next().await, Change::Started { container, born: Born::BeforeUs } if container.id == old.id)
+    );
+    let new = engine.run("sleep 1000").await;
+    assert!(
+        matches!(next().await, Change::Started { container, born: Born::AfterUs } if container.id == new.id)
+    );
+    stop.cancel();
+    tasks.join_next().await.unwrap().unwrap().unwrap();
+}
