@@ -59,6 +59,8 @@ pub enum Command {
     /// Runs the mock Loki alone
     ///
     /// Prints `listening on http://…` first, and on SIGINT or SIGTERM a summary of what it was sent.
+    /// It answers as a real Loki does, with Loki's defaults or what a config file says.
+    #[command(after_long_help = MOCK_LOKI_HELP)]
     MockLoki(MockLokiArgs),
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
@@ -76,6 +78,33 @@ Examples:
 ",
     exit_codes!()
 );
+
+const MOCK_LOKI_HELP: &str = concat!(
+    "\
+The config file has Loki's own keys and forms (1h, 100B, 1KB). Keys that this mock does not keep are refused
+with their place; without auth_enabled: true every push is that of one tenant. An example:
+
+  auth_enabled: true
+  limits_config:
+    reject_old_samples_max_age: 1h
+    ingestion_rate_mb: 4
+  overrides:
+    some-tenant:
+      max_line_size: 100B
+  ingester:
+    max_chunk_age: 2h
+
+With --keep, GET /loki/api/v1/query_range reads back what was stored: selectors with =, start, end, since,
+limit and direction, as Loki has them.
+
+",
+    exit_codes!()
+);
+
+/// A command line that can't be carried out as it stands.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
 
 /// Options of `flatline ab`.
 #[derive(Args, Debug)]
@@ -150,9 +179,21 @@ pub struct MockLokiArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100")]
     pub listen: std::net::SocketAddr,
-    /// What is older is refused (Loki's reject_old_samples_max_age)
-    #[arg(long, value_name = "DURATION", default_value = "7d")]
-    pub max_age: Span,
+    /// Lets it listen where other machines reach it
+    #[arg(long)]
+    pub expose: bool,
+    /// The config, with Loki's own keys: auth_enabled, limits_config, overrides and others
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What is older is refused: reject_old_samples_max_age of limits_config [default: the config's, or 7d]
+    #[arg(long, value_name = "DURATION")]
+    pub max_age: Option<Span>,
+    /// Keeps the last N stored entries, and answers /loki/api/v1/query_range from them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep: usize,
+    /// Makes /ready say so at once, and not after 15 seconds as Loki does
+    #[arg(long)]
+    pub ready_at_once: bool,
     /// Prints the summary as one JSON document
     #[arg(long)]
     pub json: bool,

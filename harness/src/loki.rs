@@ -4,16 +4,29 @@
 //! and it decodes with its own code: a mistake in a shipper's encoding can't cancel out.
 //!
 //! ```text
-//! HTTP ─ server ─ push (encoding, protobuf | json, labels) ─ judge (limits, ingester) ─ answer
-//!           └──── every entry's fate to the audit's ledger
+//! HTTP ─ server ─ tenant ─ push (encoding, protobuf | json, labels) ─ judge (distributor, ingester) ─ answer
+//!           ├──── every entry's fate to the audit's ledger
+//!           └──── the last ones stored to `kept`, which queries read
 //! ```
 
 pub mod forms;
 pub mod labels;
-pub mod push;
 pub mod limits;
-pub mod ingester;
-pub mod judge;
+pub mod config;
+pub mod push;
 pub mod answer;
+pub mod tenant;
+pub mod metadata;
+pub mod level;
+pub mod grpc;
+pub mod distributor;
+pub mod rate;
+pub mod ingester;
+pub mod tenants;
+pub mod judge;
+pub mod query;
+pub mod kept;
+mod life;
+mod tally;
 mod forget;
 pub mod server;

@@ -4,14 +4,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs};
-use flatline::loki::limits::Limits;
+use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs, UsageError};
+use flatline::loki::config::{Config, ConfigError};
 use flatline::loki::server::{Sink, SinkConfig};
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
@@ -29,6 +31,8 @@ const MISSED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const UNDECIDED: u8 = 3;
 const ENVIRONMENT: u8 = 4;
+/// How long the mock Loki says that it is stopping.
+const STOPPING_LASTS: Duration = Duration::from_millis(500);
 const STOPPING: &str = "flatline: stopping in order; this takes some seconds";
 
 #[tokio::main]
@@ -48,10 +52,10 @@ async fn main() -> ExitCode {
     })
 }
 
-/// A scenario is the user's to mend, and a run that was stopped before it began has decided nothing;
+/// A file or a command line is the user's to mend, and a run that was stopped before it began has decided nothing;
 /// whatever else fails is the environment.
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<scenario::ScenarioError>() {
+    if error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<UsageError>() {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped)) {
         UNDECIDED
@@ -171,11 +175,26 @@ async fn clean() -> anyhow::Result<ExitCode> {
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
-    let limits = Limits { reject_old_samples_max_age: arguments.max_age.0, ..Limits::default() };
-    let sink = Sink::start(Some(arguments.listen), SinkConfig { limits }).await?;
+    let listen = arguments.listen;
+    if !listen.ip().is_loopback() && !arguments.expose {
+        let why = format!("{listen} can be reached by other machines; add --expose where that is meant");
+        return Err(UsageError(why).into());
+    }
+    let mut loki = arguments.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+    if let Some(max_age) = arguments.max_age {
+        loki.set_max_age(max_age.0);
+    }
+    if arguments.ready_at_once {
+        loki.ingester.lifecycler.min_ready_duration = Duration::ZERO;
+    }
+    let sink = SinkConfig { loki, keep: arguments.keep, zone: TimeZone::system() };
+    let sink = Sink::start(Some(listen), sink).await?;
     print(&format!("listening on {}", sink.url()))?;
     let stop = CancellationToken::new();
     with_signals(&stop, "flatline: stopped", stop.cancelled()).await?;
+    // As Loki does: it says that it is stopping for a moment, and then it listens no more.
+    sink.stop();
+    tokio::time::sleep(STOPPING_LASTS).await;
     let summary = sink.summary();
     if arguments.json {
         print(&serde_json::to_string(&summary)?)?;

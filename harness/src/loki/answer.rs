@@ -12,30 +12,46 @@ pub struct Answer {
     pub status: u16,
     /// Text without its newline; `None` for no body and no type.
     pub text: Option<String>,
+    /// Whether the text is JSON.
+    pub is_json: bool,
 }
 
 impl Answer {
     /// All is stored, or so Loki says.
-    pub const NO_CONTENT: Self = Self { status: 204, text: None };
+    pub const NO_CONTENT: Self = Self::empty(204);
     /// A path with another method: Loki sends neither a body nor `Allow`.
-    pub const METHOD_NOT_ALLOWED: Self = Self { status: 405, text: None };
+    pub const METHOD_NOT_ALLOWED: Self = Self::empty(405);
+
+    const fn empty(status: u16) -> Self {
+        Self { status, text: None, is_json: false }
+    }
 
     /// An answer with a text.
     #[must_use]
     pub fn text(status: u16, text: impl Into<String>) -> Self {
-        Self { status, text: Some(text.into()) }
+        Self { status, text: Some(text.into()), is_json: false }
+    }
+
+    /// An answer in JSON.
+    #[must_use]
+    pub fn json(text: impl Into<String>) -> Self {
+        Self { status: 200, text: Some(text.into()), is_json: true }
     }
 
     /// As wiremock sends it.
     #[must_use]
     pub fn template(&self) -> ResponseTemplate {
         let template = ResponseTemplate::new(self.status);
-        match &self.text {
-            None => template,
-            Some(text) => template
-                .insert_header("X-Content-Type-Options", "nosniff")
-                .set_body_raw(format!("{text}\n"), "text/plain; charset=utf-8"),
+        let Some(text) = &self.text else { return template };
+        let body = format!("{text}\n");
+        if self.is_json {
+            return template.set_body_raw(body, "application/json");
         }
+        let template = template.insert_header("X-Content-Type-Options", "nosniff");
+        // Loki has not read what is too long, so the connection is of no more use.
+        let template =
+            if self.status == 413 { template.insert_header("Connection", "close") } else { template };
+        template.set_body_raw(body, "text/plain; charset=utf-8")
     }
 }
 

@@ -3,20 +3,23 @@
 //! It takes part of a stream: entries too far behind are left out, the others are stored. Of several
 //! streams of one push, only the last one's error comes back: a push can lose lines behind a 204.
 
+mod refusals;
+
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 
-use super::forms::{go_time, rfc3339};
+use self::refusals::{Reason, Refused};
+use super::distributor::earlier;
 use super::labels::Labels;
-use super::limits::{Limits, earlier};
-use super::push::Stream;
+use super::limits::{IngesterConfig, Limits};
+use super::metadata::entry_bytes;
+use super::push::{Entry, Stream};
+use super::rate::{Bucket, Pace, Rate};
 
-/// Loki's `ingester.max-ignored-stream-errors`.
-const ENTRIES_LISTED_MAX: usize = 10;
-/// The only tenant, where `auth_enabled` is off.
-const TENANT: &str = "fake";
+/// What a stream takes in memory beside its labels.
+const STREAM_BYTES: usize = 400;
 
 /// A refusal: what the whole push is answered with, unless a later stream's answer replaces it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,190 +30,278 @@ pub struct Refusal {
     pub text: String,
 }
 
+/// What holds for one push.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The tenant's limits.
+    pub limits: &'a Limits,
+    /// What holds for all tenants.
+    pub config: &'a IngesterConfig,
+    /// Whose push it is.
+    pub tenant: &'a str,
+    /// The server's time.
+    pub now: Timestamp,
+}
+
 /// What is known of one stream.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    newest: Timestamp,
+    newest: Option<Timestamp>,
     written_at: Timestamp,
+    flushed_at: Option<Timestamp>,
+    last: Option<Last>,
+    bucket: Bucket,
+    parts: u32,
+    pace: Pace,
 }
 
-/// All streams that were written to of late.
+/// The last entry of a stream: it is stored once if it comes again, and costs nothing then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    time: Timestamp,
+    bytes: usize,
+    hash: u64,
+}
+
+impl Last {
+    fn of(entry: &Entry) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&entry.line, &entry.metadata).hash(&mut hasher);
+        Self { time: entry.time, bytes: entry.line.len(), hash: hasher.finish() }
+    }
+
+    fn is(&self, entry: &Entry) -> bool {
+        self.time == entry.time && self.bytes == entry.line.len() && *self == Self::of(entry)
+    }
+}
+
+impl Known {
+    fn new(terms: Terms<'_>) -> Self {
+        Self {
+            newest: None,
+            written_at: terms.now,
+            flushed_at: None,
+            last: None,
+            bucket: Bucket::full(part(terms.limits), terms.now),
+            parts: 1,
+            pace: Pace::default(),
+        }
+    }
+
+    fn is_forgotten(&self, terms: Terms<'_>) -> bool {
+        let is_idle = self.written_at < earlier(terms.now, terms.config.chunk_idle_period);
+        let is_gone = |flushed_at| flushed_at <= earlier(terms.now, terms.config.flush_check_period);
+        is_idle || self.flushed_at.is_some_and(is_gone)
+    }
+
+    /// Loki splits a stream that comes too fast once it knows how fast: each part has a bucket of its own.
+    fn rate(&mut self, terms: Terms<'_>, bytes: usize) -> Rate {
+        let (one, desired) = (part(terms.limits), terms.limits.shard_streams.desired_rate as u64);
+        let pace = self.pace.per_second(terms.now);
+        let parts = if !terms.limits.shard_streams.enabled || desired == 0 || pace == 0 {
+            1
+        } else {
+            u32::try_from((pace + bytes as u64).div_ceil(desired)).unwrap_or(u32::MAX).max(1)
+        };
+        self.bucket.add(f64::from(parts.saturating_sub(self.parts)) * one.burst);
+        self.parts = parts;
+        Rate { per_second: one.per_second * f64::from(parts), burst: one.burst * f64::from(parts) }
+    }
+}
+
+/// The rate of one stream, or of one part of it.
+#[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^53")]
+fn part(limits: &Limits) -> Rate {
+    let (per_second, burst) = (limits.per_stream_rate_limit, limits.per_stream_rate_limit_burst);
+    Rate { per_second: per_second as f64, burst: burst as f64 }
+}
+
+/// All streams of one tenant that were written to of late.
 #[derive(Clone, Debug, Default)]
 pub struct Ingester {
     streams: HashMap<Labels, Known>,
+    bytes: usize,
 }
 
 impl Ingester {
     /// Stores what `kept` marks of a stream and unmarks what is refused; says why.
-    pub fn store(
-        &mut self,
-        limits: &Limits,
-        stream: &Stream,
-        kept: &mut [bool],
-        now: Timestamp,
-    ) -> Option<Refusal> {
+    pub fn store(&mut self, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Option<Refusal> {
         if !kept.contains(&true) {
             return None;
         }
-        let forgotten_before = earlier(now, limits.chunk_idle_period);
-        let known = self.streams.get(&stream.labels).filter(|known| known.written_at >= forgotten_before);
-        if known.is_none() && !self.has_room(limits, &stream.labels, forgotten_before) {
-            kept.fill(false);
-            return Some(too_many_streams(&stream.labels));
+        if !self.streams.contains_key(&stream.labels) {
+            if !self.has_room(terms) {
+                kept.fill(false);
+                return Some(refusals::too_many_streams(&stream.labels, terms.tenant));
+            }
+            self.bytes += bytes_of(&stream.labels);
+            self.streams.insert(stream.labels.clone(), Known::new(terms));
         }
-        let known = self.streams.get(&stream.labels).filter(|known| known.written_at >= forgotten_before);
-        let mut pass = Pass { newest: known.map(|known| known.newest), ..Pass::default() };
-        for (entry, kept) in stream.entries.iter().zip(kept.iter_mut()).filter(|(_, kept)| **kept) {
-            *kept = pass.take(limits, entry.time);
+        // It is there: looked at, or inserted, above.
+        let known = self.streams.get_mut(&stream.labels)?;
+        if known.is_forgotten(terms) {
+            *known = Known::new(terms);
         }
-        if let Some(newest) = pass.newest {
-            self.streams.insert(stream.labels.clone(), Known { newest, written_at: now });
+        known.written_at = terms.now;
+        known.flushed_at = None;
+        let refused = if terms.limits.shard_streams.enabled {
+            whole(known, terms, stream, kept)
+        } else {
+            entry_by_entry(known, terms, stream, kept)
+        };
+        refused.refusal(terms.tenant, &stream.labels)
+    }
+
+    /// What all its streams take in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Marks all streams as flushed.
+    pub fn flush(&mut self, now: Timestamp) {
+        self.streams.values_mut().for_each(|known| known.flushed_at = Some(now));
+    }
+
+    /// Forgets the half that was not written to for longer.
+    pub fn forget_half(&mut self) {
+        let mut times: Vec<Timestamp> = self.streams.values().map(|known| known.written_at).collect();
+        let middle = times.len() / 2;
+        if times.is_empty() {
+            return;
         }
-        pass.refusal(&stream.labels)
+        let (_, &mut limit, _) = times.select_nth_unstable(middle);
+        self.retain(|known| known.written_at > limit);
     }
 
     /// Whether one more stream may be known. Forgets idle ones only when there is no room, so that the
     /// way of an ordinary push does not walk over all streams.
-    fn has_room(&mut self, limits: &Limits, labels: &Labels, forgotten_before: Timestamp) -> bool {
-        if self.streams.len() >= limits.max_global_streams_per_user && !self.streams.contains_key(labels) {
-            self.streams.retain(|_, known| known.written_at >= forgotten_before);
+    fn has_room(&mut self, terms: Terms<'_>) -> bool {
+        let max = terms.limits.max_global_streams_per_user;
+        if max == 0 || self.streams.len() < max {
+            return true;
         }
-        self.streams.len() < limits.max_global_streams_per_user || self.streams.contains_key(labels)
+        self.retain(|known| !known.is_forgotten(terms));
+        self.streams.len() < max
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Known) -> bool) {
+        self.streams.retain(|_, known| stays(known));
+        self.bytes = self.streams.keys().map(bytes_of).sum();
     }
 }
 
-fn too_many_streams(labels: &Labels) -> Refusal {
-    let text = format!(
-        "maximum active stream limit exceeded when trying to create stream {labels}, reduce the number of \
-         active streams (reduce labels or reduce label values), or contact your Loki administrator to see if \
-         the limit can be increased, user: '{TENANT}'"
-    );
-    Refusal { status: 429, text }
+fn bytes_of(labels: &Labels) -> usize {
+    STREAM_BYTES + labels.bytes() + labels.iter().count() * size_of::<(String, String)>()
 }
 
 /// One walk over the entries of one stream, in the order in which they were sent: each one is measured
 /// against the newest before it.
-#[derive(Default)]
-struct Pass {
+struct Walk {
     newest: Option<Timestamp>,
-    taken: usize,
-    refused: usize,
-    listed: String,
+    behind: std::time::Duration,
 }
 
-impl Pass {
-    fn take(&mut self, limits: &Limits, time: Timestamp) -> bool {
-        let oldest = self.newest.map(|newest| earlier(newest, limits.max_chunk_age / 2));
-        if let Some(oldest) = oldest.filter(|&oldest| time < oldest) {
-            self.refuse(time, oldest);
-            return false;
-        }
-        self.taken += 1;
-        self.newest = self.newest.max(Some(time));
-        true
+impl Walk {
+    fn of(known: &Known, terms: Terms<'_>) -> Self {
+        Self { newest: known.newest, behind: terms.config.max_chunk_age / 2 }
     }
 
-    fn refuse(&mut self, time: Timestamp, oldest: Timestamp) {
-        self.refused += 1;
-        if self.refused > ENTRIES_LISTED_MAX {
-            return;
-        }
-        let (full, time, oldest) = (go_time(time), rfc3339(time), rfc3339(oldest));
-        // Writing into a String can't fail.
-        writeln!(
-            self.listed,
-            "entry with timestamp {full} ignored, reason: 'entry too far behind, entry timestamp is: {time}, \
-             oldest acceptable timestamp is: {oldest}',"
-        )
-        .unwrap_or_default();
+    /// The oldest time that is accepted now, where this one is older.
+    fn too_far_behind(&self, time: Timestamp) -> Option<Timestamp> {
+        self.newest.map(|newest| earlier(newest, self.behind)).filter(|&oldest| time < oldest)
     }
+}
 
-    fn refusal(self, labels: &Labels) -> Option<Refusal> {
-        let Self { taken, refused, mut listed, .. } = self;
-        if refused == 0 {
-            return None;
-        }
-        let reached = taken + refused;
-        write!(listed, "user '{TENANT}', total ignored: {refused} out of {reached} for stream: {labels}")
-            .unwrap_or_default();
-        Some(Refusal { status: 400, text: listed })
+/// Entries that are still to be stored, with their places. What repeats the entry before it counts as
+/// stored and is passed over.
+fn new_ones<'stream>(
+    last: Option<Last>,
+    stream: &'stream Stream,
+    kept: &[bool],
+) -> impl Iterator<Item = (usize, &'stream Entry)> {
+    let mut before: Option<&Entry> = None;
+    let reached = stream.entries.iter().zip(kept).enumerate().filter(|(_, (_, kept))| **kept);
+    reached.filter_map(move |(place, (entry, _))| {
+        let repeats = match before {
+            Some(before) => before == entry,
+            None => last.is_some_and(|last| last.is(entry)),
+        };
+        before = Some(entry);
+        (!repeats).then_some((place, entry))
+    })
+}
+
+fn refuse(kept: &mut [bool], place: usize) {
+    if let Some(kept) = kept.get_mut(place) {
+        *kept = false;
     }
+}
+
+/// With `shard_streams` a stream beyond its rate is refused as a whole.
+#[expect(clippy::cast_precision_loss, reason = "a push is far below 2^53 bytes")]
+fn whole(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Refused {
+    let mut refused = Refused::of(kept);
+    let (mut walk, mut bytes, mut last) = (Walk::of(known, terms), 0, None);
+    let mut behind = Vec::new();
+    for (place, entry) in new_ones(known.last, stream, kept) {
+        if let Some(oldest) = walk.too_far_behind(entry.time) {
+            refused.add(entry.time, Reason::TooFarBehind { oldest });
+            behind.push(place);
+            continue;
+        }
+        bytes += entry_bytes(entry);
+        last = Some(entry);
+        walk.newest = walk.newest.max(Some(entry.time));
+    }
+    let rate = known.rate(terms, bytes);
+    known.pace.count(terms.now, bytes as u64);
+    if !known.bucket.take(rate, terms.now, bytes as f64) {
+        let limit = terms.limits.per_stream_rate_limit;
+        let mut refused = Refused::of(kept);
+        let late = |place: usize| behind.binary_search(&place).is_ok();
+        for (_, entry) in new_ones(known.last, stream, kept).filter(|(place, _)| !late(*place)) {
+            refused.add(entry.time, Reason::TooFast { limit, bytes: entry_bytes(entry) });
+        }
+        kept.fill(false);
+        return refused;
+    }
+    for place in behind {
+        refuse(kept, place);
+    }
+    known.newest = walk.newest;
+    known.last = last.map(Last::of).or(known.last);
+    refused
+}
+
+/// Without it a stream is taken until its rate is reached.
+#[expect(clippy::cast_precision_loss, reason = "an entry is far below 2^53 bytes")]
+fn entry_by_entry(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Refused {
+    let mut refused = Refused::of(kept);
+    let (mut walk, mut last) = (Walk::of(known, terms), None);
+    let (rate, limit) = (known.rate(terms, 0), terms.limits.per_stream_rate_limit);
+    let mut places = Vec::new();
+    for (place, entry) in new_ones(known.last, stream, kept) {
+        let bytes = entry_bytes(entry);
+        let reason = if !known.bucket.take(rate, terms.now, bytes as f64) {
+            Reason::TooFast { limit, bytes }
+        } else if let Some(oldest) = walk.too_far_behind(entry.time) {
+            Reason::TooFarBehind { oldest }
+        } else {
+            last = Some(entry);
+            walk.newest = walk.newest.max(Some(entry.time));
+            continue;
+        };
+        refused.add(entry.time, reason);
+        places.push(place);
+    }
+    for place in places {
+        refuse(kept, place);
+    }
+    known.newest = walk.newest;
+    known.last = last.map(Last::of).or(known.last);
+    refused
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::loki::labels::parse;
-    use crate::loki::push::Entry;
-
-    const NOW: i64 = 1_795_523_511;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::new(second, 0).unwrap()
-    }
-
-    fn stream(labels: &str, ages_s: &[i64]) -> Stream {
-        let entries = ages_s.iter().map(|age| Entry { time: at(NOW - age), line: Bytes::new() }).collect();
-        Stream { labels: parse(labels).unwrap(), entries }
-    }
-
-    fn store(ingester: &mut Ingester, labels: &str, ages_s: &[i64]) -> (Vec<bool>, Option<Refusal>) {
-        let stream = stream(labels, ages_s);
-        let mut kept = vec![true; ages_s.len()];
-        let refusal = ingester.store(&Limits::default(), &stream, &mut kept, at(NOW));
-        (kept, refusal)
-    }
-
-    #[test]
-    fn an_hour_behind_is_accepted_and_a_second_more_is_not() {
-        let mut ingester = Ingester::default();
-        let (kept, refusal) = store(&mut ingester, "{a=\"b\"}", &[10, 3610, 3611]);
-        assert_eq!(kept, [true, true, false]);
-        insta::assert_snapshot!(refusal.unwrap().text, @r#"
-        entry with timestamp 2026-11-24 11:31:40 +0000 UTC ignored, reason: 'entry too far behind, entry timestamp is: 2026-11-24T11:31:40Z, oldest acceptable timestamp is: 2026-11-24T11:31:41Z',
-        user 'fake', total ignored: 1 out of 3 for stream: {a="b", service_name="unknown_service"}
-        "#);
-    }
-
-    #[test]
-    fn ascending_order_passes_and_another_stream_is_not_concerned() {
-        let mut ingester = Ingester::default();
-        assert_eq!(store(&mut ingester, "{a=\"1\"}", &[9000, 5000, 10]), (vec![true; 3], None));
-        assert_eq!(store(&mut ingester, "{a=\"2\"}", &[9000]).1, None);
-        assert_eq!(store(&mut ingester, "{a=\"1\"}", &[9000]).0, [false], "the newest entry is remembered");
-    }
-
-    #[test]
-    fn ten_entries_are_listed_and_all_are_counted() {
-        let mut ages = vec![10];
-        ages.extend([5000; 15]);
-        let (_, refusal) = store(&mut Ingester::default(), "{a=\"b\"}", &ages);
-        let text = refusal.unwrap().text;
-        assert_eq!(text.matches("ignored, reason").count(), 10);
-        assert!(text.contains("total ignored: 15 out of 16 for stream: {a="), "{text}");
-    }
-
-    #[test]
-    fn a_stream_that_was_idle_for_long_is_forgotten() {
-        let mut ingester = Ingester::default();
-        store(&mut ingester, "{a=\"b\"}", &[10]);
-        let limits = Limits { chunk_idle_period: Duration::from_secs(60), ..Limits::default() };
-        let late = stream("{a=\"b\"}", &[9000]);
-        assert_eq!(ingester.store(&limits, &late, &mut [true], at(NOW + 61)), None);
-    }
-
-    #[test]
-    fn a_stream_beyond_the_limit_is_refused_and_those_known_go_on() {
-        let limits = Limits { max_global_streams_per_user: 1, ..Limits::default() };
-        let mut ingester = Ingester::default();
-        let mut kept = [true];
-        assert_eq!(ingester.store(&limits, &stream("{a=\"1\"}", &[10]), &mut kept, at(NOW)), None);
-        let refusal = ingester.store(&limits, &stream("{a=\"2\"}", &[10]), &mut kept, at(NOW));
-        assert_eq!((refusal.unwrap().status, kept), (429, [false]));
-        assert_eq!(ingester.store(&limits, &stream("{a=\"1\"}", &[9]), &mut [true], at(NOW)), None);
-    }
-}
+mod tests;

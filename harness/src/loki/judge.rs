@@ -1,10 +1,29 @@
 //! One push, judged whole: distributor, then ingester, then the one answer that Loki gives for both.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use super::ingester::{Ingester, Refusal};
-use super::limits::{self, Faults, Limits};
-use super::push::Stream;
+use super::config::Config;
+use super::distributor::{self, Findings};
+use super::grpc;
+use super::ingester::{self, Refusal};
+use super::limits::Limits;
+use super::metadata::entry_bytes;
+use super::push::{Push, Stream};
+use super::tenants::{self, Tenant, Tenants};
+
+/// Who judges, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Court<'a> {
+    /// How this Loki is set up.
+    pub config: &'a Config,
+    /// Whose push it is.
+    pub tenant: &'a str,
+    /// The server's time.
+    pub now: Timestamp,
+    /// The server's zone.
+    pub zone: &'a TimeZone,
+}
 
 /// What becomes of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,20 +34,87 @@ pub struct Judged {
     pub stored: Vec<Vec<bool>>,
 }
 
-/// Judges a push and remembers what it stores. An error of the ingester replaces those of the
-/// distributor, and of the ingester's errors only the last stream's is kept: both are Loki's ways.
-pub fn judge(limits: &Limits, ingester: &mut Ingester, streams: &[Stream], now: Timestamp) -> Judged {
-    let mut faults = Faults::default();
-    let mut stored: Vec<Vec<bool>> =
-        streams.iter().map(|stream| limits::check(limits, stream, now, &mut faults)).collect();
-    let mut ingester_refusal = None;
-    for (stream, kept) in streams.iter().zip(&mut stored) {
-        if kept.contains(&true) {
-            ingester_refusal = ingester.store(limits, stream, kept, now);
+impl Judged {
+    fn nothing(push: &Push, status: u16, text: impl Into<String>) -> Self {
+        let stored = push.streams.iter().map(|stream| vec![false; stream.entries.len()]).collect();
+        Self { refusal: Some(Refusal { status, text: text.into() }), stored }
+    }
+}
+
+/// Judges a push, alters what Loki alters, and remembers what it stores. An error of the ingester replaces
+/// those of the distributor, and of the ingester's errors only the last stream's is kept: both are Loki's
+/// ways.
+pub fn judge(court: Court<'_>, tenants: &mut Tenants, push: &mut Push) -> Judged {
+    let Court { config, tenant, now, zone } = court;
+    let inflight_max = config.distributor.max_inflight_bytes;
+    if inflight_max != 0 && grpc::inflight_bytes(&push.streams) > inflight_max {
+        return Judged::nothing(push, 503, "The server cannot accept more requests at this time.");
+    }
+    let limits = config.limits_of(tenant);
+    let entry_zone = if push.has_local_times { zone } else { &TimeZone::UTC };
+    let terms = distributor::Terms { limits, tenant, now, zone, entry_zone };
+    let (mut findings, mut stored) = (Findings::default(), Vec::with_capacity(push.streams.len()));
+    for stream in &mut push.streams {
+        match distributor::check(terms, stream, &mut findings) {
+            Ok(kept) => stored.push(kept),
+            Err(error) => return Judged::nothing(push, 500, error.to_string()),
         }
     }
-    let distributor_refusal = || faults.text().map(|text| Refusal { status: 400, text });
-    Judged { refusal: ingester_refusal.or_else(distributor_refusal), stored }
+    let own = own_refusal(limits, tenant, &findings);
+    let (lines, bytes) = surviving(&push.streams, &stored);
+    if lines == 0 {
+        return Judged { refusal: own, stored };
+    }
+    tenants.with(tenant, limits, now, |state| {
+        if !state.take(limits, now, bytes) {
+            return Judged::nothing(push, 429, too_fast(limits, tenant, lines, bytes));
+        }
+        let message_max = config.server.grpc_server_max_recv_msg_size;
+        if let Some(text) = grpc::too_large(limits, message_max, &push.streams, &stored) {
+            return Judged::nothing(push, 500, text);
+        }
+        let terms = ingester::Terms { limits, config: &config.ingester, tenant, now };
+        let refusal = store(terms, state, &push.streams, &mut stored);
+        Judged { refusal: refusal.or(own), stored }
+    })
+}
+
+fn store(
+    terms: ingester::Terms<'_>,
+    state: &mut Tenant,
+    streams: &[Stream],
+    stored: &mut [Vec<bool>],
+) -> Option<Refusal> {
+    let mut refusal = None;
+    for (stream, kept) in streams.iter().zip(stored) {
+        if kept.contains(&true) {
+            refusal = state.ingester.store(terms, stream, kept);
+        }
+    }
+    refusal
+}
+
+/// The distributor's own answer: faults come before the block.
+fn own_refusal(limits: &Limits, tenant: &str, findings: &Findings) -> Option<Refusal> {
+    let faults = findings.faults.text().map(|text| Refusal { status: 400, text });
+    let blocked = || distributor::blocked(limits, tenant).filter(|_| findings.is_blocked);
+    faults.or_else(|| blocked().map(|(status, text)| Refusal { status, text }))
+}
+
+/// Lines and bytes that go on.
+fn surviving(streams: &[Stream], kept: &[Vec<bool>]) -> (usize, usize) {
+    let entries = streams.iter().zip(kept).flat_map(|(stream, kept)| stream.entries.iter().zip(kept));
+    let kept = entries.filter(|(_, kept)| **kept);
+    kept.fold((0, 0), |(lines, bytes), (entry, _)| (lines + 1, bytes + entry_bytes(entry)))
+}
+
+fn too_fast(limits: &Limits, tenant: &str, lines: usize, bytes: usize) -> String {
+    let limit = tenants::rate(limits).per_second.floor();
+    format!(
+        "ingestion rate limit exceeded for user {tenant} (limit: {limit} bytes/sec) while attempting to ingest \
+         '{lines}' lines totaling '{bytes}' bytes, reduce log volume or contact your Loki administrator to see \
+         if the limit can be increased"
+    )
 }
 
 #[cfg(test)]
@@ -44,31 +130,96 @@ mod tests {
 
     fn stream(labels: &str, ages_s: &[i64]) -> Stream {
         let time = |age: &i64| Timestamp::new(NOW - age, 0).unwrap();
-        let entries = ages_s.iter().map(|age| Entry { time: time(age), line: Bytes::new() }).collect();
+        let entries = ages_s.iter().map(|age| Entry::plain(time(age), Bytes::from("0123456789"))).collect();
         Stream { labels: parse(labels).unwrap(), entries }
     }
 
-    fn judged(streams: &[Stream]) -> Judged {
-        judge(&Limits::default(), &mut Ingester::default(), streams, Timestamp::new(NOW, 0).unwrap())
+    fn judged_with(config: &str, streams: Vec<Stream>) -> Judged {
+        let court = Court {
+            config: &Config::parse(config).unwrap(),
+            tenant: "t",
+            now: Timestamp::new(NOW, 0).unwrap(),
+            zone: &TimeZone::UTC,
+        };
+        judge(court, &mut Tenants::default(), &mut Push { streams, has_local_times: false })
+    }
+
+    fn judged(streams: Vec<Stream>) -> Judged {
+        judged_with("", streams)
+    }
+
+    fn status(judged: &Judged) -> Option<u16> {
+        judged.refusal.as_ref().map(|refusal| refusal.status)
     }
 
     #[test]
     fn what_is_good_is_stored_beside_what_is_refused() {
-        let judged = judged(&[stream("{a=\"1\"}", &[10, TOO_OLD, 9])]);
+        let judged = judged(vec![stream("{a=\"1\"}", &[10, TOO_OLD, 9])]);
         assert_eq!(judged.stored, [[true, false, true]]);
-        assert_eq!(judged.refusal.map(|refusal| refusal.status), Some(400));
+        assert_eq!(status(&judged), Some(400));
     }
 
     #[test]
     fn a_clean_last_stream_hides_what_an_earlier_one_lost() {
-        let judged = judged(&[stream("{a=\"1\"}", &[10, 5000]), stream("{a=\"2\"}", &[10])]);
+        let judged = judged(vec![stream("{a=\"1\"}", &[10, 5000]), stream("{a=\"2\"}", &[10])]);
         assert_eq!(judged, Judged { refusal: None, stored: vec![vec![true, false], vec![true]] });
     }
 
     #[test]
+    fn a_last_stream_that_the_distributor_dropped_does_not_hide_it() {
+        let judged = judged(vec![stream("{a=\"1\"}", &[10, 5000]), stream("{a=\"2\"}", &[TOO_OLD])]);
+        assert!(judged.refusal.unwrap().text.contains("too far behind"));
+    }
+
+    #[test]
     fn the_ingesters_words_replace_the_distributors() {
-        let judged = judged(&[stream("{a=\"1\"}", &[10, 5000, TOO_OLD])]);
+        let judged = judged(vec![stream("{a=\"1\"}", &[10, 5000, TOO_OLD])]);
         let text = judged.refusal.unwrap().text;
         assert!(text.contains("total ignored: 1 out of 2") && !text.contains("too old"), "{text}");
+    }
+
+    /// 0.00002 MB are 20 bytes: two lines.
+    #[test]
+    fn the_rate_takes_all_or_nothing_of_what_survives_and_hides_what_does_not() {
+        let slow = "limits_config: {ingestion_rate_mb: 1, ingestion_burst_size_mb: 0.00002}";
+        let two = judged_with(slow, vec![stream("{a=\"1\"}", &[10, TOO_OLD]), stream("{a=\"2\"}", &[10])]);
+        assert_eq!((status(&two), two.stored), (Some(400), vec![vec![true, false], vec![true]]));
+        let three = judged_with(slow, vec![stream("{a=\"1\"}", &[10, TOO_OLD, 11, 12])]);
+        assert_eq!(three.stored, [[false; 4]]);
+        let Refusal { status: code, text } = three.refusal.unwrap();
+        assert_eq!(code, 429);
+        assert!(
+            text.contains("(limit: 1048576 bytes/sec)") && text.contains("'3' lines totaling '30' bytes")
+        );
+        let none = judged_with(slow, vec![stream("{a=\"1\"}", &[TOO_OLD; 4])]);
+        assert_eq!(status(&none), Some(400), "where nothing is left the rate is not asked");
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_is_refused_whole_with_500() {
+        let judged = judged_with(
+            "server: {grpc_server_max_recv_msg_size: 200}",
+            vec![stream("{a=\"1\"}", &[10; 4]), stream("{a=\"2\"}", &[10, TOO_OLD])],
+        );
+        assert_eq!(status(&judged), Some(500));
+        assert!(!judged.stored.concat().contains(&true));
+    }
+
+    #[test]
+    fn a_fault_comes_before_the_block_and_a_silent_block_is_204() {
+        let block =
+            "limits_config: {block_ingestion_until: \"2099-01-01T00:00:00Z\", max_label_value_length: 3}";
+        let blocked = judged_with(block, vec![stream("{a=\"1\"}", &[10])]);
+        assert_eq!((status(&blocked), blocked.stored), (Some(260), vec![vec![false]]));
+        let both = judged_with(block, vec![stream("{a=\"1\"}", &[10]), stream("{a=\"long\"}", &[10])]);
+        assert_eq!(status(&both), Some(400));
+        let silent = format!("{}, block_ingestion_status_code: 200}}", block.trim_end_matches('}'));
+        assert_eq!(status(&judged_with(&silent, vec![stream("{a=\"1\"}", &[10])])), None);
+    }
+
+    #[test]
+    fn a_push_above_what_may_be_under_way_is_told_to_come_again() {
+        let judged = judged_with("distributor: {max_inflight_bytes: 10}", vec![stream("{a=\"1\"}", &[10])]);
+        assert_eq!((status(&judged), judged.stored), (Some(503), vec![vec![false]]));
     }
 }

@@ -4,29 +4,17 @@
 
 use std::fmt::{self, Write};
 
-/// Labels in Loki's normal form: sorted by name, empty values gone, `service_name` there.
+/// Labels in Loki's normal form: sorted by name, empty values gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Labels(Vec<(String, String)>);
 
-/// The labels from which Loki guesses `service_name`, in its order (`discover_service_name`).
-const SERVICE_LABELS: [&str; 13] = [
-    "service",
-    "app",
-    "application",
-    "app_name",
-    "name",
-    "app_kubernetes_io_name",
-    "container",
-    "container_name",
-    "k8s_container_name",
-    "component",
-    "workload",
-    "job",
-    "k8s_job_name",
-];
-
 /// Loki's name for the label that it adds.
 pub const SERVICE_NAME: &str = "service_name";
+
+/// What a stream gets that is named for it by the header `X-Loki-Backfill-Shard`; clients may not set them.
+pub const BACKFILL: [&str; 2] = ["__backfill__", "__backfill_shard__"];
+/// What marks streams that Loki makes for itself.
+const INTERNAL: [&str; 2] = ["__aggregated_metric__", "__pattern__"];
 
 /// A text that is no set of labels. Loki refuses the whole push for it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,20 +25,52 @@ pub struct LabelsError {
 }
 
 impl Labels {
-    /// Sorts, drops empty values and adds `service_name`, as Loki does to every stream that it is sent.
+    /// Sorts and drops empty values, as Loki does.
     #[must_use]
     pub fn normal(mut pairs: Vec<(String, String)>) -> Self {
         pairs.retain(|(_, value)| !value.is_empty());
         // Stable, so that labels of one name keep their order: Loki's error shows them both.
         pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let mut labels = Self(pairs);
-        if labels.get(SERVICE_NAME).is_none() {
-            let service = SERVICE_LABELS.iter().find_map(|name| labels.get(name));
-            let service = service.unwrap_or("unknown_service").to_owned();
-            let at = labels.0.partition_point(|(name, _)| name.as_str() < SERVICE_NAME);
-            labels.0.insert(at, (SERVICE_NAME.to_owned(), service));
+        Self(pairs)
+    }
+
+    /// Adds `service_name`, taken from the first of these labels that is there.
+    pub fn discover_service_name(&mut self, from: &[String]) {
+        if from.is_empty() || self.get(SERVICE_NAME).is_some() || self.is_internal() {
+            return;
         }
-        labels
+        let service = from.iter().find_map(|name| self.get(name)).unwrap_or("unknown_service").to_owned();
+        self.set(SERVICE_NAME, service);
+    }
+
+    /// Sets a label that is not there.
+    pub fn set(&mut self, name: &str, value: String) {
+        let at = self.0.partition_point(|(own, _)| own.as_str() < name);
+        self.0.insert(at, (name.to_owned(), value));
+    }
+
+    /// Whether it is a stream that Loki makes for itself, of which it checks less.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        INTERNAL.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Whether its entries may be old.
+    #[must_use]
+    pub fn is_backfill(&self) -> bool {
+        BACKFILL.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Bytes that names and values take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     /// The value of a label.
@@ -109,11 +129,18 @@ pub fn text_of<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 /// # Errors
 /// [`LabelsError`] where the text is no set of labels.
 pub fn parse(text: &str) -> Result<Labels, LabelsError> {
+    pairs(text).map(Labels::normal)
+}
+
+/// Parses `{a="b", c="d"}` and leaves it as it is.
+///
+/// # Errors
+/// [`LabelsError`] where the text is no set of labels.
+pub fn pairs(text: &str) -> Result<Vec<(String, String)>, LabelsError> {
     let mut reader = Reader { text, at: 0 };
     reader.blanks();
     // Loki takes no text at all for no labels.
-    let pairs = if reader.peek().is_none() { Vec::new() } else { reader.set()? };
-    Ok(Labels::normal(pairs))
+    if reader.peek().is_none() { Ok(Vec::new()) } else { reader.set() }
 }
 
 /// A place in the text; `at` is always the start of a character.
@@ -259,10 +286,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::loki::limits::Limits;
 
     fn shown(text: &str) -> String {
         match parse(text) {
-            Ok(labels) => labels.to_string(),
+            Ok(mut labels) => {
+                labels.discover_service_name(&Limits::default().discover_service_name);
+                labels.to_string()
+            }
             Err(error) => error.to_string(),
         }
     }
@@ -276,9 +307,17 @@ mod tests {
             (r#"{service_name="own", job="j"}"#, r#"{job="j", service_name="own"}"#),
             ("{}", r#"{service_name="unknown_service"}"#),
             ("", r#"{service_name="unknown_service"}"#),
+            (r#"{__pattern__="p"}"#, r#"{__pattern__="p"}"#),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn without_labels_to_guess_from_no_service_name_is_added() {
+        let mut labels = parse(r#"{job="j"}"#).unwrap();
+        labels.discover_service_name(&[]);
+        assert_eq!(labels.to_string(), r#"{job="j"}"#);
     }
 
     #[test]

@@ -7,31 +7,72 @@
 //! comes before the body's end. Measured on two shared cores in a release build, with lines of 200 bytes:
 //! 580,000 entries/s in pushes of 1,000 as protobuf, 330,000 as JSON, 8,300 pushes/s of 10 lines. What it keeps of answered requests is let go of by `forget`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
 
 use super::answer::Answer;
+use super::config::Config;
 use super::forget::{self, Forgetter};
-use super::ingester::Ingester;
-use super::judge::{Judged, judge};
+use super::judge::{Court, Judged, judge};
+use super::kept::Kept;
+use super::life::Life;
 use super::limits::Limits;
-use super::push::{self, Headers, Stream, Version};
+use super::push::{self, Headers, Push, Terms, Version};
+use super::query::Query;
+use super::tally::Tally;
+use super::tenant;
+use super::tenants::Tenants;
 use crate::audit::ledger::{Fate, Ledger};
 use crate::clock;
 
+pub use super::tally::Counters;
+
+/// What a real Loki said of itself: the one whose answers are copied.
+const BUILD: &str = r#"{"version":"main-65e30f8","revision":"65e30f8","branch":"main","buildUser":"","buildDate":"","goVersion":"go1.26.6"}"#;
+
 /// How a sink behaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SinkConfig {
-    /// What it refuses.
-    pub limits: Limits,
+    /// How its Loki is set up.
+    pub loki: Config,
+    /// How many of the last stored entries it keeps for queries.
+    pub keep: usize,
+    /// The zone in which it prints what Loki prints in the server's.
+    pub zone: TimeZone,
+}
+
+impl Default for SinkConfig {
+    fn default() -> Self {
+        Self { loki: Config::default(), keep: 0, zone: TimeZone::UTC }
+    }
+}
+
+impl SinkConfig {
+    /// The sink of a run: ready at once, and it takes whatever rate comes, since the targets are measured
+    /// and not what a tenant has bought. What is older than `max_age` is refused.
+    #[must_use]
+    pub fn for_run(max_age: Duration) -> Self {
+        const NO_RATE: usize = 1 << 50;
+        let mut sink = Self::default();
+        sink.loki.ingester.lifecycler.min_ready_duration = Duration::ZERO;
+        sink.loki.limits_config = Limits {
+            reject_old_samples_max_age: max_age,
+            ingestion_rate_mb: 1e9,
+            ingestion_burst_size_mb: 1e9,
+            per_stream_rate_limit: NO_RATE,
+            per_stream_rate_limit_burst: NO_RATE,
+            ..Limits::default()
+        };
+        sink
+    }
 }
 
 /// Why a sink does not start.
@@ -47,20 +88,6 @@ pub enum SinkError {
         /// The system's answer.
         source: io::Error,
     },
-}
-
-/// What a sink has counted so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
-    /// Pushes answered, whatever the answer.
-    pub pushes: u64,
-    /// The same by status.
-    pub pushes_by_status: BTreeMap<u16, u64>,
-    /// Entries stored.
-    pub entries_accepted: u64,
-    /// Entries that were read and not stored, whatever the status said. Of a push that could not be read
-    /// no entries are known.
-    pub entries_refused: u64,
 }
 
 /// What there is to say of a sink at its end.
@@ -101,7 +128,7 @@ impl Sink {
         let listener = TcpListener::bind(address).map_err(|source| SinkError::Listen { address, source })?;
         let server = MockServer::builder().listener(listener).disable_request_recording().start().await;
         let server = Arc::new(server);
-        let desk = Arc::new(Desk { config, ..Desk::default() });
+        let desk = Arc::new(Desk::new(config));
         let responder = Responder(Arc::clone(&desk));
         responder.mock().mount(&server).await;
         desk.forgetter.arm(Arc::clone(&server), responder.mock());
@@ -115,6 +142,11 @@ impl Sink {
     #[must_use]
     pub fn url(&self) -> String {
         self.server.uri()
+    }
+
+    /// From now on it says that it is stopping, and takes no push any more. To be dropped a little later.
+    pub fn stop(&self) {
+        self.desk.life.stop();
     }
 
     /// What it has counted so far; cheap, for sampling.
@@ -155,63 +187,136 @@ impl Drop for Sink {
 }
 
 /// What stands behind the answers.
-#[derive(Default)]
 struct Desk {
     config: SinkConfig,
+    life: Life,
     forgetter: Arc<Forgetter>,
     tally: Tally,
     books: Mutex<Books>,
 }
 
-#[derive(Default)]
 struct Books {
-    ingester: Ingester,
+    tenants: Tenants,
     ledger: Ledger,
+    kept: Kept,
 }
 
 impl Desk {
+    fn new(config: SinkConfig) -> Self {
+        let kept = Kept::last(config.keep);
+        Self {
+            life: Life::begin(config.loki.ingester.lifecycler.min_ready_duration),
+            config,
+            forgetter: Arc::default(),
+            tally: Tally::default(),
+            books: Mutex::new(Books { tenants: Tenants::default(), ledger: Ledger::default(), kept }),
+        }
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         // A panic while the books are open leaves them as they are: every entry is entered whole.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&self, request: &Request) -> Answer {
-        let (method, path) = (request.method.as_str(), request.url.path());
-        match (method, path) {
+        match (request.method.as_str(), request.url.path()) {
             ("POST", "/loki/api/v1/push") => self.push(Version::V1, request),
             ("POST", "/api/prom/push") => self.push(Version::V0, request),
-            ("GET", "/ready") => Answer::text(200, "ready"),
-            (_, "/loki/api/v1/push" | "/api/prom/push" | "/ready") => Answer::METHOD_NOT_ALLOWED,
+            ("GET", "/ready") => self.life.ready(),
+            ("GET", "/loki/api/v1/query_range") => self.query(request).unwrap_or_else(|refusal| refusal),
+            ("GET", "/loki/api/v1/status/buildinfo") => Answer::json(BUILD),
+            ("GET" | "POST", "/flush") => {
+                self.books().tenants.flush(now());
+                Answer::NO_CONTENT
+            }
+            (
+                _,
+                "/loki/api/v1/push"
+                | "/api/prom/push"
+                | "/ready"
+                | "/loki/api/v1/query_range"
+                | "/loki/api/v1/status/buildinfo"
+                | "/flush",
+            ) => Answer::METHOD_NOT_ALLOWED,
             _ => Answer::text(404, "404 page not found"),
         }
     }
 
+    fn tenant<'a>(&self, request: &'a Request) -> Result<&'a str, Answer> {
+        let header = request.headers.get("x-scope-orgid").map(http::HeaderValue::as_bytes);
+        tenant::named(self.config.loki.auth_enabled, header)
+    }
+
     fn push(&self, version: Version, request: &Request) -> Answer {
-        let header =
-            |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-        let headers =
-            Headers { content_type: header("content-type"), content_encoding: header("content-encoding") };
-        let answer = match push::read(version, headers, &request.body) {
-            Ok(streams) => self.store(&streams),
-            Err(error) => Answer::from(&error),
+        let answer = match self.tenant(request) {
+            Ok(tenant) => self.push_of(tenant, version, request),
+            Err(refusal) => refusal,
         };
-        self.tally.pushed(answer.status);
+        self.tally.push(answer.status);
         answer
     }
 
-    fn store(&self, streams: &[Stream]) -> Answer {
-        let now = Timestamp::from_nanosecond(i128::from(clock::now_ns())).unwrap_or_default();
+    fn push_of(&self, tenant: &str, version: Version, request: &Request) -> Answer {
+        if self.life.is_stopping() {
+            return Answer::text(500, "empty ring");
+        }
+        let header =
+            |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let headers = Headers {
+            content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
+            backfill_shard: header("x-loki-backfill-shard"),
+        };
+        let loki = &self.config.loki;
+        let terms = Terms {
+            body_bytes_max: loki.distributor.max_recv_msg_size,
+            discover_service_name: &loki.limits_of(tenant).discover_service_name,
+        };
+        match push::read(version, headers, terms, &request.body) {
+            Ok(push) => self.store(tenant, push),
+            Err(error) => Answer::from(&error),
+        }
+    }
+
+    fn store(&self, tenant: &str, mut push: Push) -> Answer {
+        let court = Court { config: &self.config.loki, tenant, now: now(), zone: &self.config.zone };
         let mut books = self.books();
-        let Judged { refusal, stored } = judge(&self.config.limits, &mut books.ingester, streams, now);
-        for (stream, stored) in streams.iter().zip(&stored) {
+        let Judged { refusal, stored } = judge(court, &mut books.tenants, &mut push);
+        let (mut accepted, mut refused) = (0, 0);
+        for (stream, stored) in push.streams.iter().zip(&stored) {
             for (entry, &stored) in stream.entries.iter().zip(stored) {
-                let fate = if stored { Fate::Accepted } else { Fate::Refused };
+                let (fate, count) =
+                    if stored { (Fate::Accepted, &mut accepted) } else { (Fate::Refused, &mut refused) };
                 books.ledger.record(&String::from_utf8_lossy(&entry.line), fate);
-                self.tally.entry(fate);
+                *count += 1;
             }
         }
+        if books.kept.is_on() {
+            let tenant = Arc::from(tenant);
+            for (stream, stored) in push.streams.iter().zip(&stored) {
+                books.kept.add(&tenant, stream, stored);
+            }
+        }
+        self.tally.entries(accepted, refused);
         refusal.into()
     }
+
+    fn query(&self, request: &Request) -> Result<Answer, Answer> {
+        let tenant = self.tenant(request)?;
+        let books = self.books();
+        if !books.kept.is_on() {
+            return Err(Answer::text(400, "nothing is kept: start the mock Loki with --keep N"));
+        }
+        let parameters: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
+        let limits = self.config.loki.limits_of(tenant);
+        let query = Query::parse(&parameters, now(), limits.max_entries_limit_per_query);
+        let query = query.map_err(|why| Answer::text(400, why))?;
+        Ok(Answer::json(books.kept.answer(&query, tenant, limits)))
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(clock::now_ns())).unwrap_or_default()
 }
 
 /// wiremock asks it for every answer.
@@ -229,45 +334,5 @@ impl Respond for Responder {
         let answer = self.0.answer(request).template();
         self.0.forgetter.handled(request.body.len());
         answer
-    }
-}
-
-/// Every status that this mock answers a push with; a status beyond them would count as a push only.
-const STATUSES: [u16; 5] = [204, 400, 413, 422, 429];
-
-#[derive(Default)]
-struct Tally {
-    pushes: AtomicU64,
-    by_status: [AtomicU64; STATUSES.len()],
-    accepted: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Tally {
-    fn pushed(&self, status: u16) {
-        self.pushes.fetch_add(1, Ordering::Relaxed);
-        let of_status = STATUSES.iter().zip(&self.by_status).find(|(known, _)| **known == status);
-        if let Some((_, count)) = of_status {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn entry(&self, fate: Fate) {
-        let count = match fate {
-            Fate::Accepted => &self.accepted,
-            Fate::Refused => &self.refused,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn counters(&self) -> Counters {
-        let counts = STATUSES.iter().zip(&self.by_status);
-        let counts = counts.map(|(&status, count)| (status, count.load(Ordering::Relaxed)));
-        Counters {
-            pushes: self.pushes.load(Ordering::Relaxed),
-            pushes_by_status: counts.filter(|&(_, count)| count > 0).collect(),
-            entries_accepted: self.accepted.load(Ordering::Relaxed),
-            entries_refused: self.refused.load(Ordering::Relaxed),
-        }
     }
 }

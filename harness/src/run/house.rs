@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::reconcile::{Unexplained, reconcile};
 use crate::clock::Stopwatch;
-use crate::loki::limits::Limits;
 use crate::loki::server::{Sink, SinkConfig};
 use crate::record::files::RecordError;
 use crate::result::Audit;
@@ -86,9 +85,8 @@ impl<'a> House<'a> {
             fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
         }
         let scenario = &order.loaded.scenario;
-        let limits = Limits { reject_old_samples_max_age: scenario.window.0, ..Limits::default() };
-        let sinks =
-            order.loaded.targets.iter().map(|_| Sink::start(None, SinkConfig { limits: limits.clone() }));
+        let sink = SinkConfig::for_run(scenario.window.0);
+        let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
         let setting = Setting {
             docker_host: engine.host().to_owned(),
             containers_root: engine.containers_root().await?,

@@ -5,11 +5,12 @@ use std::io::{self, Read};
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 
-/// Loki's `distributor.max_recv_msg_size`.
-pub const BODY_BYTES_MAX: usize = 100 << 20;
 /// How much a body may decompress to. Loki's own bound is 50 times its bound on the body, 5000 MiB: more
 /// than a sink may hold on a machine that measures something else.
-pub const DECODED_BYTES_MAX: usize = 256 << 20;
+pub const DECODED_BYTES_MAX: usize = 128 << 20;
+
+/// A gzip member's head.
+const GZIP_HEAD_BYTES: usize = 10;
 
 /// Why a body could not be undone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,9 +32,33 @@ pub enum EncodingError {
     /// It ends too early.
     #[error("unexpected EOF")]
     Truncated,
-    /// It says deflate and is none; also the zlib form, which HTTP calls deflate and Loki does not read.
+    /// It says deflate and is none; also the zlib form, which HTTP calls deflate and Loki does not read. It
+    /// says gzip and is empty.
     #[error("EOF")]
-    Deflate,
+    Eof,
+}
+
+/// Whether a body is short enough to be read at all.
+///
+/// # Errors
+/// [`EncodingError::TooLarge`]: Loki stops reading one byte past its bound, so that is the figure it gives.
+pub fn check_size(body: &[u8], max: usize) -> Result<(), EncodingError> {
+    if body.len() > max { Err(EncodingError::TooLarge { bytes: max.saturating_add(1), max }) } else { Ok(()) }
+}
+
+/// What Loki sees before it looks at the `Content-Type`: whether it knows the encoding, and gzip's head.
+///
+/// # Errors
+/// [`EncodingError`], in Loki's words.
+pub fn check_head(encoding: &str, body: &[u8]) -> Result<(), EncodingError> {
+    match (encoding, body) {
+        ("" | "snappy" | "deflate", _) => Ok(()),
+        ("gzip", []) => Err(EncodingError::Eof),
+        ("gzip", body) if body.len() < GZIP_HEAD_BYTES => Err(EncodingError::Truncated),
+        ("gzip", body) if !body.starts_with(&[0x1f, 0x8b]) => Err(EncodingError::GzipHeader),
+        ("gzip", _) => Ok(()),
+        (other, _) => Err(EncodingError::Unsupported(other.to_owned())),
+    }
 }
 
 /// Undoes the `Content-Encoding`. `snappy` has no effect: the protobuf form is snappy in any case.
@@ -41,15 +66,10 @@ pub enum EncodingError {
 /// # Errors
 /// [`EncodingError`], in Loki's words.
 pub fn undo<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, EncodingError> {
-    if body.len() > BODY_BYTES_MAX {
-        // Loki stops reading one byte past its bound, so that is the figure that it gives.
-        return Err(EncodingError::TooLarge { bytes: BODY_BYTES_MAX + 1, max: BODY_BYTES_MAX });
-    }
     match encoding {
         "" | "snappy" => Ok(Cow::Borrowed(body)),
-        "gzip" if !body.starts_with(&[0x1f, 0x8b]) => Err(EncodingError::GzipHeader),
         "gzip" => bounded(MultiGzDecoder::new(body), DECODED_BYTES_MAX, &EncodingError::GzipHeader),
-        "deflate" => bounded(DeflateDecoder::new(body), DECODED_BYTES_MAX, &EncodingError::Deflate),
+        "deflate" => bounded(DeflateDecoder::new(body), DECODED_BYTES_MAX, &EncodingError::Eof),
         other => Err(EncodingError::Unsupported(other.to_owned())),
     }
 }
@@ -98,11 +118,14 @@ mod tests {
     fn what_loki_does_not_read_is_refused_in_its_words() {
         let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
         zlib.write_all(b"hello").unwrap();
+        let head = |encoding: &str, body: &[u8]| check_head(encoding, body).unwrap_err().to_string();
         let words = |encoding: &str, body: &[u8]| undo(encoding, body).unwrap_err().to_string();
         assert_eq!(words("deflate", &zlib.finish().unwrap()), "EOF");
-        assert_eq!(words("gzip", b"hello"), "gzip: invalid header");
+        assert_eq!(head("gzip", b"hello hello"), "gzip: invalid header");
+        assert_eq!(head("gzip", b"hello"), "unexpected EOF");
+        assert_eq!(head("gzip", b""), "EOF");
         assert_eq!(words("gzip", &gzip(b"hello")[..15]), "unexpected EOF");
-        assert_eq!(words("br", b"hello"), "Content-Encoding \"br\" not supported");
+        assert_eq!(head("br", b"hello"), "Content-Encoding \"br\" not supported");
     }
 
     #[test]

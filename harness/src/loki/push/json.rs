@@ -4,14 +4,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Entry, PushError, Stream};
+use super::{Entry, ITEMS_MAX, PushError, Raw, Room};
 use crate::loki::forms::ZERO_TIME;
 use crate::loki::labels;
 
@@ -23,19 +24,23 @@ const NO_LINE: &str = "unmarshalerDecoder: Value is string, but can't find closi
 /// Where json-iterator was when it failed.
 const STREAMS: &str = "loghttp.PushRequest.Streams: []loghttp.LogProtoStream: ";
 
+/// What our own bound is told with, through the words of a parser.
+const TOO_MANY: &str = "too many items in one push";
+
 #[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct Request<'a> {
-    #[serde(borrow, default)]
-    streams: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    streams: Option<Capped<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 'a"))]
 struct StreamV1<'a> {
-    #[serde(borrow, default)]
-    stream: Option<BTreeMap<Cow<'a, str>, &'a RawValue>>,
     #[serde(default)]
-    values: Vec<Values<'a>>,
+    stream: Option<CappedPairs<'a>>,
+    #[serde(default)]
+    values: Capped<Values<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +48,7 @@ struct StreamV0 {
     #[serde(default)]
     labels: String,
     #[serde(default)]
-    entries: Vec<EntryV0>,
+    entries: Capped<EntryV0>,
 }
 
 #[derive(Deserialize)]
@@ -54,31 +59,43 @@ struct EntryV0 {
 }
 
 /// Reads the form of `/loki/api/v1/push`.
-pub(super) fn read(body: &[u8]) -> Result<Vec<Stream>, PushError> {
-    each_stream(body, |text| {
-        let stream: StreamV1<'_> = serde_json::from_str(text).map_err(|_| Fault::Words(NO_TEXT))?;
-        let entries = stream.values.iter().map(Values::entry).collect::<Result<_, _>>()?;
-        let pairs: Vec<(&str, String)> = stream
-            .stream
-            .iter()
-            .flatten()
-            .map(|(name, value)| {
-                (name.as_ref(), text_of(value).map_or(value.get().to_owned(), Cow::into_owned))
-            })
+pub(super) fn read(body: &[u8], room: &mut Room) -> Result<Vec<Raw>, PushError> {
+    each_stream(body, room, |text, room| {
+        let stream: StreamV1<'_> = parsed(text)?;
+        room.entries(stream.values.0.len())?;
+        let entries = stream.values.0.iter().map(|values| values.entry(room));
+        let entries = entries.collect::<Result<_, _>>()?;
+        let pairs = stream.stream.map(|pairs| pairs.0).unwrap_or_default();
+        room.pairs(pairs.len())?;
+        // The last of several values of one name is the one that counts.
+        let pairs: BTreeMap<_, _> = pairs
+            .into_iter()
+            .map(|(name, value)| (name, text_of(value).unwrap_or(Cow::Borrowed(value.get()))))
             .collect();
-        let text = labels::text_of(pairs.iter().map(|(name, value)| (*name, value.as_str())));
-        Ok(Stream { labels: labels::parse(&text)?, entries })
+        let labels = labels::text_of(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
+        Ok(Raw { labels, entries })
     })
 }
 
 /// Reads the form of `/api/prom/push`.
-pub(super) fn read_v0(body: &[u8]) -> Result<Vec<Stream>, PushError> {
-    each_stream(body, |text| {
-        let stream: StreamV0 = serde_json::from_str(text).map_err(|_| Fault::Words(NO_TEXT))?;
-        let entries = stream.entries.into_iter();
-        let entries = entries.map(|entry| Entry { time: entry.ts, line: Bytes::from(entry.line) }).collect();
-        Ok(Stream { labels: labels::parse(&stream.labels)?, entries })
+pub(super) fn read_v0(body: &[u8], room: &mut Room) -> Result<Vec<Raw>, PushError> {
+    each_stream(body, room, |text, room| {
+        let stream: StreamV0 = parsed(text)?;
+        room.entries(stream.entries.0.len())?;
+        let entries = stream.entries.0.into_iter();
+        let entries = entries.map(|entry| Entry::plain(entry.ts, Bytes::from(entry.line))).collect();
+        Ok(Raw { labels: stream.labels, entries })
     })
+}
+
+fn parsed<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|error| {
+        if is_too_many(&error) { PushError::TooMany("items").into() } else { Fault::Words(NO_TEXT) }
+    })
+}
+
+fn is_too_many(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with(TOO_MANY)
 }
 
 /// What is wrong with one stream.
@@ -87,17 +104,22 @@ enum Fault {
     Push(PushError),
 }
 
-impl<E: Into<PushError>> From<E> for Fault {
-    fn from(error: E) -> Self {
-        Self::Push(error.into())
+impl From<PushError> for Fault {
+    fn from(error: PushError) -> Self {
+        Self::Push(error)
     }
 }
 
-fn each_stream(body: &[u8], read: impl Fn(&str) -> Result<Stream, Fault>) -> Result<Vec<Stream>, PushError> {
+fn each_stream(
+    body: &[u8],
+    room: &mut Room,
+    read: impl Fn(&str, &mut Room) -> Result<Raw, Fault>,
+) -> Result<Vec<Raw>, PushError> {
     let text = String::from_utf8_lossy(body);
     let streams = raw_streams(&text)?;
+    room.streams(streams.len())?;
     let one = |raw: &&RawValue| {
-        read(raw.get()).map_err(|fault| match fault {
+        read(raw.get(), room).map_err(|fault| match fault {
             Fault::Push(error) => error,
             // json-iterator stands behind the stream that its helper could not read.
             Fault::Words(words) => {
@@ -121,6 +143,9 @@ fn raw_streams(text: &str) -> Result<Vec<&RawValue>, PushError> {
     }
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let request = Option::<Request<'_>>::deserialize(&mut deserializer).map_err(|error| {
+        if is_too_many(&error) {
+            return PushError::TooMany("streams");
+        }
         let (words, at) = if error.is_eof() {
             ("readStringSlowPath: unexpected end of input".to_owned(), text.len())
         } else {
@@ -128,7 +153,7 @@ fn raw_streams(text: &str) -> Result<Vec<&RawValue>, PushError> {
         };
         PushError::Json(found_at(&format!("{STREAMS}{words}"), text, at))
     })?;
-    Ok(request.and_then(|request| request.streams).unwrap_or_default())
+    Ok(request.and_then(|request| request.streams).map(|streams| streams.0).unwrap_or_default())
 }
 
 /// json-iterator's words for a place: ten bytes on both sides of it, then fifty.
@@ -167,14 +192,20 @@ struct Values<'a> {
 }
 
 impl Values<'_> {
-    fn entry(&self) -> Result<Entry, Fault> {
+    fn entry(&self, room: &mut Room) -> Result<Entry, Fault> {
         let time = self.time.map_or(Ok(ZERO_TIME), |raw| time_of(raw).ok_or(Fault::Words(NO_TEXT)))?;
         let line = self.line.map_or(Ok(Cow::default()), |raw| text_of(raw).ok_or(Fault::Words(NO_LINE)))?;
+        let mut entry = Entry::plain(time, Bytes::from(line.into_owned()));
         if let Some(raw) = self.metadata {
-            serde_json::from_str::<BTreeMap<Cow<'_, str>, Cow<'_, str>>>(raw.get())
-                .map_err(|_| Fault::Words(NO_TEXT))?;
+            let CappedPairs(pairs) = parsed(raw.get())?;
+            room.pairs(pairs.len())?;
+            let text = |(name, value): (Cow<'_, str>, _)| {
+                let value = text_of(value).ok_or(Fault::Words(NO_TEXT))?;
+                Ok((name.into_owned(), value.into_owned()))
+            };
+            entry.metadata = pairs.into_iter().map(text).collect::<Result<_, Fault>>()?;
         }
-        Ok(Entry { time, line: Bytes::from(line.into_owned()) })
+        Ok(entry)
     }
 }
 
@@ -206,13 +237,96 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 }
 
+/// A list of no more than what one push may have of anything; `null` is an empty one, as in Go.
+struct Capped<T>(Vec<T>);
+
+impl<T> Default for Capped<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Capped<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CappedVisitor(PhantomData))
+    }
+}
+
+struct CappedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for CappedVisitor<T> {
+    type Value = Capped<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Capped::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            if items.len() == ITEMS_MAX {
+                return Err(A::Error::custom(TOO_MANY));
+            }
+            items.push(item);
+        }
+        Ok(Capped(items))
+    }
+}
+
+/// An object of no more members than that, in their order.
+struct CappedPairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for CappedPairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(CappedPairsVisitor)
+    }
+}
+
+struct CappedPairsVisitor;
+
+impl<'de> Visitor<'de> for CappedPairsVisitor {
+    type Value = CappedPairs<'de>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(Name(name)) = map.next_key()? {
+            if pairs.len() == ITEMS_MAX {
+                return Err(A::Error::custom(TOO_MANY));
+            }
+            pairs.push((name, map.next_value()?));
+        }
+        Ok(CappedPairs(pairs))
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn one(values: &str) -> Result<Stream, PushError> {
+    fn read(body: &[u8]) -> Result<Vec<Raw>, PushError> {
+        super::read(body, &mut Room::default())
+    }
+
+    fn read_v0(body: &[u8]) -> Result<Vec<Raw>, PushError> {
+        super::read_v0(body, &mut Room::default())
+    }
+
+    fn one(values: &str) -> Result<Raw, PushError> {
         let body = format!(r#"{{"streams":[{{"stream":{{"a":"b"}},"values":{values}}}]}} and what follows"#);
         read(body.as_bytes()).map(|mut streams| streams.remove(0))
     }
@@ -222,6 +336,29 @@ mod tests {
         let stream = one(r#"[["5","a\n\"\u00e9\ud83d\ude00",{"k":"v"},7]]"#).unwrap();
         assert_eq!(stream.entries[0].line, "a\n\"é😀".as_bytes());
         assert_eq!(stream.entries[0].time.as_nanosecond(), 5);
+        assert_eq!(stream.entries[0].metadata, [("k".to_owned(), "v".to_owned())]);
+    }
+
+    #[test]
+    fn of_several_labels_of_one_name_the_last_counts() {
+        let body = br#"{"streams":[{"stream":{"b":"1","a":"2","b":"3"},"values":null}]}"#;
+        assert_eq!(read(body).unwrap()[0].labels, r#"{a="2", b="3"}"#);
+    }
+
+    #[test]
+    fn a_bomb_of_empty_items_is_refused_with_413() {
+        let many = |item: &str| format!("{item},").repeat(ITEMS_MAX + 1) + item;
+        let streams = |inside: &str| format!(r#"{{"streams":[{inside}]}}"#);
+        let values = |inside: &str| streams(&format!(r#"{{"values":[{inside}]}}"#));
+        for bomb in [
+            streams(&many("{}")),
+            values(&many("[]")),
+            values(&format!(r#"["1","",{{{}}}]"#, many(r#""":"""#))),
+            streams(&format!(r#"{{"stream":{{{}}}}}"#, many(r#""":"""#))),
+        ] {
+            let error = read(bomb.as_bytes()).err().unwrap();
+            assert!(matches!(error, PushError::TooMany(_)), "{error}");
+        }
     }
 
     #[test]
@@ -241,7 +378,7 @@ mod tests {
             (r#"[["5","l",{"k":1}]]"#, NO_TEXT),
             (r#"[["5",6]]"#, NO_LINE),
         ] {
-            let error = one(values).unwrap_err().to_string();
+            let error = one(values).err().unwrap().to_string();
             assert!(error.starts_with(&format!("{STREAMS}{words}, error found in #10 byte of")), "{error}");
         }
     }
@@ -251,7 +388,7 @@ mod tests {
         let body =
             br#"{"streams":[{"labels":"{a=\"b\"}","entries":[{"ts":"1970-01-01T00:00:01Z","line":"x"}]}]}"#;
         let streams = read_v0(body).unwrap();
-        assert_eq!((streams[0].labels.get("a"), streams[0].entries[0].time.as_second()), (Some("b"), 1));
+        assert_eq!((streams[0].labels.as_str(), streams[0].entries[0].time.as_second()), ("{a=\"b\"}", 1));
         assert!(read(body).unwrap()[0].entries.is_empty(), "on the new path it has no values");
     }
 

@@ -1,59 +1,40 @@
-//! The snappy-compressed protobuf form of a push (`logproto.PushRequest`), read by our own declarations.
+//! The snappy-compressed protobuf form of a push (`logproto.PushRequest`).
 //!
-//! Lines and labels are declared as bytes where Loki says `string`: its decoder does not check UTF-8,
-//! stores such a line and shows U+FFFD for what is none.
+//! Lines are read as bytes where Loki says `string`: its decoder does not check UTF-8, stores such a line
+//! and shows U+FFFD for what is none.
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use prost::Message;
 
 use super::encoding::{DECODED_BYTES_MAX, EncodingError};
-use super::{Entry, PushError, Stream};
+use super::wire::{Reader, WireError, low_half};
+use super::{Entry, PushError, Raw, Room};
 use crate::loki::forms::ZERO_TIME;
-use crate::loki::labels;
-
-#[derive(Clone, PartialEq, Message)]
-struct PushRequest {
-    #[prost(message, repeated, tag = "1")]
-    streams: Vec<StreamAdapter>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StreamAdapter {
-    #[prost(bytes = "bytes", tag = "1")]
-    labels: Bytes,
-    #[prost(message, repeated, tag = "2")]
-    entries: Vec<EntryAdapter>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EntryAdapter {
-    #[prost(message, optional, tag = "1")]
-    timestamp: Option<Time>,
-    #[prost(bytes = "bytes", tag = "2")]
-    line: Bytes,
-}
-
-/// `google.protobuf.Timestamp`.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Time {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
 
 /// A copy of three bytes gives at most 64: a header that promises more than that lies.
 const SNAPPY_EXPANSION_MAX: usize = 22;
+/// The first second of the year 1 and that of the year 10000: times are between them.
+const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
 
 /// Reads a body.
-///
-/// # Errors
-/// [`PushError`], in Loki's words.
-pub(super) fn read(body: &[u8]) -> Result<Vec<Stream>, PushError> {
-    let raw = unsnap(body)?;
-    let request = PushRequest::decode(raw).map_err(|error| PushError::Protobuf(words(&error)))?;
-    request.streams.into_iter().map(stream).collect()
+pub(super) fn read(body: &[u8], room: &mut Room) -> Result<Vec<Raw>, PushError> {
+    let bytes = unsnap(body)?;
+    let mut reader = Reader::new(&bytes, "PushRequest");
+    let mut streams = Vec::new();
+    while let Some(tag) = reader.tag()? {
+        match tag.field {
+            1 => {
+                room.streams(1)?;
+                streams.push(stream(reader.message(tag, "Streams", "StreamAdapter")?, room)?);
+            }
+            // Says what was pushed, to Loki itself.
+            2 => {
+                reader.bytes(tag, "Format")?;
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(streams)
 }
 
 fn unsnap(body: &[u8]) -> Result<Bytes, PushError> {
@@ -68,60 +49,179 @@ fn unsnap(body: &[u8]) -> Result<Bytes, PushError> {
     Ok(Bytes::from(raw))
 }
 
-/// Go's decoder says `unexpected EOF` for whatever ends too early, by far the most frequent fault.
-fn words(error: &prost::DecodeError) -> String {
-    let own = error.to_string();
-    if own.contains("underflow") || own.contains("varint") {
-        return "unexpected EOF".to_owned();
+fn stream(mut reader: Reader<'_>, room: &mut Room) -> Result<Raw, PushError> {
+    let mut stream = Raw { labels: String::new(), entries: Vec::new() };
+    while let Some(tag) = reader.tag()? {
+        match tag.field {
+            1 => stream.labels = reader.text(tag, "Labels")?,
+            2 => {
+                room.entries(1)?;
+                stream.entries.push(entry(reader.message(tag, "Entries", "EntryAdapter")?, room)?);
+            }
+            3 => {
+                reader.value(tag, "Hash")?;
+            }
+            _ => reader.skip(tag)?,
+        }
     }
-    format!("proto: {own}")
+    Ok(stream)
 }
 
-fn stream(stream: StreamAdapter) -> Result<Stream, PushError> {
-    let labels = labels::parse(&String::from_utf8_lossy(&stream.labels))?;
-    let entries = stream.entries.into_iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Stream { labels, entries })
+fn entry(mut reader: Reader<'_>, room: &mut Room) -> Result<Entry, PushError> {
+    let mut entry = Entry::plain(ZERO_TIME, Bytes::new());
+    while let Some(tag) = reader.tag()? {
+        match tag.field {
+            1 => entry.time = timestamp(reader.message(tag, "Timestamp", "Timestamp")?)?,
+            2 => entry.line = reader.bytes(tag, "Line")?,
+            3 => {
+                room.pairs(1)?;
+                entry.metadata.push(pair(reader.message(tag, "StructuredMetadata", "LabelPairAdapter")?)?);
+            }
+            // Only in Loki's answers; read, and forgotten.
+            4 => {
+                pair(reader.message(tag, "Parsed", "LabelPairAdapter")?)?;
+            }
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(entry)
 }
 
-fn entry(entry: EntryAdapter) -> Result<Entry, PushError> {
-    let time = entry.timestamp.map_or(Ok(ZERO_TIME), |time| Timestamp::new(time.seconds, time.nanos));
-    let time = time.map_err(|error| PushError::Protobuf(format!("timestamp: {error}")))?;
-    Ok(Entry { time, line: entry.line })
+fn pair(mut reader: Reader<'_>) -> Result<(String, String), WireError> {
+    let mut pair = (String::new(), String::new());
+    while let Some(tag) = reader.tag()? {
+        match tag.field {
+            1 => pair.0 = reader.text(tag, "Name")?,
+            2 => pair.1 = reader.text(tag, "Value")?,
+            _ => reader.skip(tag)?,
+        }
+    }
+    Ok(pair)
+}
+
+/// `google.protobuf.Timestamp`.
+fn timestamp(mut reader: Reader<'_>) -> Result<Timestamp, WireError> {
+    let (mut seconds, mut nanos) = (0_i64, 0_i32);
+    while let Some(tag) = reader.tag()? {
+        match tag.field {
+            1 => seconds = reader.value(tag, "Seconds")?.cast_signed(),
+            2 => nanos = low_half(reader.value(tag, "Nanos")?),
+            _ => reader.skip(tag)?,
+        }
+    }
+    let why = if seconds < SECONDS.start {
+        " before 0001-01-01"
+    } else if seconds >= SECONDS.end {
+        " after 10000-01-01"
+    } else if !(0..1_000_000_000).contains(&nanos) {
+        ": nanos not in range [0, 1e9)"
+    } else {
+        // The last hours of the year 9999 are none to jiff.
+        return Ok(Timestamp::new(seconds, nanos).unwrap_or(Timestamp::MAX));
+    };
+    Err(WireError::Timestamp { seconds, nanos, why })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn snapped(raw: &[u8]) -> Vec<u8> {
         snap::raw::Encoder::new().compress_vec(raw).unwrap()
     }
 
-    /// Written out by hand after Loki's `push.proto`, so that the declarations above are not held by
-    /// themselves: stream 1 { labels 1, entry 2 { timestamp 1 { 1, 2 }, line 2 } }.
+    fn read(body: &[u8]) -> Result<Vec<Raw>, PushError> {
+        super::read(body, &mut Room::default())
+    }
+
+    fn fault(body: &[u8]) -> PushError {
+        read(body).err().unwrap()
+    }
+
+    /// Written out by hand after Loki's `push.proto`, so that the decoder is not held by an encoder of its
+    /// own: stream 1 { labels 1, entry 2 { timestamp 1 { 1, 2 }, line 2, metadata 3 { 1, 2 } } }.
     #[test]
     fn the_documented_bytes_are_read() {
-        let mut raw = vec![0x0a, 23, 0x0a, 7];
+        let mut raw = vec![0x0a, 31, 0x0a, 7];
         raw.extend_from_slice(b"{a=\"b\"}");
-        raw.extend_from_slice(&[0x12, 12, 0x0a, 4, 0x08, 5, 0x10, 7, 0x12, 4]);
+        raw.extend_from_slice(&[0x12, 20, 0x0a, 4, 0x08, 5, 0x10, 7, 0x12, 4]);
         raw.extend_from_slice(b"l\xffne");
+        raw.extend_from_slice(&[0x1a, 6, 0x0a, 1, b'k', 0x12, 1, b'v']);
         let streams = read(&snapped(&raw)).unwrap();
-        let [stream] = streams.as_slice() else { panic!("{streams:?}") };
-        assert_eq!(stream.labels.get("a"), Some("b"));
+        let [stream] = streams.as_slice() else { panic!("one stream") };
+        assert_eq!(stream.labels, "{a=\"b\"}");
         assert_eq!(stream.entries[0].time, Timestamp::new(5, 7).unwrap());
         assert_eq!(stream.entries[0].line, &b"l\xffne"[..]);
+        assert_eq!(stream.entries[0].metadata, [("k".to_owned(), "v".to_owned())]);
     }
 
     #[test]
     fn a_header_that_promises_too_much_is_corrupt_and_costs_no_memory() {
         let four_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0];
-        assert_eq!(read(&four_gib), Err(PushError::Snappy));
-        assert_eq!(read(b""), Err(PushError::Snappy));
+        assert_eq!(fault(&four_gib), PushError::Snappy);
+        assert_eq!(fault(b""), PushError::Snappy);
     }
 
     #[test]
-    fn an_entry_without_a_time_has_gos_zero_time() {
-        let raw = [0x0a, 5, 0x12, 3, 0x12, 1, b'x'];
-        assert_eq!(read(&snapped(&raw)).unwrap()[0].entries[0].time, ZERO_TIME);
+    fn an_entry_without_a_time_has_gos_zero_time_and_an_empty_one_that_of_the_epoch() {
+        let without = [0x0a, 5, 0x12, 3, 0x12, 1, b'x'];
+        assert_eq!(read(&snapped(&without)).unwrap()[0].entries[0].time, ZERO_TIME);
+        let empty = [0x0a, 4, 0x12, 2, 0x0a, 0];
+        assert_eq!(read(&snapped(&empty)).unwrap()[0].entries[0].time, Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn a_time_in_milliseconds_is_refused_in_lokis_words() {
+        let mut time = vec![0x08];
+        time.extend_from_slice(&[0x80, 0xa0, 0x90, 0xdb, 0xaa, 0x34]);
+        let raw = [&[0x0a, 11, 0x12, 9, 0x0a, 7][..], &time].concat();
+        let words = fault(&snapped(&raw)).to_string();
+        assert!(words.starts_with("timestamp: &types.Timestamp{Seconds: 1798171791360,"), "{words}");
+        assert!(words.ends_with(",\nNanos: 0,\n} after 10000-01-01"), "{words}");
+    }
+
+    /// A few kilobytes that say two million entries, and as many pairs and streams: without a bound on them
+    /// they would take hundreds of megabytes.
+    #[test]
+    fn a_bomb_of_empty_items_is_refused_with_413() {
+        let nested = |tag: u8, inner: &[u8]| {
+            let mut raw = vec![tag];
+            let mut length = inner.len();
+            while length > 0x7f {
+                raw.push((length & 0x7f) as u8 | 0x80);
+                length >>= 7;
+            }
+            raw.push(length as u8);
+            raw.extend_from_slice(inner);
+            raw
+        };
+        let entries = nested(0x0a, &[0x12, 0].repeat(2_000_000));
+        let pairs = nested(0x0a, &nested(0x12, &[0x1a, 0].repeat(2_000_000)));
+        let streams = [0x0a, 0].repeat(2_000_000);
+        for bomb in [entries, pairs, streams] {
+            let error = fault(&snapped(&bomb));
+            assert!(matches!(error, PushError::TooMany(_)), "{error}");
+            assert_eq!(error.status(), 413);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(raw in proptest::collection::vec(any::<u8>(), 0..80)) {
+            read(&snapped(&raw)).ok();
+        }
+
+        #[test]
+        fn a_push_cut_anywhere_is_refused_or_shorter(cut in 0usize..40) {
+            let mut raw = vec![0x0a, 15, 0x0a, 7];
+            raw.extend_from_slice(b"{a=\"b\"}\x12\x04\x12\x02ab\x0a\x09\x0a\x07{c=\"d\"}");
+            let whole = read(&snapped(&raw)).unwrap().len();
+            let cut = cut.min(raw.len());
+            if let Ok(streams) = read(&snapped(&raw[..cut])) {
+                prop_assert!(streams.len() <= whole);
+            }
+        }
     }
 }

@@ -1,16 +1,22 @@
 //! The sink under load: nothing is lost, nothing is kept.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use flatline::audit::ledger::Key;
 use flatline::clock;
 use flatline::loki::server::{Sink, SinkConfig, SinkError};
 use flatline::world::line::{Fields, Stream, write};
 use reqwest::Client;
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use super::program::Program;
 
 /// A push of numbered lines.
 fn push(source: &str, numbers: std::ops::RangeInclusive<u64>, line_bytes: usize) -> String {
@@ -29,22 +35,17 @@ async fn send(client: &Client, url: &str, body: String) -> u16 {
     request.body(body).send().await.unwrap().status().as_u16()
 }
 
-fn rss_bytes() -> u64 {
-    let process = procfs::process::Process::myself().unwrap();
-    process.statm().unwrap().resident * procfs::page_size()
-}
-
 /// wiremock keeps each matched request until its mock is taken down. Eight clients push 512 MiB at once,
 /// while the mock is renewed some sixty times: no push may meet no mock, and nothing may be kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_bounded_and_no_push_is_missed_while_wiremock_is_made_to_forget() {
     const CLIENTS: u64 = 8;
     const PUSHES: u64 = 64;
-    let sink = Sink::start(None, SinkConfig::default()).await.unwrap();
-    let before = rss_bytes();
+    let loki = Program::start(&[]);
+    let before = loki.rss_bytes();
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
-        let url = sink.url();
+        let url = loki.url.clone();
         clients.spawn(async move {
             let (http, source) = (Client::new(), format!("c{client}"));
             for number in 1..=PUSHES {
@@ -57,12 +58,49 @@ async fn memory_stays_bounded_and_no_push_is_missed_while_wiremock_is_made_to_fo
     while let Some(ended) = clients.join_next().await {
         ended.unwrap();
     }
-    let grown_mib = rss_bytes().saturating_sub(before) >> 20;
-    assert_eq!(sink.counters().pushes_by_status, [(204, CLIENTS * PUSHES), (400, CLIENTS * PUSHES)].into());
-    for (_, sequence) in sink.ledger().sequences() {
-        assert_eq!(sequence.accepted.runs().collect::<Vec<_>>(), [(1, PUSHES)]);
-    }
+    let grown_mib = loki.rss_bytes().saturating_sub(before) >> 20;
+    let summary = loki.stop();
+    assert_eq!(summary["pushes_by_status"], json!({"204": CLIENTS * PUSHES, "400": CLIENTS * PUSHES}));
+    assert_eq!(summary["lines_delivered"], CLIENTS * PUSHES);
+    assert_eq!(summary["lines_out_of_order"], 0);
     assert!(grown_mib < 256, "grown by {grown_mib} MiB");
+}
+
+/// Each of them would take gigabytes if it were read as it says.
+#[tokio::test]
+async fn bombs_and_broken_bodies_are_refused_with_bounded_memory_and_the_sink_lives() {
+    let loki = Program::start(&[]);
+    let before = loki.rss_bytes();
+    let (client, url) = (Client::new(), format!("{}/loki/api/v1/push", loki.url));
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let snap = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    let zeros = vec![0; 64 << 20];
+    let values = format!("{{\"streams\":[{{\"values\":[{}[]]}}]}}", "[],".repeat(4_000_000));
+    for (content_type, encoding, body, status) in [
+        ("application/json", "gzip", gzip(&zeros).repeat(40), 413),
+        ("application/json", "gzip", gzip(values.as_bytes()), 413),
+        ("application/json", "", b"[".repeat(1 << 20), 400),
+        ("application/json", "", b"{\"streams\":".repeat(1 << 18), 400),
+        ("application/x-protobuf", "", snap(&[0x0a, 0].repeat(30 << 20)), 413),
+        ("application/x-protobuf", "", snap(&[0x0a, 0].repeat(1 << 20))[..1000].to_vec(), 400),
+        ("application/x-protobuf", "", b"\xff\xff\xff\xff\x0f\0\0\0".to_vec(), 400),
+        ("application/x-protobuf", "gzip", gzip(&zeros).repeat(40), 413),
+    ] {
+        let request = client.post(&url).header("Content-Type", content_type);
+        let request =
+            if encoding.is_empty() { request } else { request.header("Content-Encoding", encoding) };
+        let answer = request.body(body).send().await.unwrap();
+        let (got, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_eq!(got, status, "{content_type} {encoding}: {text}");
+    }
+    let grown_mib = loki.peak_rss_bytes().saturating_sub(before) >> 20;
+    assert_eq!(send(&client, &loki.url, push("c1", 1..=1, 100)).await, 204);
+    assert_eq!(loki.stop()["lines_delivered"], 1);
+    assert!(grown_mib < 1024, "grown by {grown_mib} MiB");
 }
 
 #[tokio::test]
@@ -102,4 +140,16 @@ async fn a_dropped_sink_no_longer_listens() {
     let address = url.strip_prefix("http://").unwrap();
     let refused = async { while TcpStream::connect(address).await.is_ok() {} };
     timeout(Duration::from_secs(20), refused).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sink_that_is_stopping_says_so_and_takes_no_push() {
+    let sink = Sink::start(None, SinkConfig::default()).await.unwrap();
+    let client = Client::new();
+    sink.stop();
+    let ready = client.get(format!("{}/ready", sink.url())).send().await.unwrap();
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.text().await.unwrap(), "Application is stopping\n");
+    assert_eq!(send(&client, &sink.url(), push("c01", 1..=1, 100)).await, 500);
+    assert_eq!(sink.summary().lines_delivered, 0);
 }

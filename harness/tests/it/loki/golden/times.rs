@@ -55,8 +55,11 @@ pub(crate) fn matches(template: &str, text: &str, now: Timestamp) -> bool {
     let Some((before, inside, behind)) = place(template) else { return template == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
     let (shown, rest) = if inside.starts_with("rfc3339") {
-        let Some((shown, rest)) = rest.split_at_checked(20) else { return false };
-        (shown.parse().ok(), rest)
+        let zone = inside.split_once("tz=").unwrap().1;
+        let Some((shown, rest)) = rest.split_at_checked("2026-11-24T12:31:51".len() + zone.len()) else {
+            return false;
+        };
+        (shown.parse().ok().filter(|_| shown.ends_with(zone)), rest)
     } else if inside.starts_with("gotime") {
         let Some((shown, rest)) = rest.split_once(" +0000 UTC") else { return false };
         (format!("{}Z", shown.replace(' ', "T")).parse().ok(), rest)

@@ -1,0 +1,179 @@
+//! Loki's config file, as far as this mock keeps it: the keys, their places and their forms are Loki's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_saphyr::{MessageFormatter, UserMessageFormatter};
+
+use super::limits::{
+    DistributorConfig, DistributorFile, IngesterConfig, IngesterFile, Limits, LimitsFile, ServerConfig,
+    ServerFile,
+};
+
+/// A config is a page of text.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// How this Loki is set up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Whether a push must name its tenant. Off where the file does not say: most clients name none.
+    pub auth_enabled: bool,
+    /// The limits of every tenant that has none of its own.
+    pub limits_config: Limits,
+    /// The limits of single tenants.
+    pub overrides: BTreeMap<String, Limits>,
+    /// What concerns streams.
+    pub ingester: IngesterConfig,
+    /// What concerns pushes as a whole.
+    pub distributor: DistributorConfig,
+    /// What concerns messages within Loki.
+    pub server: ServerConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ConfigFile {
+    auth_enabled: Option<bool>,
+    limits_config: Option<LimitsFile>,
+    overrides: Option<BTreeMap<String, Option<LimitsFile>>>,
+    ingester: Option<IngesterFile>,
+    distributor: Option<DistributorFile>,
+    server: Option<ServerFile>,
+}
+
+/// Why a config is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It can't be read.
+    #[error("can't read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// It does not parse: the message names file, line, column and field.
+    #[error("{path}:{why}")]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// Where and what.
+        why: String,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: it can't be read, or says what this mock does not know.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            read_bounded(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|why| ConfigError::Parse { path: path.to_owned(), why })
+    }
+
+    /// Reads a text; says where it is wrong, and how.
+    ///
+    /// # Errors
+    /// Line, column and what is wrong there.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| {
+            let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
+            format!("{at}: {}", UserMessageFormatter.format_message(error.without_snippet()))
+        })?;
+        let limits_config = file.limits_config.unwrap_or_default().over(&Limits::default());
+        let overrides = file.overrides.unwrap_or_default().into_iter();
+        let of_tenant = |said: Option<LimitsFile>| said.unwrap_or_default().over(&limits_config);
+        Ok(Self {
+            auth_enabled: file.auth_enabled.unwrap_or_default(),
+            overrides: overrides.map(|(tenant, said)| (tenant, of_tenant(said))).collect(),
+            ingester: file.ingester.unwrap_or_default().over(&IngesterConfig::default()),
+            distributor: file.distributor.unwrap_or_default().over(&DistributorConfig::default()),
+            server: file.server.unwrap_or_default().over(&ServerConfig::default()),
+            limits_config,
+        })
+    }
+
+    /// Sets the window of all tenants that have none of their own.
+    pub fn set_max_age(&mut self, max_age: Duration) {
+        let beneath = std::mem::replace(&mut self.limits_config.reject_old_samples_max_age, max_age);
+        let without_own = self.overrides.values_mut().filter(|own| own.reject_old_samples_max_age == beneath);
+        without_own.for_each(|limits| limits.reject_old_samples_max_age = max_age);
+    }
+
+    /// The limits of one tenant.
+    #[must_use]
+    pub fn limits_of(&self, tenant: &str) -> &Limits {
+        self.overrides.get(tenant).unwrap_or(&self.limits_config)
+    }
+}
+
+/// A device or a huge file given by mistake must not fill the memory.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is longer than 1 MiB, so it is no config"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenants_overrides_lie_over_the_limits_of_all() {
+        let config = Config::parse(
+            "auth_enabled: true\nlimits_config: {reject_old_samples_max_age: 1h, max_line_size: 1KB}\n\
+             overrides:\n  short:\n    max_line_size: 100B\ningester: {max_chunk_age: 1h}\n\
+             server: {grpc_server_max_recv_msg_size: 1048576}\ndistributor: {max_inflight_bytes: 10}\n",
+        )
+        .unwrap();
+        let (short, other) = (config.limits_of("short"), config.limits_of("other"));
+        assert_eq!((short.max_line_size, other.max_line_size), (100, 1024));
+        assert_eq!(short.reject_old_samples_max_age, Duration::from_hours(1), "it keeps what it leaves out");
+        assert_eq!(config.ingester.max_chunk_age, Duration::from_hours(1));
+        assert_eq!(config.ingester.chunk_idle_period, Duration::from_mins(30));
+        assert_eq!(config.server.grpc_server_max_recv_msg_size, 1 << 20);
+        assert_eq!(config.distributor.max_inflight_bytes, 10);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_its_place_and_its_name() {
+        for (text, at, word) in [
+            ("auth_enabled: false\nlimits_config:\n  reject_old: 1h\n", "3:", "reject_old"),
+            ("overrides:\n  a:\n    max_line_size: 1 apple\n", "3:", "1 apple"),
+            ("overrides:\n  a:\n    shard_streams:\n      on: true\n", "4:", "on"),
+            ("limits_config:\n  max_line_size_truncate: 7\n", "2:", "boolean"),
+            ("storage: {}\n", "1:", "storage"),
+            ("limits_config:\n  creation_grace_period: soon\n", "2:", "soon"),
+            ("limits_config:\n  block_ingestion_until: soon\n", "2:", "soon"),
+        ] {
+            let why = Config::parse(text).unwrap_err();
+            assert!(why.starts_with(at) && why.contains(word), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_set_holds_for_all_but_who_has_an_own() {
+        let mut config =
+            Config::parse("overrides: {a: {max_line_size: 1KB}, b: {reject_old_samples_max_age: 2h}}")
+                .unwrap();
+        config.set_max_age(Duration::from_hours(1));
+        let hours = |tenant| config.limits_of(tenant).reject_old_samples_max_age.as_secs() / 3600;
+        assert_eq!((hours("a"), hours("b"), hours("c")), (1, 2, 1));
+    }
+
+    #[test]
+    fn an_empty_file_is_lokis_defaults() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+        assert_eq!(Config::parse("limits_config:\ningester:\noverrides:\n"), Ok(Config::default()));
+        assert!(Config::parse("overrides: {a: }").unwrap().overrides.contains_key("a"));
+    }
+}
