@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::loki::ingester::Terms;
-    use crate::loki::labels::parse;
+    use crate::loki::labels::Labels;
     use crate::loki::limits::IngesterConfig;
     use crate::loki::push::{Entry, Stream};
 
@@ -141,10 +141,11 @@ mod tests {
         let limits = Limits { max_global_streams_per_user: 0, ..Limits::default() };
         let config = IngesterConfig::default();
         let mut tenants = Tenants::default();
-        for number in 0..60_000_u32 {
+        // First ever new tenants, then ever new streams of one.
+        for number in 0..63_000_u32 {
             let now = Timestamp::from_second(i64::from(number)).unwrap();
-            let tenant = format!("t{}", number % 3000);
-            let labels = parse(&format!("{{a=\"{number}{}\"}}", "x".repeat(2000))).unwrap();
+            let tenant = format!("t{}", number.min(3000));
+            let labels = Labels::normal(vec![("a".to_owned(), format!("{number}{}", "x".repeat(2000)))]);
             let stream = Stream { labels, entries: vec![Entry::plain(now, Bytes::new())] };
             let terms = Terms { limits: &limits, config: &config, tenant: &tenant, now };
             let refusal = tenants

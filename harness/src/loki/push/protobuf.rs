@@ -190,10 +190,10 @@ mod tests {
             let mut raw = vec![tag];
             let mut length = inner.len();
             while length > 0x7f {
-                raw.push((length & 0x7f) as u8 | 0x80);
+                raw.push(length.to_le_bytes()[0] | 0x80);
                 length >>= 7;
             }
-            raw.push(length as u8);
+            raw.push(length.to_le_bytes()[0]);
             raw.extend_from_slice(inner);
             raw
         };
