@@ -108,6 +108,17 @@ fn a_stream_that_was_idle_for_long_or_flushed_is_forgotten() {
 }
 
 #[test]
+fn a_stream_that_was_written_to_since_it_was_flushed_is_still_known() {
+    let mut loki = set(Limits::default());
+    loki.ages("{a=\"b\"}", &[10]);
+    loki.ingester.flush(at(NOW));
+    loki.now = NOW + 10;
+    loki.ages("{a=\"b\"}", &[10]);
+    loki.now = NOW + 600;
+    assert!(loki.ages("{a=\"b\"}", &[9000]).1.is_some());
+}
+
+#[test]
 fn a_stream_beyond_the_limit_is_refused_and_those_known_go_on() {
     let mut loki = set(Limits { max_global_streams_per_user: 1, ..Limits::default() });
     assert_eq!(loki.ages("{a=\"1\"}", &[10]).1, None);
@@ -167,7 +178,7 @@ fn an_entry_that_comes_again_costs_nothing() {
 /// As a real Loki splits it: into as many parts as its pace asks for, each with a rate of its own.
 #[test]
 fn a_stream_that_is_known_to_be_fast_has_room_for_more() {
-    let mut limits = slow(true);
+    let mut limits = Limits { per_stream_rate_limit: 10, ..slow(true) };
     limits.shard_streams.desired_rate = 100;
     let mut loki = set(limits);
     assert_eq!(loki.lines(2).1, None);
