@@ -189,9 +189,14 @@ async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     }
     let sink = SinkConfig { loki, keep: arguments.keep, zone: TimeZone::system() };
     let sink = Sink::start(Some(listen), sink).await?;
-    print(&format!("listening on {}", sink.url()))?;
     let stop = CancellationToken::new();
-    with_signals(&stop, "flatline: stopped", stop.cancelled()).await?;
+    // Signals are heard before anyone is told where it listens: who reads that may send one at once.
+    let listening = async {
+        print(&format!("listening on {}", sink.url()))?;
+        stop.cancelled().await;
+        anyhow::Ok(())
+    };
+    with_signals(&stop, "flatline: stopped", listening).await??;
     // As Loki does: it says that it is stopping for a moment, and then it listens no more.
     sink.stop();
     tokio::time::sleep(STOPPING_LASTS).await;
