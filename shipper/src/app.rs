@@ -96,7 +96,7 @@ pub async fn run(config: Config) -> Result<Left, Error> {
     let metrics = Metrics::new();
     let shutdown = Shutdown::default();
     let admin = Admin::bind(&config.admin, metrics.clone()).await?;
-    let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new() };
+    let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new(), lock: None };
     tokio::select! {
         hired = staff.hire(&config, &metrics, &shutdown) => hired?,
         // Docker may take its time to answer; nothing was read yet that could be lost.
@@ -119,6 +119,8 @@ pub async fn run(config: Config) -> Result<Left, Error> {
 struct Staff {
     tasks: Tasks,
     names: HashMap<Id, &'static str>,
+    /// Of the state folder, until all have ended.
+    lock: Option<checkpoint::Lock>,
 }
 
 impl Staff {
@@ -131,6 +133,7 @@ impl Staff {
         let clock = Clock::system();
         let started_ns = clock.now_ns();
         let store = Store::open(&config.state_dir).await?;
+        self.lock = Some(store.lock()?);
         let checkpoint = store.load(started_ns).await?;
         let (items, records) = mpsc::channel(config.limits.queue_lines);
         let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);

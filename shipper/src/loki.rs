@@ -1,8 +1,8 @@
 //! The wire to Loki: what a push looks like, what its answer means, and the one client that sends it.
 
 pub mod encode;
-pub mod tls;
 pub mod auth;
+pub mod tls;
 pub mod limit;
 pub mod answer;
 pub mod retry_after;

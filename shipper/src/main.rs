@@ -195,8 +195,12 @@ fn start_log(log: &Log) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let colours = std::io::stderr().is_terminal();
-    let lines =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colours);
+    // A log that can't be written is no reason to end: who reads it may have gone, or its disk be full.
+    let lines = tracing_subscriber::fmt()
+        .log_internal_errors(false)
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     match log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),

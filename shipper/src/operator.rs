@@ -1,8 +1,10 @@
 //! What an operator does with a state folder from the command line. Texts for people, or one JSON document.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+
+use crate::delivery::dead_letters::FOLDER;
 
 pub mod checkpoint;
 pub mod list;
@@ -19,6 +21,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Nothing to look at: most likely the config names another folder than the shipper's.
+    #[error("there is no state_dir at {0}: no shipper has run with this config yet")]
+    NoState(PathBuf),
     /// What was printed was not taken.
     #[error("can't write to the output: {0}")]
     Output(#[from] std::io::Error),
@@ -44,6 +49,14 @@ impl Error {
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
     }
+}
+
+/// The folder of the dead letters, if a shipper has run there.
+fn letters_of(state_dir: &Path) -> Result<PathBuf, Error> {
+    if !state_dir.is_dir() {
+        return Err(Error::NoState(state_dir.to_owned()));
+    }
+    Ok(state_dir.join(FOLDER))
 }
 
 /// A time for people.

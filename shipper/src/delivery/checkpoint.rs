@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
@@ -17,6 +17,7 @@ use crate::record::{ContainerId, Position};
 /// The format that is written and read.
 pub const VERSION: u32 = 1;
 const NAME: &str = "checkpoint.json";
+const LOCK: &str = "shipper.lock";
 /// Some hundred thousand containers; what is larger was not written by us.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -50,6 +51,10 @@ pub struct Error {
     path: PathBuf,
     source: io::Error,
 }
+
+/// Held for as long as a shipper runs; the kernel takes it back however the process ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not used")] File);
 
 /// Why there is no checkpoint in a file that is there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +98,24 @@ impl Store {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).await;
         made.map_err(store.error("made"))?;
         Ok(store)
+    }
+
+    /// Takes the folder for this process: two shippers would overwrite each other's positions.
+    ///
+    /// # Errors
+    /// When another shipper has it, or the folder can't be written.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.dir.join(LOCK);
+        let failed = |source| Error { attempt: "locked", path: path.clone(), source };
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).mode(0o600).custom_flags(no_links());
+        let file = options.open(&path).map_err(failed)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+            let words = "another shipper runs on this state_dir: give each its own";
+            let taken = || io::Error::new(io::ErrorKind::WouldBlock, words);
+            failed(if errno == rustix::io::Errno::WOULDBLOCK { taken() } else { errno.into() })
+        })?;
+        Ok(Lock(file))
     }
 
     /// Where to resume. A file that can't be understood is set aside under a name with
@@ -298,6 +321,18 @@ mod tests {
         fn any_bytes_are_survived(text in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&text).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_state_folder_has_one_shipper_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) =
+            (Store::open(dir.path()).await.unwrap(), Store::open(dir.path()).await.unwrap());
+        let held = first.lock().unwrap();
+        let error = second.lock().unwrap_err().to_string();
+        assert!(error.contains("another shipper") && error.contains("shipper.lock"), "{error}");
+        drop(held);
+        second.lock().unwrap();
     }
 
     #[tokio::test]

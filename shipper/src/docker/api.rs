@@ -92,7 +92,12 @@ impl Host {
         }
         let tcp = text.strip_prefix("tcp://").or_else(|| text.strip_prefix("http://")).ok_or_else(unknown)?;
         let tcp = tcp.trim_end_matches('/');
-        if tcp.contains(':') && !tcp.contains('/') { Ok(Self::Tcp(tcp.to_owned())) } else { Err(unknown()) }
+        // A password has no use here, and would be shown by `print-config`.
+        if tcp.contains(':') && !tcp.contains(['/', '@']) {
+            Ok(Self::Tcp(tcp.to_owned()))
+        } else {
+            Err(unknown())
+        }
     }
 }
 

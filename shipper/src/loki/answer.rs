@@ -93,6 +93,8 @@ pub fn judge(status: u16, retry_after: Option<Duration>, body: &str) -> Outcome 
         // "Ingestion blocked" looks like success; nothing is stored.
         260 => Outcome::Refused,
         200..=299 => Outcome::Delivered,
+        // A server that speaks TLS and was spoken to in plain HTTP, as Go's and nginx's say it: not Loki's words.
+        400 if body.contains("HTTPS server") || body.contains("HTTPS port") => Outcome::Hold,
         400 => refusal(body).map_or(Outcome::Refused, Outcome::Partial),
         408 | 425 | 499 => Outcome::Retry { after: retry_after },
         429 => match limit(body) {
@@ -195,6 +197,13 @@ mod tests {
         for (status, outcome) in table {
             assert_eq!(judge(status, None, "words\n"), outcome, "{status}");
         }
+    }
+
+    #[test]
+    fn a_server_that_wanted_tls_has_refused_no_line() {
+        let go = "Client sent an HTTP request to an HTTPS server.\n";
+        let nginx = "<center>The plain HTTP request was sent to HTTPS port</center>";
+        assert_eq!([judge(400, None, go), judge(400, None, nginx)], [Outcome::Hold, Outcome::Hold]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Auth {
 }
 
 /// A file of secrets is short; what is longer is not one.
-const SECRET_BYTES_MAX: usize = 64 * 1024;
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 impl Auth {
     /// Reads the files; `None` when the config asks for no header.
@@ -93,9 +93,9 @@ impl From {
             Self::Bearer(path) => ("bearer_token_file", path),
         };
         let wrong = |reason: String| Error::File { key, path: path.clone(), reason };
-        let secret = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let secret = read_regular(path, SECRET_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
         let secret = secret.trim_end_matches(['\r', '\n']);
-        if secret.is_empty() || secret.len() > SECRET_BYTES_MAX {
+        if secret.is_empty() {
             return Err(wrong(format!("it holds {} bytes: write the secret and nothing else", secret.len())));
         }
         let text = match self {
@@ -109,6 +109,21 @@ impl From {
         header.set_sensitive(true);
         Ok(header)
     }
+}
+
+/// A pipe or a device would hold us up, or never end.
+///
+/// # Errors
+/// When it is no regular file, is longer than `bytes_max`, or can't be read.
+pub(super) fn read_regular(path: &Path, bytes_max: u64) -> std::io::Result<String> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    if metadata.len() > bytes_max {
+        return Err(std::io::Error::other(format!("it is longer than {bytes_max} bytes")));
+    }
+    std::fs::read_to_string(path)
 }
 
 #[cfg(test)]
@@ -152,5 +167,7 @@ mod tests {
             let error = Auth::new(None, Some(&path)).unwrap_err().to_string();
             assert!(error.contains("token: it holds") && !error.contains("two"), "{error}");
         }
+        let endless = Auth::new(None, Some(Path::new("/dev/zero"))).unwrap_err().to_string();
+        assert!(endless.contains("no regular file"), "{endless}");
     }
 }

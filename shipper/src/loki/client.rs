@@ -62,13 +62,13 @@ impl Default for Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Not a URL.
-    #[error("loki.url {url:?} is no URL: {reason} (write http://host:3100)")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error("loki.url is no URL: {0} (write http://host:3100)")]
+    Url(String),
+    /// What the path of a push can't be added to, and what may be a secret.
+    #[error(
+        "loki.url has a query or a fragment: write where Loki is and nothing behind it (http://host:3100)"
+    )]
+    Query,
     /// Not HTTP.
     #[error("loki.url has the scheme {0:?}; write http://host:3100 or https://host")]
     Scheme(String),
@@ -108,25 +108,26 @@ impl Config {
     /// # Errors
     /// When the URL is none, or not HTTP.
     pub fn push_url(&self) -> Result<Url, ConfigError> {
-        let invalid = |reason: String| ConfigError::Url { url: self.url.clone(), reason };
-        let base = self.url.trim_end_matches('/').trim_end_matches(PUSH_PATH);
-        let url = Url::parse(&format!("{base}{PUSH_PATH}")).map_err(|error| invalid(error.to_string()))?;
+        // The URL itself is not repeated: it may hold a password.
+        let mut url = Url::parse(&self.url).map_err(|error| ConfigError::Url(error.to_string()))?;
         if !["http", "https"].contains(&url.scheme()) {
             return Err(ConfigError::Scheme(url.scheme().to_owned()));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(ConfigError::Credentials);
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(ConfigError::Query);
+        }
+        let base = url.path().trim_end_matches('/').trim_end_matches(PUSH_PATH).to_owned();
+        url.set_path(&format!("{base}{PUSH_PATH}"));
         Ok(url)
     }
 
-    /// The URL for the log: without what a query or a fragment may hold.
+    /// The URL for the log; it holds no secret, or it would have been refused.
     #[must_use]
     pub fn shown_url(&self) -> String {
-        let Ok(mut url) = self.push_url() else { return String::new() };
-        url.set_query(None);
-        url.set_fragment(None);
-        url.into()
+        self.push_url().map(Into::into).unwrap_or_default()
     }
 
     /// Whether who listens on the wire can read a password or a token.
@@ -202,12 +203,8 @@ impl Client {
         if config.gzip && config.encoding != Encoding::Json {
             return Err(ConfigError::Gzip);
         }
-        let mut url = config.push_url()?;
-        url.set_fragment(None);
-        let invalid = |error: http::uri::InvalidUri| ConfigError::Url {
-            url: config.url.clone(),
-            reason: error.to_string(),
-        };
+        let url = config.push_url()?;
+        let invalid = |error: http::uri::InvalidUri| ConfigError::Url(error.to_string());
         let basic = config.basic_auth.as_ref();
         Ok(Self {
             http: http(&url, config)?,
@@ -358,13 +355,17 @@ mod tests {
     #[test]
     fn what_can_not_be_spoken_is_refused_with_advice() {
         insta::assert_snapshot!(url("loki:3100").unwrap_err(), @r#"loki.url has the scheme "loki"; write http://host:3100 or https://host"#);
-        insta::assert_snapshot!(url("loki").unwrap_err(), @r#"loki.url "loki" is no URL: relative URL without a base (write http://host:3100)"#);
+        insta::assert_snapshot!(url("loki").unwrap_err(), @"loki.url is no URL: relative URL without a base (write http://host:3100)");
         insta::assert_snapshot!(url("http://a:b@loki").unwrap_err(), @"loki.url holds a user or password; put them into loki.basic_auth: {username, password_file}");
     }
 
     #[test]
-    fn the_log_shows_no_query() {
-        let config = Config { url: "http://loki:3100?token=secret".to_owned(), ..Config::default() };
-        assert!(!config.shown_url().contains("secret"), "{}", config.shown_url());
+    fn what_a_path_can_not_be_added_to_is_refused_and_nothing_of_it_shown() {
+        for given in
+            ["http://loki:3100?token=secret", "http://loki/#secret", "http://a:secret@loki:99999", "http://"]
+        {
+            let error = url(given).unwrap_err();
+            assert!(error.starts_with("loki.url") && !error.contains("secret"), "{given}: {error}");
+        }
     }
 }

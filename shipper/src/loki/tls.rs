@@ -8,6 +8,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Deserialize, Serialize};
 
+use super::auth::read_regular;
+
+/// A system's whole bundle of authorities has some 200 KiB.
+const BYTES_MAX: u64 = 16 << 20;
+
 /// `loki.tls:` in the config; for a `loki.url` that begins with `https`. TLS 1.2 at least.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,7 +60,8 @@ impl Config {
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(cert), Some(key)) => {
                 let chain = certificates("cert_file", cert)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(wrong("key_file", key))?;
+                let text = read_regular(key, BYTES_MAX).map_err(wrong("key_file", key))?;
+                let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(wrong("key_file", key))?;
                 Ok(builder.with_client_auth_cert(chain, key)?)
             }
             (Some(_), None) | (None, Some(_)) => Err(Error::Half),
@@ -95,7 +101,8 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let read = CertificateDer::pem_file_iter(path).map_err(wrong(key, path))?;
+    let text = read_regular(path, BYTES_MAX).map_err(wrong(key, path))?;
+    let read = CertificateDer::pem_slice_iter(text.as_bytes());
     let certificates = read.collect::<Result<Vec<_>, _>>().map_err(wrong(key, path))?;
     if certificates.is_empty() {
         return Err(wrong(key, path)("there is no certificate in it (PEM: -----BEGIN CERTIFICATE-----)"));

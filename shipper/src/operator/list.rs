@@ -5,8 +5,7 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 
-use super::{Error, printable, time};
-use crate::delivery::dead_letters::FOLDER;
+use super::{Error, letters_of, printable, time};
 use crate::delivery::dead_letters::letter::Letter;
 use crate::delivery::dead_letters::survey::{Kind, Survey, survey};
 
@@ -15,7 +14,7 @@ use crate::delivery::dead_letters::survey::{Kind, Survey, survey};
 /// # Errors
 /// When the folder can't be read, or the output is closed.
 pub fn list(state_dir: &Path, lines: usize, json: bool, out: &mut impl Write) -> Result<(), Error> {
-    let dir = state_dir.join(FOLDER);
+    let dir = letters_of(state_dir)?;
     let (mut shown, mut output) = (0, Ok(()));
     if json {
         write!(out, "{{\"lines\":[")?;

@@ -4,10 +4,9 @@ use std::io::{IsTerminal, Write};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::{Error, letters_of};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::dead_letters::FOLDER;
 use crate::delivery::dead_letters::replay::{self, Settings, Tally};
 use crate::shutdown::Signals;
 
@@ -22,7 +21,7 @@ pub async fn run(
     out: &mut impl Write,
 ) -> Result<Tally, Error> {
     let settings = Settings {
-        dir: config.state_dir.join(FOLDER),
+        dir: letters_of(&config.state_dir)?,
         loki: config.loki.clone(),
         push_bytes_max: usize::try_from(config.batch.max_bytes.as_u64()).unwrap_or(usize::MAX),
         retry: config.retry.clone(),

@@ -81,6 +81,37 @@ fn a_docker_that_is_not_there_is_the_surroundings_fault() {
 }
 
 #[test]
+fn a_log_that_can_not_be_written_ends_nothing() {
+    let home = Home::new();
+    let docker = home.path().join("docker.sock");
+    let text = format!(
+        "docker: {{host: \"unix://{}\"}}\nstate_dir: {}\nadmin: {{listen: \"127.0.0.1:0\"}}\n",
+        docker.display(),
+        home.path().display()
+    );
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shipper"));
+    let status = command.arg("run").arg("--config").arg(home.config(&text)).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(4), "the missing Docker, and not the log, ends it");
+}
+
+#[test]
+fn a_state_dir_that_is_not_there_is_named_and_no_empty_list_shown() {
+    let home = Home::new();
+    let config = home.config(&format!("state_dir: {}/none\n", home.path().display()));
+    for command in ["list", "replay"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_shipper"))
+            .args(["dead-letters", command, "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains("there is no state_dir") && error.contains("/none"), "{error}");
+    }
+}
+
+#[test]
 fn a_port_in_use_and_a_state_dir_that_can_not_be_made_are_the_surroundings_fault() {
     let home = Home::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

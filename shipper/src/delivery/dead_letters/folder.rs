@@ -32,8 +32,17 @@ pub struct Segment {
 /// When it can't be made, or is another's.
 pub fn make(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    refuse_link(dir)?;
     if dir.metadata()?.permissions().mode() & 0o077 != 0 {
         std::fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// Who can put a link in the folder's place must not make us write, or remove, elsewhere.
+fn refuse_link(dir: &Path) -> io::Result<()> {
+    if dir.symlink_metadata()?.is_symlink() {
+        return Err(io::Error::other("it is a link: give state_dir a folder of its own"));
     }
     Ok(())
 }
@@ -44,15 +53,16 @@ pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:010}{SUFFIX}"))
 }
 
-/// All segments, the oldest first. A folder that is not there has none.
+/// All segments, the oldest first. A folder that is not there has none, and a link is refused.
 ///
 /// # Errors
 /// When it can't be read.
 pub fn list(dir: &Path) -> io::Result<Vec<Segment>> {
-    let entries = match std::fs::read_dir(dir) {
+    match refuse_link(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+        regular => regular?,
+    }
+    let entries = std::fs::read_dir(dir)?;
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
