@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows; each uses only those above it.
 
 pub mod units;
+pub mod files;
 pub mod clock;
 pub mod complaint;
 pub mod stamp;

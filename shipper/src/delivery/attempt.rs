@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::batch::Group;
+use crate::loki::answer::{Outcome, judge};
 use crate::loki::client::{Answer, Client, PushError};
 use crate::loki::encode::{self, Encoding};
 use crate::metrics::Metrics;
@@ -12,8 +13,8 @@ use crate::metrics::labels::PushStatus;
 /// How it went.
 #[derive(Debug)]
 pub enum Attempt {
-    /// Loki has answered.
-    Answered(Answer),
+    /// Loki has answered, and this is what to do.
+    Answered(Answer, Outcome),
     /// It has not; what became of the lines is not known.
     Unanswered(PushError),
     /// Nothing was sent.
@@ -27,7 +28,10 @@ impl Attempt {
         let attempt = match encoding.encode(groups) {
             Err(error) => Self::Unencodable(error),
             Ok(body) => match client.push(Bytes::from(body)).await {
-                Ok(answer) => Self::Answered(answer),
+                Ok(answer) => {
+                    let outcome = judge(answer.status, answer.retry_after, &answer.body);
+                    Self::Answered(answer, outcome)
+                }
                 Err(error) => Self::Unanswered(error),
             },
         };
@@ -41,12 +45,12 @@ impl Attempt {
     /// Whether Loki has taken all of it.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
-        matches!(self, Self::Answered(answer) if answer.status == 204)
+        matches!(self, Self::Answered(_, Outcome::Delivered))
     }
 
     fn status(&self) -> Option<PushStatus> {
         match self {
-            Self::Answered(answer) => Some(PushStatus::of(answer.status)),
+            Self::Answered(answer, _) => Some(PushStatus::of(answer.status)),
             Self::Unanswered(PushError::Timeout) => Some(PushStatus::Timeout),
             Self::Unanswered(PushError::Connection(_) | PushError::Closed(_)) => Some(PushStatus::Connection),
             Self::Unencodable(_) => None,

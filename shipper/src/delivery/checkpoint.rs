@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
+use crate::files;
 use crate::record::{ContainerId, Position};
 
 /// The format that is written and read.
@@ -106,16 +105,9 @@ impl Store {
     /// When another shipper has it, or the folder can't be written.
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.dir.join(LOCK);
-        let failed = |source| Error { attempt: "locked", path: path.clone(), source };
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).mode(0o600).custom_flags(no_links());
-        let file = options.open(&path).map_err(failed)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-            let words = "another shipper runs on this state_dir: give each its own";
-            let taken = || io::Error::new(io::ErrorKind::WouldBlock, words);
-            failed(if errno == rustix::io::Errno::WOULDBLOCK { taken() } else { errno.into() })
-        })?;
-        Ok(Lock(file))
+        let taken = || io::Error::other("another shipper runs on this state_dir: give each its own");
+        let locked = files::lock(&path).and_then(|file| file.ok_or_else(taken));
+        locked.map(Lock).map_err(|source| Error { attempt: "locked", path, source })
     }
 
     /// Where to resume. A file that can't be understood is set aside under a name with
@@ -157,9 +149,9 @@ impl Store {
 
     async fn replace(&self, text: &[u8]) -> io::Result<()> {
         let beside = self.dir.join("checkpoint.json.new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(no_links());
-        let mut file = options.open(&beside).await?;
+        let path = beside.clone();
+        let made = tokio::task::spawn_blocking(move || files::create_anew(&path)).await;
+        let mut file = fs::File::from_std(made.map_err(io::Error::other)??);
         file.write_all(text).await?;
         file.flush().await?;
         file.sync_all().await?;
@@ -188,20 +180,13 @@ pub fn path(dir: &Path) -> PathBuf {
 /// # Errors
 /// When it is there and can't be read.
 pub fn read(path: &Path) -> io::Result<Option<Result<Checkpoint, Unusable>>> {
-    let file = match std::fs::OpenOptions::new().read(true).custom_flags(no_links()).open(path) {
+    let file = match files::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    read_open(file).map(Some)
-}
-
-fn read_open(file: File) -> io::Result<Result<Checkpoint, Unusable>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
     let mut text = Vec::new();
     file.take(BYTES_MAX + 1).read_to_end(&mut text)?;
-    Ok(parse(&text))
+    Ok(Some(parse(&text)))
 }
 
 /// Survives any bytes; takes memory in proportion to them.
@@ -219,11 +204,6 @@ pub fn parse(text: &[u8]) -> Result<Checkpoint, Unusable> {
     }
     let document: Result<Document, _> = serde_json::from_slice(text);
     document.map(|document| document.checkpoint).map_err(|error| Unusable::Corrupt(error.to_string()))
-}
-
-/// No link is followed, and a pipe in the file's place holds nobody up.
-fn no_links() -> i32 {
-    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use crate::batch::Group;
 use crate::complaint::Complaint;
+use crate::loki::answer::words_kept;
 use crate::metrics::Metrics;
 
 pub mod letter;
@@ -118,7 +119,7 @@ impl DeadLetters {
 
     /// Takes lines that are to be written by the next [`DeadLetters::flush`].
     pub fn put(&mut self, group: Group, why: Reason<'_>) {
-        let answer = why.answer.map(|(status, words)| (status, letter::head(words).to_owned()));
+        let answer = why.answer.map(|(status, words)| (status, words_kept(words).to_owned()));
         self.waiting.push_back(Waiting { group, reason: why.reason.to_owned(), answer });
     }
 

@@ -22,7 +22,7 @@ use crate::batch::{Batch, Group, lines, spans};
 use crate::clock::{Clock, Moment};
 use crate::complaint::Complaint;
 use crate::ledger::{Commit, Ledger, Settled};
-use crate::loki::answer::{Outcome, judge};
+use crate::loki::answer::Outcome;
 use crate::loki::client::{Answer, Client, PushError};
 use crate::loki::encode::Encoding;
 use crate::metrics::Metrics;
@@ -193,7 +193,7 @@ impl Deliver {
         let now_ns = self.deps.clock.now_ns();
         parcel.groups.iter_mut().for_each(|group| group.tried.note(now_ns));
         match attempt {
-            Attempt::Answered(answer) => self.follow(parcel, sent, &answer).await,
+            Attempt::Answered(answer, outcome) => self.follow(parcel, sent, &answer, outcome).await,
             Attempt::Unanswered(PushError::Closed(_)) if parcel.may_reconnect() => {
                 self.queue.put_back([parcel].into_iter(), Instant::now());
             }
@@ -208,8 +208,7 @@ impl Deliver {
         }
     }
 
-    async fn follow(&mut self, mut parcel: Parcel, sent: Moment, answer: &Answer) {
-        let outcome = judge(answer.status, answer.retry_after, &answer.body);
+    async fn follow(&mut self, mut parcel: Parcel, sent: Moment, answer: &Answer, outcome: Outcome) {
         let held = outcome == Outcome::Hold;
         if self.held && !held {
             tracing::info!("Loki lets us in again");

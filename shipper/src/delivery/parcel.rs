@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::retry::Config;
 use crate::batch::{Entry, Group, cost_bytes, lines};
+use crate::loki::answer::words_kept;
 use crate::loki::client::Answer;
 use crate::loki::limit::Limit;
 
@@ -18,8 +19,6 @@ const RATE_REFUSALS_MAX: u32 = 3;
 const ALONE_REFUSALS_MAX: u32 = 10;
 /// Streams end when nothing is written to them for half an hour, so there is little to wait for.
 const STREAM_REFUSALS_MAX: u32 = 5;
-/// What is kept of Loki's words while a parcel waits.
-const WORDS_BYTES_MAX: usize = 1024;
 
 /// One push, from its first attempt to its last.
 #[derive(Debug)]
@@ -106,8 +105,7 @@ impl Parcel {
     pub fn failed(&mut self, answer: Option<&Answer>, now: Instant) {
         self.failing_since.get_or_insert(now);
         if let Some(Answer { status, body, .. }) = answer {
-            let words = body.get(..body.floor_char_boundary(WORDS_BYTES_MAX)).unwrap_or(body);
-            self.last_words = Some((*status, words.to_owned()));
+            self.last_words = Some((*status, words_kept(body).to_owned()));
         }
     }
 

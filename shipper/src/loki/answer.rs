@@ -86,6 +86,16 @@ impl Refusal {
     }
 }
 
+/// What is kept of Loki's words with a line that it refuses.
+const WORDS_BYTES_MAX: usize = 1024;
+
+/// The beginning of a body, as it is kept.
+#[must_use]
+pub fn words_kept(body: &str) -> &str {
+    let words = body.trim_end();
+    words.get(..words.floor_char_boundary(WORDS_BYTES_MAX)).unwrap_or(words)
+}
+
 /// Judges an answer. A body that was cut ends in no error that could be understood, so it is refused whole.
 #[must_use]
 pub fn judge(status: u16, retry_after: Option<Duration>, body: &str) -> Outcome {

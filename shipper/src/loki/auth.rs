@@ -11,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// `loki.basic_auth:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +95,7 @@ impl From {
             Self::Bearer(path) => ("bearer_token_file", path),
         };
         let wrong = |reason: String| Error::File { key, path: path.clone(), reason };
-        let secret = read_regular(path, SECRET_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
+        let secret = files::read_named(path, SECRET_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
         let secret = secret.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
             return Err(wrong(format!("it holds {} bytes: write the secret and nothing else", secret.len())));
@@ -109,21 +111,6 @@ impl From {
         header.set_sensitive(true);
         Ok(header)
     }
-}
-
-/// A pipe or a device would hold us up, or never end.
-///
-/// # Errors
-/// When it is no regular file, is longer than `bytes_max`, or can't be read.
-pub(super) fn read_regular(path: &Path, bytes_max: u64) -> std::io::Result<String> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is no regular file"));
-    }
-    if metadata.len() > bytes_max {
-        return Err(std::io::Error::other(format!("it is longer than {bytes_max} bytes")));
-    }
-    std::fs::read_to_string(path)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use serde::{Deserialize, Serialize};
 
-use super::auth::read_regular;
+use crate::files;
 
 /// A system's whole bundle of authorities has some 200 KiB.
 const BYTES_MAX: u64 = 16 << 20;
@@ -60,7 +60,7 @@ impl Config {
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(cert), Some(key)) => {
                 let chain = certificates("cert_file", cert)?;
-                let text = read_regular(key, BYTES_MAX).map_err(wrong("key_file", key))?;
+                let text = files::read_named(key, BYTES_MAX).map_err(wrong("key_file", key))?;
                 let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(wrong("key_file", key))?;
                 Ok(builder.with_client_auth_cert(chain, key)?)
             }
@@ -101,7 +101,7 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = read_regular(path, BYTES_MAX).map_err(wrong(key, path))?;
+    let text = files::read_named(path, BYTES_MAX).map_err(wrong(key, path))?;
     let read = CertificateDer::pem_slice_iter(text.as_bytes());
     let certificates = read.collect::<Result<Vec<_>, _>>().map_err(wrong(key, path))?;
     if certificates.is_empty() {

@@ -92,12 +92,7 @@ async fn a_stop_while_the_disk_is_full_leaves_the_lines_for_the_next_start() {
         rig.line(NOW, &format!("line {number}")).await;
     }
     rig.until("the disk is full", |metrics| metrics.dead_letters_failing.get() == 1).await;
-    rig.shutdown.stop.cancel();
-    let give_up = rig.shutdown.give_up.clone();
-    let (left, ()) = tokio::join!(rig.end(), async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        give_up.cancel();
-    });
+    let left = rig.give_up().await;
     assert_eq!((left.lines, left.gone_containers), (3, 0));
     assert_eq!(committed(dir.path()).await, 0);
 

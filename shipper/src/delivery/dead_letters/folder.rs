@@ -1,15 +1,14 @@
-//! The folder of dead letters: which files in it are segments, and how they are opened. No link is
-//! followed, and nothing but regular files is opened.
+//! The folder of dead letters: which files in it are segments, and how a new one begins.
 //!
 //! Whoever writes a segment holds a lock on it (`flock`), which the kernel takes back when that process
 //! ends; so a replay knows which one is still being written.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use crate::files;
 
 /// Our names have ten digits; a file with a larger number is not ours.
 const NUMBER_MAX: u64 = 9_999_999_999;
@@ -85,36 +84,16 @@ fn number(name: &str) -> Option<u64> {
     (digits == format!("{number:010}")).then_some(number)
 }
 
-/// Opens a file that is there, for reading.
-///
-/// # Errors
-/// When it can't be had, or is no regular file.
-pub fn open(path: &Path) -> io::Result<File> {
-    // A pipe in its place must not hold us up.
-    let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
-}
-
-/// Makes a file that is not there yet, for its owner only.
-///
-/// # Errors
-/// When it can't be made.
-pub fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).read(true).create_new(true).mode(0o600).custom_flags(flags(OFlags::empty()));
-    options.open(path)
-}
-
 /// Begins the segment after `last`, locked by whoever holds the file.
 ///
 /// # Errors
 /// When it can't be made and locked.
 pub fn begin(dir: &Path, last: u64) -> io::Result<(u64, File)> {
     for number in last + 1..=last + NUMBERS_TRIED_MAX {
-        match create(&path(dir, number)) {
+        match files::create(&path(dir, number)) {
             // Between its making and its locking a replay may have found it, empty, and removed it.
-            Ok(file) if lock_now(&file)? && file.metadata()?.nlink() > 0 => {
-                sync(dir)?;
+            Ok(file) if files::lock_now(&file)? && file.metadata()?.nlink() > 0 => {
+                files::sync(dir)?;
                 return Ok((number, file));
             }
             Ok(_) => {}
@@ -123,69 +102,6 @@ pub fn begin(dir: &Path, last: u64) -> io::Result<(u64, File)> {
         }
     }
     Err(io::Error::other(format!("the names after {last:010}{SUFFIX} are taken")))
-}
-
-/// Whether somebody writes it. Those who ask do not disturb each other.
-///
-/// # Errors
-/// When that can't be told.
-pub fn is_in_use(file: &File) -> io::Result<bool> {
-    let free = locked(file, FlockOperation::NonBlockingLockShared)?;
-    if free {
-        flock(file, FlockOperation::Unlock)?;
-    }
-    Ok(!free)
-}
-
-/// Lets only one process hold `path`, which is made if need be; `None` while another has it. The lock is
-/// held as long as the file.
-///
-/// # Errors
-/// When it can't be opened.
-pub fn lock(path: &Path) -> io::Result<Option<File>> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags(OFlags::empty()));
-    let file = options.open(path)?;
-    Ok(lock_now(&file)?.then_some(file))
-}
-
-/// Locks an open file, if nobody else has.
-///
-/// # Errors
-/// When that can't be told.
-pub fn lock_now(file: &File) -> io::Result<bool> {
-    locked(file, FlockOperation::NonBlockingLockExclusive)
-}
-
-fn locked(file: &File, how: FlockOperation) -> io::Result<bool> {
-    match flock(file, how) {
-        Ok(()) => Ok(true),
-        Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Removes a file; that it is gone already is fine.
-///
-/// # Errors
-/// When it stays.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Makes names that came and went last.
-///
-/// # Errors
-/// When the disk fails.
-pub fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-fn flags(more: OFlags) -> i32 {
-    (OFlags::NOFOLLOW | more).bits().cast_signed()
 }
 
 #[cfg(test)]
@@ -203,9 +119,9 @@ mod tests {
         std::fs::write(dir.path().join(format!("{}.jsonl", u64::MAX)), "").unwrap();
         std::fs::write(path(dir.path(), 3), "abc").unwrap();
         assert_eq!(list(dir.path()).unwrap(), [Segment { number: 3, bytes: 3 }]);
-        assert!(open(&path(dir.path(), 1)).is_err());
-        assert!(open(&path(dir.path(), 2)).is_err());
-        assert!(lock(&path(dir.path(), 1)).is_err());
+        assert!(files::open(&path(dir.path(), 1)).is_err());
+        assert!(files::open(&path(dir.path(), 2)).is_err());
+        assert!(files::lock(&path(dir.path(), 1)).is_err());
         assert_eq!(std::fs::read_to_string(other).unwrap(), "x");
     }
 
@@ -215,10 +131,10 @@ mod tests {
         std::fs::write(path(dir.path(), 5), "").unwrap();
         let (number, writer) = begin(dir.path(), 4).unwrap();
         assert_eq!(number, 6);
-        let reader = open(&path(dir.path(), 6)).unwrap();
-        assert!(is_in_use(&reader).unwrap());
+        let reader = files::open(&path(dir.path(), 6)).unwrap();
+        assert!(files::is_in_use(&reader).unwrap());
         drop(writer);
-        assert!(!is_in_use(&reader).unwrap());
+        assert!(!files::is_in_use(&reader).unwrap());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::journal::{Identity, Verdict, Verdicts};
 use super::letter::{Letter, Unreadable};
 use super::reader::{Place, Reader};
 use super::settle::identity;
+use crate::files;
 
 /// A round ends with the segment that reaches this: 48 MiB of places. The default bound of the dead letters
 /// is one round.
@@ -71,11 +72,11 @@ impl Round {
         done: &Verdicts,
         wanted: &impl Fn(&Letter) -> bool,
     ) -> io::Result<()> {
-        let file = match folder::open(&folder::path(dir, number)) {
+        let file = match files::open(&folder::path(dir, number)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             file => file?,
         };
-        if folder::is_in_use(&file)? {
+        if files::is_in_use(&file)? {
             self.in_use += 1;
             return Ok(());
         }

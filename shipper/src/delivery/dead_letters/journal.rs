@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::folder;
 use super::reader::{Line, Lines};
+use crate::files;
 
 const NAME: &str = "replay.journal";
 const VERSION: u32 = 1;
@@ -95,8 +95,8 @@ impl Journal {
     /// # Errors
     /// When it can't be written.
     pub fn begin(dir: &Path, segments: Vec<Identity>) -> io::Result<Self> {
-        let mut journal = Self(folder::create(&path(dir))?);
-        folder::sync(dir)?;
+        let mut journal = Self(files::create(&path(dir))?);
+        files::sync(dir)?;
         journal.append(&Header { v: VERSION, segments })?;
         Ok(journal)
     }
@@ -122,7 +122,7 @@ impl Journal {
 /// # Errors
 /// When it is there and can't be read.
 pub fn read(dir: &Path) -> io::Result<Option<Verdicts>> {
-    let file = match folder::open(&path(dir)) {
+    let file = match files::open(&path(dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -152,8 +152,8 @@ pub fn read(dir: &Path) -> io::Result<Option<Verdicts>> {
 /// # Errors
 /// When it can't be removed.
 pub fn remove(dir: &Path) -> io::Result<()> {
-    folder::remove(&path(dir))?;
-    folder::sync(dir)
+    files::remove(&path(dir))?;
+    files::sync(dir)
 }
 
 fn path(dir: &Path) -> PathBuf {

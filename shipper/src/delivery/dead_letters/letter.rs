@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::Reason;
 use crate::batch::{Entry, Group};
 use crate::labels::Labels;
+use crate::loki::answer::words_kept;
 use crate::loki::encode::{CLAMPED_FROM, CONTAINER_ID};
 use crate::record::ContainerId;
 use crate::source::LINE_BYTES_MAX;
@@ -18,8 +19,6 @@ pub const VERSION: u32 = 1;
 /// The longest letter: each byte of a log line takes at most six in JSON, and labels and words are short.
 pub const LETTER_BYTES_MAX: usize = 8 << 20;
 const _: () = assert!(6 * LINE_BYTES_MAX + (1 << 20) <= LETTER_BYTES_MAX, "what is written can be read");
-/// What of Loki's words is kept with each line.
-const WORDS_BYTES_MAX: usize = 1024;
 
 /// A line that could not be delivered, as it stands on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -106,7 +105,7 @@ impl Letter {
             line: entry.line.clone(),
             reason: why.reason.to_owned(),
             status: why.answer.map(|(status, _)| status),
-            answer: why.answer.map(|(_, words)| head(words).to_owned()),
+            answer: why.answer.map(|(_, words)| words_kept(words).to_owned()),
             attempts: group.tried.attempts,
             first_failure_ns: group.tried.first_failure_ns,
             container_id: group.container.id.clone(),
@@ -160,17 +159,10 @@ impl Letter {
     pub fn refused_again(&mut self, why: Reason<'_>, (attempts, now_ns): (u32, i64)) {
         self.reason = why.reason.to_owned();
         self.status = why.answer.map(|(status, _)| status);
-        self.answer = why.answer.map(|(_, words)| head(words).to_owned());
+        self.answer = why.answer.map(|(_, words)| words_kept(words).to_owned());
         self.attempts = self.attempts.saturating_add(attempts);
         self.first_failure_ns.get_or_insert(now_ns);
     }
-}
-
-/// The part of Loki's words that is kept.
-#[must_use]
-pub fn head(words: &str) -> &str {
-    let words = words.trim_end();
-    words.get(..words.floor_char_boundary(WORDS_BYTES_MAX)).unwrap_or(words)
 }
 
 #[cfg(test)]

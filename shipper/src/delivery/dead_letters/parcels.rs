@@ -16,6 +16,7 @@ use super::journal::Ref;
 use super::letter::Letter;
 use crate::batch::{Entry, Group};
 use crate::credit::Share;
+use crate::files;
 use crate::ledger::Numbering;
 use crate::record::{Container, Position};
 
@@ -138,7 +139,7 @@ impl<'a> Parcels<'a> {
     /// `None` if it is no longer there.
     fn read(&mut self, indexed: &Indexed) -> io::Result<Option<Letter>> {
         if self.open.as_ref().is_none_or(|(number, _)| *number != indexed.segment) {
-            self.open = match folder::open(&folder::path(&self.dir, indexed.segment)) {
+            self.open = match files::open(&folder::path(&self.dir, indexed.segment)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 file => Some((indexed.segment, file?)),
             };

@@ -16,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::folder;
 use super::index::Round;
 use super::journal::{self, Journal, Pushed, Verdicts};
-use super::letter::{Letter, head};
+use super::letter::Letter;
 use super::parcels::{Parcel, Parcels};
 use super::settle::settle;
 use crate::batch::Entry;
 use crate::clock::Clock;
 use crate::delivery::backoff::Backoff;
 use crate::delivery::retry;
-use crate::loki::answer::{Outcome, judge};
+use crate::files;
+use crate::loki::answer::{Outcome, judge, words_kept};
 use crate::loki::client::{self, Answer, Client};
 use crate::loki::limit::Limit;
 
@@ -130,7 +131,7 @@ pub async fn replay(
     if !dir.try_exists().map_err(&failed)? {
         return Ok(Tally::default());
     }
-    let Some(_lock) = folder::lock(&dir.join(LOCK)).map_err(&failed)? else {
+    let Some(_lock) = files::lock(&dir.join(LOCK)).map_err(&failed)? else {
         return Err(Error::Busy(dir.clone()));
     };
     settle_unfinished(dir).map_err(&failed)?;
@@ -317,7 +318,7 @@ impl Run<'_> {
             refused: refs(refused),
             reason: reason.to_owned(),
             status: answer.map(|answer| answer.status),
-            answer: answer.map(|answer| head(&answer.body).to_owned()),
+            answer: answer.map(|answer| words_kept(&answer.body).to_owned()),
             attempts,
             now_ns: self.settings.clock.now_ns(),
         }
@@ -330,7 +331,7 @@ impl Run<'_> {
         (reason, status, words): (&str, Option<u16>, &str),
         attempts: u32,
     ) -> Ended {
-        let (reason, answer) = (reason.to_owned(), Some(head(words).to_owned()));
+        let (reason, answer) = (reason.to_owned(), Some(words_kept(words).to_owned()));
         let (refused, now_ns) = (parcel.refs.clone(), self.settings.clock.now_ns());
         Ended::Pushed(Pushed { accepted: Vec::new(), refused, reason, status, answer, attempts, now_ns })
     }
@@ -362,7 +363,5 @@ enum Next {
 }
 
 fn shown(answer: &Answer) -> String {
-    let words = answer.body.lines().next().unwrap_or_default();
-    let words = words.get(..words.floor_char_boundary(300)).unwrap_or(words);
-    format!("{}: {words}", answer.status)
+    format!("{}: {}", answer.status, answer.head())
 }

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use super::folder::{self, Segment};
 use super::{Config, Error};
+use crate::files;
 use crate::metrics::Metrics;
 
 /// There are at least this many segments when the folder is full, so that little is lost at once.
@@ -129,7 +130,7 @@ impl Segments {
             return Ok(false);
         };
         let path = folder::path(&self.dir, oldest);
-        blocking(move || folder::remove(&path)).await.map_err(self.error("removed"))?;
+        blocking(move || files::remove(&path)).await.map_err(self.error("removed"))?;
         self.list.remove(0);
         self.metrics.dead_letters_segments_removed.inc();
         Ok(true)

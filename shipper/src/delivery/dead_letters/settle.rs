@@ -14,6 +14,7 @@ use super::folder;
 use super::journal::{Identity, Pushed, Verdict, Verdicts};
 use super::letter::{Letter, Unreadable};
 use super::reader::{Place, Reader};
+use crate::files;
 
 /// Settles all segments that the verdicts speak of.
 ///
@@ -27,24 +28,24 @@ pub fn settle(dir: &Path, verdicts: &Verdicts) -> io::Result<()> {
             settle_segment(dir, segment, verdicts)?;
         }
     }
-    folder::sync(dir)
+    files::sync(dir)
 }
 
 fn settle_segment(dir: &Path, segment: &Identity, verdicts: &Verdicts) -> io::Result<()> {
     let path = folder::path(dir, segment.number);
-    let file = match folder::open(&path) {
+    let file = match files::open(&path) {
         // The shipper has made room meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         file => file?,
     };
     // A writer locks its segment before it writes: only an empty one may just be beginning.
     let is_same = identity(segment.number, &file)? == *segment;
-    if !is_same || (segment.bytes == 0 && !folder::lock_now(&file)?) {
+    if !is_same || (segment.bytes == 0 && !files::lock_now(&file)?) {
         return Ok(());
     }
     let beside = beside(dir, segment.number);
-    folder::remove(&beside)?;
-    let mut new = BufWriter::new(folder::create(&beside)?);
+    files::remove(&beside)?;
+    let mut new = BufWriter::new(files::create(&beside)?);
     let kept = copy_rest(&file, segment.number, verdicts, &mut new);
     let finished = kept.and_then(|kept| {
         new.flush()?;
@@ -53,11 +54,11 @@ fn settle_segment(dir: &Path, segment: &Identity, verdicts: &Verdicts) -> io::Re
     });
     match finished {
         Ok(true) if path.exists() => std::fs::rename(&beside, &path),
-        Ok(true) => folder::remove(&beside),
-        Ok(false) => folder::remove(&path).and_then(|()| folder::remove(&beside)),
+        Ok(true) => files::remove(&beside),
+        Ok(false) => files::remove(&path).and_then(|()| files::remove(&beside)),
         Err(error) => {
             // So that a full disk is not made fuller.
-            drop(folder::remove(&beside));
+            drop(files::remove(&beside));
             Err(error)
         }
     }
@@ -136,11 +137,11 @@ mod tests {
         }
         let path = folder::path(dir, 1);
         std::fs::write(&path, text).unwrap();
-        (identity(1, &folder::open(&path).unwrap()).unwrap(), offsets)
+        (identity(1, &files::open(&path).unwrap()).unwrap(), offsets)
     }
 
     fn texts(dir: &Path) -> Vec<(String, u32)> {
-        let mut reader = Reader::new(BufReader::new(folder::open(&folder::path(dir, 1)).unwrap()));
+        let mut reader = Reader::new(BufReader::new(files::open(&folder::path(dir, 1)).unwrap()));
         let mut texts = Vec::new();
         while let Some((_, letter)) = reader.read_next().unwrap() {
             let letter = letter.unwrap();

@@ -10,6 +10,7 @@ use super::folder;
 use super::journal;
 use super::letter::{Letter, Unreadable};
 use super::reader::Reader;
+use crate::files;
 
 /// Kinds that are told apart; what comes after them is one kind, so that memory is bounded.
 const KINDS_MAX: usize = 10_000;
@@ -66,13 +67,13 @@ pub fn survey(dir: &Path, mut each: impl FnMut(&Letter) -> io::Result<()>) -> io
     let mut kinds = BTreeMap::new();
     survey.replayed = journal::read(dir)?.map_or(0, |verdicts| verdicts.accepted());
     for segment in folder::list(dir)? {
-        let file = match folder::open(&folder::path(dir, segment.number)) {
+        let file = match files::open(&folder::path(dir, segment.number)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
         survey.segments += 1;
         survey.bytes += file.metadata()?.len();
-        survey.segments_in_use += u64::from(folder::is_in_use(&file)?);
+        survey.segments_in_use += u64::from(files::is_in_use(&file)?);
         let mut reader = Reader::new(BufReader::new(file));
         while let Some((place, letter)) = reader.read_next()? {
             match letter {

@@ -182,6 +182,17 @@ impl Rig {
         left.unwrap()
     }
 
+    /// As [`Rig::end`], but it is asked to stop, and given up a little later.
+    pub async fn give_up(self) -> Left {
+        self.shutdown.stop.cancel();
+        let give_up = self.shutdown.give_up.clone();
+        let (left, ()) = tokio::join!(self.end(), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            give_up.cancel();
+        });
+        left
+    }
+
     /// Waits until `holds`, looking often, under a limit that no working machine reaches.
     pub async fn until(&self, what: &str, holds: impl Fn(&Metrics) -> bool) {
         let wait = async {
