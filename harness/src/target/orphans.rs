@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::target::process::RUN_VARIABLE;
@@ -27,14 +28,13 @@ pub fn be_known() -> io::Result<()> {
     fs::write("/proc/self/comm", NAME)
 }
 
-/// Whether the process that began this run is still there.
+/// Whether the process that began this run still runs. One that was killed keeps its name in `/proc` until
+/// somebody has waited for it (proc(5), state Z), and has left all the same.
 #[must_use]
 pub fn is_live(run_id: &str) -> bool {
-    let pid = run_id.rsplit_once('-').and_then(|(_, pid)| pid.parse::<u32>().ok());
-    pid.is_some_and(|pid| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-        name.is_ok_and(|name| name.trim_end() == NAME)
-    })
+    let pid = run_id.rsplit_once('-').and_then(|(_, pid)| pid.parse::<i32>().ok());
+    let stat = pid.and_then(|pid| Process::new(pid).and_then(|process| process.stat()).ok());
+    stat.is_some_and(|stat| stat.comm == NAME && !matches!(stat.state, 'Z' | 'X'))
 }
 
 /// Ends every process that a dead run has left. Answers with how many there were.
@@ -88,6 +88,29 @@ mod tests {
         assert!(!is_live("20260101t000000z-0"));
         assert!(end_processes().unwrap() >= 1);
         assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_run_that_was_killed_and_that_nobody_has_waited_for_is_dead() {
+        let name_itself = format!("printf {NAME} > /proc/$$/comm; read wait");
+        let mut child = Command::new("sh")
+            .args(["-c", &name_itself])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let run_id = format!("20260101t000000z-{}", child.id());
+        while !is_live(&run_id) {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended before it had its name");
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+        // Not `wait`, which would take it away: as long as nobody does, the kernel shows it with its name.
+        let stat = format!("/proc/{}/stat", child.id());
+        while !fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(!is_live(&run_id));
+        child.wait().unwrap();
     }
 
     #[test]
