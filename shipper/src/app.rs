@@ -13,9 +13,12 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Config, Design, Start};
+use crate::credit::Gate;
+use crate::delivery::books::Books;
 use crate::delivery::checkpoint::{self, Checkpoint, Store};
 use crate::delivery::dead_letters::{self, DeadLetters};
-use crate::delivery::deliver::{Deliver, Deps, Left};
+use crate::delivery::deliver::{Deliver, Left};
+use crate::delivery::lane::{self, Lane};
 use crate::docker::api::{Api, ApiError};
 use crate::docker::{discovery, metadata};
 use crate::loki::client;
@@ -23,7 +26,9 @@ use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
+use crate::source::allowance::Allowance;
 use crate::source::{self, hybrid, pool};
+use crate::tenants::{PerLane, Tenants};
 use crate::window::shared::Window;
 
 /// Batches between the pipeline and delivery: one ready while another is being filled.
@@ -143,21 +148,32 @@ impl Staff {
         let since = (started_ns, checkpoint.since_ns, remembered);
         let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
         let engine = api.clone();
+        let tenants = Arc::new(config.loki.tenants());
+        let container_bytes = usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX);
+        let allowance = Allowance::new(tenants.clone(), container_bytes, metrics.clone());
+        let gates = allowance.gates().clone();
         let inputs = source::Inputs {
             changes,
             resume: checkpoint.containers.clone().into_iter().collect(),
             start: start(config.start),
             started_ns,
             out: items,
-            container_bytes: usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX),
+            allowance,
             metrics: metrics.clone(),
             stop,
         };
         self.read(config, api, inputs);
-        let window = Window::new(config.window, metrics.clone());
-        self.batch(config, metrics, (&clock, &window), (records, batches_in));
+        let windows = tenants.lanes(|_, name| Window::new(config.window, name, metrics.clone()));
         let resumed = checkpoint.containers.len();
-        let deliver = deliver(config, metrics, (clock, window), (store, checkpoint)).await?;
+        let books = books(config, metrics, (store, checkpoint)).await?;
+        let deliver = Deliver::new(
+            lanes(config, &tenants, (&windows, &gates), (&clock, metrics))?,
+            books,
+            metrics.clone(),
+        );
+        let pipeline =
+            Pipeline { tenants, windows, limits: config.limits.clone(), clock, metrics: metrics.clone() };
+        self.batch(config, pipeline, (records, batches_in));
         announce(config, &engine, resumed);
         let shutdown = shutdown.clone();
         self.add("delivery", async move { Ok(Ended::Delivery(deliver.run(batches, shutdown).await?)) });
@@ -214,12 +230,9 @@ impl Staff {
     fn batch(
         &mut self,
         config: &Config,
-        metrics: &Arc<Metrics>,
-        (clock, window): (&Clock, &Window),
+        pipeline: Pipeline,
         (records, batches): (mpsc::Receiver<Item>, mpsc::Sender<crate::batch::Batch>),
     ) {
-        let (window, limits) = (window.clone(), config.limits.clone());
-        let pipeline = Pipeline { window, limits, clock: clock.clone(), metrics: metrics.clone() };
         let settings = config.batch.clone();
         self.add("pipeline", async move {
             pipeline.run(settings, records, batches).await;
@@ -283,25 +296,30 @@ impl Staff {
     }
 }
 
-async fn deliver(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-    (clock, window): (Clock, Window),
-    (store, checkpoint): (Store, Checkpoint),
-) -> Result<Deliver, Error> {
+async fn books(config: &Config, metrics: &Arc<Metrics>, state: (Store, Checkpoint)) -> Result<Books, Error> {
     let dir = config.state_dir.join(dead_letters::FOLDER);
     let dead_letters = DeadLetters::open(&dir, &config.dead_letters, metrics.clone()).await?;
-    let dead_letters = dead_letters.of_tenant(config.loki.tenant.clone());
-    Ok(Deliver::new(Deps {
-        client: client::Client::new(&config.loki)?,
-        encoding: config.loki.encoding,
-        retry: config.retry.clone(),
-        window,
-        clock,
-        metrics: metrics.clone(),
-        dead_letters,
-        store,
-        checkpoint,
+    Ok(Books::new(dead_letters, state, metrics.clone()))
+}
+
+fn lanes(
+    config: &Config,
+    tenants: &Tenants,
+    (windows, gates): (&PerLane<Window>, &PerLane<Gate>),
+    (clock, metrics): (&Clock, &Arc<Metrics>),
+) -> Result<PerLane<Lane>, Error> {
+    let clients = config.loki.clients()?;
+    Ok(tenants.lanes(|lane, tenant| {
+        let deps = lane::Deps {
+            client: clients[lane].clone(),
+            window: windows[lane].clone(),
+            gate: gates[lane].clone(),
+            encoding: config.loki.encoding,
+            retry: config.retry.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        Lane::new(tenant, deps)
     }))
 }
 

@@ -12,6 +12,7 @@ use crate::credit::Share;
 use crate::labels::Labels;
 use crate::ledger::{Settled, Ticket, What};
 use crate::record::{Container, Position, Stream};
+use crate::tenants::Lane;
 use crate::units;
 use crate::window::shared::Span;
 
@@ -135,8 +136,10 @@ impl Group {
 }
 
 /// What travels from the pipeline to delivery in one piece.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
+    /// Whose lines.
+    pub lane: Lane,
     /// To push.
     pub groups: Vec<Group>,
     /// Refused by the window: for the dead letters, with the reason.
@@ -148,6 +151,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    fn new(lane: Lane) -> Self {
+        let (groups, refused, probes, settled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { lane, groups, refused, probes, settled }
+    }
+
     /// How many lines are to be pushed.
     #[must_use]
     pub fn lines(&self) -> u64 {
@@ -200,7 +208,7 @@ pub fn cost_bytes(groups: &[Group]) -> usize {
         .sum()
 }
 
-/// Fills one batch after the other.
+/// Fills one batch after the other, of one lane.
 #[derive(Debug)]
 pub struct Batcher {
     config: Config,
@@ -213,8 +221,8 @@ pub struct Batcher {
 impl Batcher {
     /// An empty one.
     #[must_use]
-    pub fn new(config: Config) -> Self {
-        Self { config, batch: Batch::default(), index: HashMap::new(), bytes: 0, due: None }
+    pub fn new(config: Config, lane: Lane) -> Self {
+        Self { config, batch: Batch::new(lane), index: HashMap::new(), bytes: 0, due: None }
     }
 
     /// Adds a line; hands out the batch before it, when the line does not fit in.
@@ -278,7 +286,8 @@ impl Batcher {
         self.index.clear();
         self.bytes = 0;
         self.due = None;
-        let mut batch = std::mem::take(&mut self.batch);
+        let next = Batch::new(self.batch.lane);
+        let mut batch = std::mem::replace(&mut self.batch, next);
         // Loki checks "too far behind" in the order sent: oldest first passes, newest first fails.
         batch.groups.iter_mut().for_each(|group| group.entries.sort_by_key(|entry| entry.time_ns));
         (!batch.is_empty()).then_some(batch)
@@ -307,6 +316,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::ledger::Numbering;
     use crate::record::ContainerId;
+    use crate::tenants::Tenants;
     use proptest::prelude::*;
 
     pub(crate) fn container() -> Arc<Container> {
@@ -338,7 +348,7 @@ pub(crate) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_due_after_its_first_line_has_waited() {
-        let mut batcher = Batcher::new(Config::default());
+        let mut batcher = Batcher::new(Config::default(), Tenants::default().own_lane());
         let (container, now) = (container(), Instant::now());
         let labels = Labels::of(&container, Stream::Stdout);
         let mut numbers = Numbering::new(0);
@@ -358,7 +368,7 @@ pub(crate) mod tests {
         #[test]
         fn no_line_is_lost_and_no_batch_is_too_large(sizes in proptest::collection::vec(0..600_usize, 1..80)) {
             let max_bytes = ByteSize::b(2000);
-            let mut batcher = Batcher::new(Config { max_bytes, ..Config::default() });
+            let mut batcher = Batcher::new(Config { max_bytes, ..Config::default() }, Tenants::default().own_lane());
             let (container, now) = (container(), Instant::now());
             let labels = Labels::of(&container, Stream::Stdout);
             let mut numbers = Numbering::new(0);

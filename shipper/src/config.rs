@@ -290,12 +290,12 @@ shutdown_deadline: 8s
     fn a_mistake_of_form_has_its_line_and_field() {
         let error = |text: &str| Config::parse(text).unwrap_err();
         insta::assert_snapshot!(error("loki:\n  uri: x"), @r"
-        line 2 column 3: unknown field `uri`, expected one of url, tenant, encoding, gzip, basic_auth, bearer_token_file, tls
+        line 2 column 3: unknown field `uri`, expected one of url, tenant, tenants, encoding, gzip, basic_auth, bearer_token_file, tls
          --> <input>:2:3
           |
         1 | loki:
         2 |   uri: x
-          |   ^ unknown field `uri`, expected one of url, tenant, encoding, gzip, basic_auth, bearer_token_file, tls
+          |   ^ unknown field `uri`, expected one of url, tenant, tenants, encoding, gzip, basic_auth, bearer_token_file, tls
         ");
         insta::assert_snapshot!(error("design: auto"), @r"
         line 1 column 9: unknown variant `auto`, expected one of pool, hybrid
@@ -327,6 +327,34 @@ shutdown_deadline: 8s
         limits.container_bytes 4.0 MiB is less than two batches (batch.max_bytes is 5.0 MiB): a container could not fill one while another is under way
         retry.initial is longer than retry.max
         "#);
+    }
+
+    #[test]
+    fn a_tenant_is_one_that_loki_takes_and_stands_there_once() {
+        let mistakes =
+            |loki: &str| Config::parse(&format!("loki: {{{loki}}}")).unwrap().mistakes().join("\n");
+        for (loki, words) in [
+            (
+                "tenant: a|b",
+                "the tenant \"a|b\" (loki.tenant, loki.tenants.allow) is none for Loki: write 1 to 150 of",
+            ),
+            ("tenant: ''", "the tenant \"\" "),
+            ("tenants: {label: team, allow: [red, blue/x]}", "the tenant \"blue/x\" "),
+            ("tenants: {label: team, allow: ['..']}", "the tenant \"..\" "),
+            (
+                "tenant: red, tenants: {label: team, allow: [red]}",
+                "loki.tenants.allow names \"red\", which stands there twice",
+            ),
+            (
+                "tenants: {label: team, allow: [red, red]}",
+                "loki.tenants.allow names \"red\", which stands there twice",
+            ),
+            ("tenants: {label: '', allow: [red]}", "loki.tenants.label is empty: write the container label"),
+            ("tenants: {label: team, allow: []}", "loki.tenants.allow has 0 names: write 1 to 1000"),
+        ] {
+            assert!(mistakes(loki).starts_with(words), "{loki}: {}", mistakes(loki));
+        }
+        assert_eq!(mistakes("tenant: ops, tenants: {label: team, allow: [red, blue]}"), "");
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! How much of one container may be on its way, from where it is read to where it is settled. A container
+//! How much one container may have on its way, from where it is read to where it is settled. A container
 //! that has used up its credit is not read on, and its log is the buffer, while the others go on: so what
-//! Loki refuses of one of them fills no queue that they share.
+//! Loki refuses of one of them fills no queue that they share. And a gate for each tenant, closed while
+//! Loki does not take what it has: then none of its containers is read on.
 //!
 //! Asked before a container is read and charged for each line that comes of that; so one turn may go
 //! beyond the limit, and a line that is larger than it still passes alone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
@@ -22,20 +23,54 @@ struct Account {
     limit: usize,
     used: AtomicUsize,
     regained: Notify,
+    gate: Gate,
     metrics: Arc<Metrics>,
 }
 
-impl Credit {
-    /// Of `limit` bytes, none of them used.
+/// Whether a tenant's containers may be read. Cheap to clone; clones are one gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Barrier>);
+
+#[derive(Debug)]
+struct Barrier {
+    is_open: AtomicBool,
+    opened: Notify,
+    bytes: Gauge,
+}
+
+impl Gate {
+    /// An open one; `bytes` says what its tenant has on its way.
     #[must_use]
-    pub fn new(limit: usize, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Account { limit, used: AtomicUsize::new(0), regained: Notify::new(), metrics }))
+    pub fn new(bytes: Gauge) -> Self {
+        Self(Arc::new(Barrier { is_open: AtomicBool::new(true), opened: Notify::new(), bytes }))
+    }
+
+    /// Opens or closes it.
+    pub fn set_open(&self, open: bool) {
+        if !self.0.is_open.swap(open, Ordering::SeqCst) && open {
+            self.0.opened.notify_waiters();
+        }
+    }
+
+    /// Whether it is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.is_open.load(Ordering::SeqCst)
+    }
+}
+
+impl Credit {
+    /// Of `limit` bytes, none of them used, for a container behind this gate.
+    #[must_use]
+    pub fn new(limit: usize, gate: Gate, metrics: Arc<Metrics>) -> Self {
+        let (used, regained) = (AtomicUsize::new(0), Notify::new());
+        Self(Arc::new(Account { limit, used, regained, gate, metrics }))
     }
 
     /// Whether the container may be read on.
     #[must_use]
     pub fn is_left(&self) -> bool {
-        self.0.used.load(Ordering::SeqCst) < self.0.limit
+        self.0.used.load(Ordering::SeqCst) < self.0.limit && self.0.gate.is_open()
     }
 
     /// Waits until it may be.
@@ -43,16 +78,19 @@ impl Credit {
         if self.is_left() {
             return;
         }
-        let account = &self.0;
-        account.metrics.credit_waits.inc();
-        let _waiting = Waiting::new(&account.metrics.credit_waiting);
+        let Account { regained, gate, metrics, .. } = &*self.0;
+        metrics.credit_waits.inc();
+        let _waiting = Waiting::new(&metrics.credit_waiting);
         loop {
             // Made before the look: what is given back in between wakes it.
-            let regained = account.regained.notified();
+            let (regained, opened) = (regained.notified(), gate.0.opened.notified());
             if self.is_left() {
                 return;
             }
-            regained.await;
+            tokio::select! {
+                () = regained => {}
+                () = opened => {}
+            }
         }
     }
 
@@ -61,6 +99,7 @@ impl Credit {
     pub fn share(&self, bytes: usize) -> Share {
         self.0.used.fetch_add(bytes, Ordering::SeqCst);
         self.0.metrics.in_flight_bytes.inc_by(signed(bytes));
+        self.0.gate.0.bytes.inc_by(signed(bytes));
         Share { account: Some(Arc::clone(&self.0)), bytes }
     }
 }
@@ -77,6 +116,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         let Some(account) = &self.account else { return };
         account.metrics.in_flight_bytes.dec_by(signed(self.bytes));
+        account.gate.0.bytes.dec_by(signed(self.bytes));
         let before = account.used.fetch_sub(self.bytes, Ordering::SeqCst);
         if before >= account.limit && before - self.bytes < account.limit {
             account.regained.notify_waiters();
@@ -114,10 +154,36 @@ mod tests {
 
     use super::*;
 
+    fn credit(limit: usize, metrics: &Arc<Metrics>) -> Credit {
+        Credit::new(limit, Gate::new(Gauge::default()), metrics.clone())
+    }
+
+    #[test]
+    fn behind_a_closed_gate_nobody_reads_until_it_opens_and_behind_another_they_do() {
+        let (metrics, bytes) = (Metrics::new(), Gauge::default());
+        let gate = Gate::new(bytes.clone());
+        let of_tenant = || Credit::new(8, gate.clone(), metrics.clone());
+        let (one, two) = (of_tenant(), of_tenant());
+        let share = one.share(7);
+        gate.set_open(false);
+        assert!(!one.is_left() && !two.is_left() && credit(8, &metrics).is_left());
+        let (mut first, mut second) = (std::pin::pin!(one.regained()), std::pin::pin!(two.regained()));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        drop(share);
+        assert!(first.as_mut().now_or_never().is_none(), "what comes back does not open it");
+        let full = two.share(8);
+        gate.set_open(true);
+        assert!(first.now_or_never().is_some() && second.as_mut().now_or_never().is_none(), "and no credit");
+        assert_eq!((bytes.get(), metrics.in_flight_bytes.get()), (8, 8));
+        drop(full);
+        assert!(second.now_or_never().is_some());
+        assert_eq!((bytes.get(), metrics.in_flight_bytes.get(), metrics.credit_waiting.get()), (0, 0, 0));
+    }
+
     #[test]
     fn it_is_left_below_the_limit_and_a_line_larger_than_the_limit_passes_alone() {
         let metrics = Metrics::new();
-        let credit = Credit::new(10, metrics.clone());
+        let credit = credit(10, &metrics);
         let large = credit.share(100);
         assert!(!credit.is_left() && credit.regained().now_or_never().is_none());
         assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waits.get()), (100, 1));
@@ -133,7 +199,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn nobody_waits_for_ever_and_the_bound_holds_while_others_settle() {
         let metrics = Metrics::new();
-        let credit = Credit::new(10, metrics.clone());
+        let credit = credit(10, &metrics);
         let mut tasks = JoinSet::new();
         for _ in 0..2 {
             let (out, mut settled) = tokio::sync::mpsc::channel(100);
@@ -158,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn credit_that_comes_back_while_its_reader_looks_wakes_him() {
         let (metrics, lines) = (Metrics::new(), 300_000);
-        let credit = Credit::new(1, metrics.clone());
+        let credit = credit(1, &metrics);
         let (out, settled) = std::sync::mpsc::channel();
         let settler = std::thread::spawn(move || {
             while let Err(std::sync::mpsc::TryRecvError::Empty) | Ok(_) = settled.try_recv() {
@@ -183,7 +249,7 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..50_usize), 0..200),
         ) {
             let metrics = Metrics::new();
-            let credit = Credit::new(100, metrics.clone());
+            let credit = credit(100, &metrics);
             let mut held: Vec<Share> = Vec::new();
             for (charge, number) in steps {
                 if charge {

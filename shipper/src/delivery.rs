@@ -9,4 +9,6 @@ pub mod turns;
 pub mod attempt;
 pub mod dead_letters;
 pub mod checkpoint;
+pub mod books;
+pub mod lane;
 pub mod deliver;

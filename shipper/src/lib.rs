@@ -10,6 +10,7 @@ pub mod stamp;
 pub mod metrics;
 pub mod credit;
 pub mod record;
+pub mod tenants;
 pub mod shutdown;
 pub mod docker;
 pub mod source;

@@ -19,7 +19,7 @@ pub mod tasks;
 pub mod collectors;
 
 use collectors::{CheckpointAge, TokioTasks};
-use labels::{Direction, Endpoint, PushStatus, TaskKind};
+use labels::{Direction, Endpoint, PushStatus, TaskKind, Tenant};
 use lines::Lines;
 use tasks::TaskGuard;
 
@@ -56,14 +56,20 @@ pub struct Metrics {
     pub push_duration_seconds: Histogram,
     /// `shipper_push_in_flight`: pushes under way.
     pub push_in_flight: Gauge,
-    /// `shipper_loki_held`: 1 while Loki refuses us (401, 403, 404) and everything waits.
+    /// `shipper_loki_held`: tenants that Loki refuses (401, 403, 404), so that their lines wait.
     pub loki_held: Gauge,
+    /// `shipper_tenant_held{tenant}`: 1 for each of those.
+    pub tenant_held: Family<Tenant, Gauge>,
+    /// `shipper_tenant_bytes{tenant}`: what the lines of one tenant that are in flight take.
+    pub tenant_bytes: Family<Tenant, Gauge>,
+    /// `shipper_tenants_not_allowed_total`: containers whose label names a tenant that is not allowed.
+    pub tenants_not_allowed: Counter,
     /// `shipper_push_waiting_turn`: batches that wait until another push is answered.
     pub push_waiting_turn: Gauge,
-    /// `shipper_window_max_age_seconds`: as configured, or narrower if Loki has shown so.
-    pub window_max_age_seconds: Gauge<f64, AtomicU64>,
-    /// `shipper_window_max_future_seconds`: as configured, or narrower if Loki has shown so.
-    pub window_max_future_seconds: Gauge<f64, AtomicU64>,
+    /// `shipper_window_max_age_seconds{tenant}`: as configured, or narrower if Loki has shown so.
+    pub window_max_age_seconds: Family<Tenant, Gauge<f64, AtomicU64>>,
+    /// `shipper_window_max_future_seconds{tenant}`: as configured, or narrower if Loki has shown so.
+    pub window_max_future_seconds: Family<Tenant, Gauge<f64, AtomicU64>>,
     /// `shipper_window_max_behind_seconds`: as configured.
     pub window_max_behind_seconds: Gauge<f64, AtomicU64>,
     /// `shipper_window_floors`: streams of which Loki has refused lines as too far behind.
@@ -203,7 +209,18 @@ impl Metrics {
                 "Time until Loki's answer",
             ),
             push_in_flight: plain(into, "shipper_push_in_flight", "Pushes under way"),
-            loki_held: plain(into, "shipper_loki_held", "1 while Loki refuses us and everything waits"),
+            loki_held: plain(into, "shipper_loki_held", "Tenants that Loki refuses and whose lines wait"),
+            tenant_held: plain(into, "shipper_tenant_held", "1 while Loki refuses this tenant"),
+            tenant_bytes: plain(
+                into,
+                "shipper_tenant_bytes",
+                "Bytes of this tenant that are read and not settled",
+            ),
+            tenants_not_allowed: plain(
+                into,
+                "shipper_tenants_not_allowed",
+                "Containers whose label names a tenant that is not allowed",
+            ),
             push_waiting_turn: plain(
                 into,
                 "shipper_push_waiting_turn",
@@ -356,9 +373,7 @@ mod tests {
     use labels::{DropReason, SkipReason};
 
     /// The names that others rely on.
-    const NAMES: [&str; 20] = [
-        "shipper_window_max_age_seconds 0.0\n",
-        "shipper_window_max_future_seconds 0.0\n",
+    const NAMES: [&str; 18] = [
         "shipper_window_streams 0\n",
         "shipper_tasks_alive{kind=\"pipeline\"} 0\n",
         "shipper_lines_read_total 0\n",

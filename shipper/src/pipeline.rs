@@ -18,6 +18,7 @@ use crate::ledger::{Numbering, Settled, What};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{DropReason, SkipReason, TaskKind};
 use crate::record::{Container, ContainerId, Item, Position, Record, Stream};
+use crate::tenants::{Lane, PerLane, Tenants};
 use crate::window::shared::Window;
 use crate::window::{Outside, Verdict};
 
@@ -46,8 +47,10 @@ const BURST: usize = 256;
 /// What the pipeline works with.
 #[derive(Debug)]
 pub struct Pipeline {
+    /// Whose lines are whose.
+    pub tenants: Arc<Tenants>,
     /// Which times pass.
-    pub window: Window,
+    pub windows: PerLane<Window>,
     /// How long a line may be.
     pub limits: Limits,
     /// For the age of lines.
@@ -70,11 +73,10 @@ impl Pipeline {
         let _task = self.metrics.task(TaskKind::Pipeline);
         let capacity = i64::try_from(items.max_capacity()).unwrap_or(i64::MAX);
         self.metrics.queue_lines_capacity.set(capacity);
-        let mut desk =
-            Desk { pipeline: self, batcher: Batcher::new(batch), followed: HashMap::new(), lives: 0 };
+        let mut desk = Desk::new(self, &batch);
         let mut burst = Vec::with_capacity(BURST);
         loop {
-            let due = desk.batcher.due();
+            let due = desk.due();
             let full = tokio::select! {
                 taken = items.recv_many(&mut burst, BURST) => {
                     if taken == 0 {
@@ -84,7 +86,7 @@ impl Pipeline {
                     desk.admit_all(&mut burst)
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    desk.batcher.take().into_iter().collect()
+                    desk.take(|batcher| batcher.due().is_some_and(|due| due <= Instant::now()))
                 }
             };
             if send_all(&batches, full).await.is_err() {
@@ -92,7 +94,7 @@ impl Pipeline {
             }
         }
         // Delivery may have given up already; then the lines stay unacknowledged, as they should.
-        drop(send_all(&batches, desk.batcher.take().into_iter().collect()).await);
+        drop(send_all(&batches, desk.take(|_| true)).await);
     }
 }
 
@@ -106,12 +108,13 @@ async fn send_all(batches: &mpsc::Sender<Batch>, full: Vec<Batch>) -> Result<(),
 /// Where the lines are sorted. What it knows of a container goes when the container has gone.
 struct Desk {
     pipeline: Pipeline,
-    batcher: Batcher,
+    batchers: PerLane<Batcher>,
     followed: HashMap<ContainerId, Followed>,
     lives: u64,
 }
 
 struct Followed {
+    lane: Lane,
     numbering: Numbering,
     container: Arc<Container>,
     stdout: Arc<Labels>,
@@ -119,10 +122,10 @@ struct Followed {
 }
 
 impl Followed {
-    fn new(life: u64, container: Arc<Container>) -> Self {
+    fn new(lane: Lane, life: u64, container: Arc<Container>) -> Self {
         let (stdout, stderr) =
             (Labels::of(&container, Stream::Stdout), Labels::of(&container, Stream::Stderr));
-        Self { numbering: Numbering::new(life), container, stdout, stderr }
+        Self { lane, numbering: Numbering::new(life), container, stdout, stderr }
     }
 
     /// A renamed container has new labels, and so new streams.
@@ -143,6 +146,20 @@ impl Followed {
 }
 
 impl Desk {
+    fn new(pipeline: Pipeline, batch: &BatchConfig) -> Self {
+        let batchers = pipeline.tenants.lanes(|lane, _| Batcher::new(batch.clone(), lane));
+        Self { pipeline, batchers, followed: HashMap::new(), lives: 0 }
+    }
+
+    /// When the next batch must go.
+    fn due(&self) -> Option<Instant> {
+        self.batchers.iter().filter_map(Batcher::due).min()
+    }
+
+    fn take(&mut self, which: impl Fn(&Batcher) -> bool) -> Vec<Batch> {
+        self.batchers.iter_mut().filter(|batcher| which(batcher)).filter_map(Batcher::take).collect()
+    }
+
     fn admit_all(&mut self, burst: &mut Vec<Item>) -> Vec<Batch> {
         let moment = self.pipeline.clock.moment();
         burst.drain(..).filter_map(|item| self.admit(item, moment)).collect()
@@ -153,8 +170,9 @@ impl Desk {
         match item {
             Item::Line(record) => self.admit_line(record, moment),
             Item::Passed { container, position } => {
-                let ticket = self.follow(&container).numbering.take();
-                self.batcher.settle(settled(ticket, &container, position), now)
+                let followed = self.follow(&container);
+                let (lane, ticket) = (followed.lane, followed.numbering.take());
+                self.batchers[lane].settle(settled(ticket, &container, position), now)
             }
             Item::Gone(container) => self.forget(container, now),
         }
@@ -165,23 +183,25 @@ impl Desk {
         let now = moment.at;
         let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
         let followed = self.follow(&container);
-        let ticket = followed.numbering.take();
+        let (lane, ticket) = (followed.lane, followed.numbering.take());
         let labels = followed.labels(stream).clone();
-        let verdict = self.pipeline.window.judge(&labels.text, time_ns, moment);
+        let window = &self.pipeline.windows[lane];
+        let batcher = &mut self.batchers[lane];
+        let verdict = window.judge(&labels.text, time_ns, moment);
         let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position, share };
         let alone = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
             Verdict::Drop(outside) => {
-                self.count_dropped(outside);
-                self.batcher.settle(entry.settled(&container), now)
+                count_dropped(&self.pipeline.metrics, outside);
+                batcher.settle(entry.settled(&container), now)
             }
-            Verdict::DeadLetter(outside) => self.batcher.refuse(outside.as_str(), alone(entry), now),
+            Verdict::DeadLetter(outside) => batcher.refuse(outside.as_str(), alone(entry), now),
             Verdict::Keep | Verdict::Probe | Verdict::Clamp { .. } if too_long => {
-                self.batcher.refuse("line_too_long", alone(entry), now)
+                batcher.refuse("line_too_long", alone(entry), now)
             }
             Verdict::Probe => {
                 self.pipeline.metrics.window_probes.inc();
-                self.batcher.probe(alone(entry), now)
+                batcher.probe(alone(entry), now)
             }
             Verdict::Keep | Verdict::Clamp { .. } => {
                 if let Verdict::Clamp { to_ns, direction } = verdict {
@@ -189,27 +209,18 @@ impl Desk {
                     entry.time_ns = to_ns;
                     self.pipeline.metrics.timestamps_clamped.get_or_create(&direction).inc();
                 }
-                self.pipeline.window.admit(&labels.text, entry.time_ns);
-                self.batcher.add((&container, &labels, stream), entry, now)
+                window.admit(&labels.text, entry.time_ns);
+                batcher.add((&container, &labels, stream), entry, now)
             }
         }
     }
 
-    /// Old lines are passed over before anything is done with them; the others cost some work.
-    fn count_dropped(&self, outside: Outside) {
-        let lines = &self.pipeline.metrics.lines;
-        match outside {
-            Outside::TooOld => lines.skipped(SkipReason::TooOld, 1),
-            Outside::TooNew => lines.dropped(DropReason::TooNew, 1),
-            Outside::TooFarBehind => lines.dropped(DropReason::TooFarBehind, 1),
-        }
-    }
-
     fn follow(&mut self, container: &Arc<Container>) -> &mut Followed {
-        let lives = &mut self.lives;
+        let (lives, tenants) = (&mut self.lives, &self.pipeline.tenants);
         let followed = self.followed.entry(container.id.clone()).or_insert_with(|| {
             *lives += 1;
-            Followed::new(*lives, container.clone())
+            let lane = tenants.lane_of(container).unwrap_or(tenants.own_lane());
+            Followed::new(lane, *lives, container.clone())
         });
         followed.refresh(container);
         followed
@@ -217,12 +228,24 @@ impl Desk {
 
     /// Also for a container of which nothing was read in this run: its checkpoint is to go.
     fn forget(&mut self, container: ContainerId, now: Instant) -> Option<Batch> {
-        let numbering = self.followed.remove(&container).map(|followed| followed.numbering);
-        let mut numbering = numbering.unwrap_or_else(|| {
-            self.lives += 1;
-            Numbering::new(self.lives)
-        });
-        self.batcher.settle(Settled { ticket: numbering.take(), container, what: What::Gone }, now)
+        let followed = self.followed.remove(&container);
+        let (lane, mut numbering) = followed.map_or_else(
+            || {
+                self.lives += 1;
+                (self.pipeline.tenants.own_lane(), Numbering::new(self.lives))
+            },
+            |followed| (followed.lane, followed.numbering),
+        );
+        self.batchers[lane].settle(Settled { ticket: numbering.take(), container, what: What::Gone }, now)
+    }
+}
+
+/// Old lines are passed over before anything is done with them; the others cost some work.
+fn count_dropped(Metrics { lines, .. }: &Metrics, outside: Outside) {
+    match outside {
+        Outside::TooOld => lines.skipped(SkipReason::TooOld, 1),
+        Outside::TooNew => lines.dropped(DropReason::TooNew, 1),
+        Outside::TooFarBehind => lines.dropped(DropReason::TooFarBehind, 1),
     }
 }
 
@@ -255,8 +278,10 @@ mod tests {
     async fn one_batch(window: window::Config, items: Vec<Item>) -> (Batch, Arc<Metrics>) {
         let metrics = Metrics::new();
         let limits = Limits { max_line: ByteSize::b(10), ..Limits::default() };
-        let window = Window::new(window, metrics.clone());
-        let pipeline = Pipeline { window, limits, clock: Clock::manual(NOW), metrics: metrics.clone() };
+        let tenants = Arc::new(Tenants::default());
+        let windows = tenants.lanes(|_, name| Window::new(window, name, metrics.clone()));
+        let clock = Clock::manual(NOW);
+        let pipeline = Pipeline { tenants, windows, limits, clock, metrics: metrics.clone() };
         let (sender, receiver) = mpsc::channel(items.len());
         for item in items {
             metrics.lines.read(u64::from(matches!(item, Item::Line(_))));

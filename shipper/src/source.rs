@@ -17,10 +17,12 @@ use crate::metrics::labels::SkipReason;
 use crate::record::{Container, Item, Position, Record};
 
 pub mod position;
+pub mod allowance;
 pub mod join;
 pub mod pool;
 pub mod hybrid;
 
+use allowance::Allowance;
 use join::Line;
 use position::{Resume, Start};
 
@@ -40,8 +42,8 @@ pub struct Inputs {
     pub started_ns: i64,
     /// Where items go. Closes when the source ends.
     pub out: mpsc::Sender<Item>,
-    /// What one container may have on its way.
-    pub container_bytes: usize,
+    /// What the containers may have on their way.
+    pub allowance: Allowance,
     /// Counts what is read.
     pub metrics: Arc<Metrics>,
     /// Ends the source.
@@ -57,19 +59,18 @@ pub struct Closed;
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
     out: mpsc::Sender<Item>,
-    container_bytes: usize,
+    allowance: Allowance,
     metrics: Arc<Metrics>,
 }
 
 impl Outlet {
-    pub(crate) fn new(out: mpsc::Sender<Item>, container_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        metrics.container_bytes_limit.set(i64::try_from(container_bytes).unwrap_or(i64::MAX));
-        Self { out, container_bytes, metrics }
+    pub(crate) fn new(out: mpsc::Sender<Item>, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
+        Self { out, allowance, metrics }
     }
 
     /// The credit of one more container.
-    pub(crate) fn credit(&self) -> Credit {
-        Credit::new(self.container_bytes, Arc::clone(&self.metrics))
+    pub(crate) fn credit(&self, container: &Container) -> Credit {
+        self.allowance.credit(container)
     }
 
     /// Hands on a line once there is room for it.

@@ -1,16 +1,19 @@
 //! What the types of the config can't say: bounds, and what does not fit together.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::batch;
 use crate::config::Config;
 use crate::delivery::dead_letters::letter::LETTER_BYTES_MAX;
 use crate::docker::api::Host;
-use crate::loki::client;
+use crate::tenants;
 
 /// The most of anything that is counted. A queue that long has no use, and beyond what a queue can be made
 /// of the program would end.
 const COUNT_MAX: usize = 1_000_000;
+/// Each has pushes under way and a queue of its own.
+const TENANTS_MAX: usize = 1000;
 /// 100 years: times of day are counted in nanoseconds, of which 292 years fit in.
 const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -18,7 +21,7 @@ impl Config {
     /// What the types can't say.
     pub(super) fn mistakes(&self) -> Vec<String> {
         let mistakes = [
-            client::Client::new(&self.loki).err().map(|error| error.to_string()),
+            self.client_mistake(),
             count("docker.max_connections", self.docker.max_connections),
             count("retry.max_items", self.retry.max_items),
             count("dead_letters.max_segments", self.dead_letters.max_segments),
@@ -37,11 +40,17 @@ impl Config {
             time("metadata.ttl", self.metadata.ttl),
             time("shutdown_deadline", self.shutdown_deadline),
             self.host_mistake(),
+            self.tenants_mistake(),
             self.state_dir.as_os_str().is_empty().then(|| "state_dir is empty: write a folder".to_owned()),
             self.listen_mistake(),
             self.label_mistake(),
         ];
         mistakes.into_iter().flatten().chain(self.size_mistakes()).collect()
+    }
+
+    fn client_mistake(&self) -> Option<String> {
+        let clients = self.loki.clients();
+        clients.err().map(|error| error.to_string())
     }
 
     fn host_mistake(&self) -> Option<String> {
@@ -58,6 +67,23 @@ impl Config {
         let advice = "the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it";
         (!listen.ip().is_loopback())
             .then(|| format!("admin.listen {listen} is no loopback address; {advice}"))
+    }
+
+    fn tenants_mistake(&self) -> Option<String> {
+        let tenants::Config { label, allow } = self.loki.tenants.as_ref()?;
+        if label.is_empty() {
+            return Some(
+                "loki.tenants.label is empty: write the container label that names the tenant".to_owned(),
+            );
+        }
+        if allow.is_empty() || allow.len() > TENANTS_MAX {
+            let count = allow.len();
+            return Some(format!("loki.tenants.allow has {count} names: write 1 to {TENANTS_MAX}"));
+        }
+        let own = self.loki.tenant.iter();
+        let mut seen: HashSet<&String> = own.collect();
+        let twice = allow.iter().find(|name| !seen.insert(name))?;
+        Some(format!("loki.tenants.allow names {twice:?}, which stands there twice or in loki.tenant too"))
     }
 
     fn label_mistake(&self) -> Option<String> {

@@ -78,6 +78,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Waiting {
     group: Group,
+    tenant: Option<Arc<str>>,
     reason: String,
     answer: Option<(u16, String)>,
 }
@@ -92,7 +93,6 @@ struct Failing {
 #[derive(Debug)]
 pub struct DeadLetters {
     segments: Segments,
-    tenant: Option<String>,
     waiting: VecDeque<Waiting>,
     failing: Option<Failing>,
     complaint: Complaint,
@@ -107,20 +107,13 @@ impl DeadLetters {
     pub async fn open(dir: &Path, config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let segments = Segments::open(dir, config, metrics.clone()).await?;
         let (waiting, complaint) = (VecDeque::new(), Complaint::default());
-        Ok(Self { segments, tenant: None, waiting, failing: None, complaint, metrics })
+        Ok(Self { segments, waiting, failing: None, complaint, metrics })
     }
 
-    /// Notes whose lines they are.
-    #[must_use]
-    pub fn of_tenant(mut self, tenant: Option<String>) -> Self {
-        self.tenant = tenant;
-        self
-    }
-
-    /// Takes lines that are to be written by the next [`DeadLetters::flush`].
-    pub fn put(&mut self, group: Group, why: Reason<'_>) {
+    /// Takes a tenant's lines that are to be written by the next [`DeadLetters::flush`].
+    pub fn put(&mut self, group: Group, tenant: Option<Arc<str>>, why: Reason<'_>) {
         let answer = why.answer.map(|(status, words)| (status, words_kept(words).to_owned()));
-        self.waiting.push_back(Waiting { group, reason: why.reason.to_owned(), answer });
+        self.waiting.push_back(Waiting { group, tenant, reason: why.reason.to_owned(), answer });
     }
 
     /// Writes what waits; says which lines are safely on disk now. While the disk takes nothing it is left
@@ -167,10 +160,10 @@ impl DeadLetters {
         let bytes_max =
             usize::try_from(self.segments.segment_max().min(PIECE_BYTES_MAX)).unwrap_or(usize::MAX);
         let (mut text, mut lines) = (String::new(), 0);
-        'piece: for Waiting { group, reason, answer } in &self.waiting {
+        'piece: for Waiting { group, tenant, reason, answer } in &self.waiting {
             let answer = answer.as_ref().map(|(status, words)| (*status, words.as_str()));
             for entry in &group.entries {
-                let letter = Letter::of(group, entry, self.tenant.as_deref(), Reason { reason, answer });
+                let letter = Letter::of(group, entry, tenant.as_deref(), Reason { reason, answer });
                 let letter = letter.and_then(|letter| letter.to_line());
                 let letter = letter.map_err(|error| self.segments.error("written")(error.into()))?;
                 if !text.is_empty() && text.len() + letter.len() > bytes_max {
@@ -237,7 +230,7 @@ mod tests {
     }
 
     async fn bury(letters: &mut DeadLetters, lines: &[(i64, &str)]) -> usize {
-        letters.put(group(lines), WHY);
+        letters.put(group(lines), None, WHY);
         letters.flush().await.iter().map(|group| group.entries.len()).sum()
     }
 

@@ -14,7 +14,7 @@ use crate::units;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How many batches may wait.
+    /// How many batches of one tenant may wait.
     pub max_items: usize,
     /// How many bytes they may hold.
     pub max_bytes: ByteSize,

@@ -245,7 +245,7 @@ mod tests {
 
     impl Desk {
         fn new() -> Self {
-            let window = Window::new(window::Config::default(), Metrics::new());
+            let window = Window::new(window::Config::default(), None, Metrics::new());
             let now = Moment { ns: NOW, at: Instant::now() };
             let (turns, config) = (Turns::default(), retry::Config::default());
             let (retrying, under_way, refused) = (Vec::new(), Vec::new(), Vec::new());

@@ -23,6 +23,7 @@ use url::Url;
 use super::auth::{self, Auth, Basic};
 use super::encode::Encoding;
 use super::{retry_after, tls};
+use crate::tenants::{self, PerLane, Tenants};
 
 /// `loki:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct Config {
     pub url: String,
     /// The tenant, for a Loki with `auth_enabled`.
     pub tenant: Option<String>,
+    /// Tenants that containers may choose by a label of theirs.
+    pub tenants: Option<tenants::Config>,
     /// How a push is written.
     pub encoding: Encoding,
     /// Whether JSON is compressed (protobuf always is, with snappy).
@@ -49,6 +52,7 @@ impl Default for Config {
         Self {
             url: "http://127.0.0.1:3100".to_owned(),
             tenant: None,
+            tenants: None,
             encoding: Encoding::Protobuf,
             gzip: false,
             basic_auth: None,
@@ -75,8 +79,10 @@ pub enum ConfigError {
     /// A password where `print-config` and logs would show it.
     #[error("loki.url holds a user or password; put them into loki.basic_auth: {{username, password_file}}")]
     Credentials,
-    /// No header can carry it.
-    #[error("loki.tenant {0:?} can't be sent in a header")]
+    /// Loki takes no such name.
+    #[error(
+        "the tenant {0:?} (loki.tenant, loki.tenants.allow) is none for Loki: write 1 to 150 of a-z A-Z 0-9 ! - _ . * ' ( ) :"
+    )]
     Tenant(String),
     /// Compressed twice.
     #[error("loki.gzip goes with `encoding: json`: protobuf is compressed already")]
@@ -95,6 +101,7 @@ const PUSH_PATH: &str = "/loki/api/v1/push";
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Where it was cut: no error of Loki ends like this.
 const CUT: &str = "…";
+const TENANT_BYTES_MAX: usize = 150;
 const TENANT_HEADER: &str = "X-Scope-OrgID";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a push and its whole answer.
@@ -137,13 +144,39 @@ impl Config {
         secret && self.push_url().is_ok_and(|url| url.scheme() == "http")
     }
 
+    /// All tenants that lines may go to.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants {
+        Tenants::new(self.tenant.clone(), self.tenants.clone())
+    }
+
+    /// A client for each of them; they share their connections.
+    ///
+    /// # Errors
+    /// When the config can't be used.
+    pub fn clients(&self) -> Result<PerLane<Client>, ConfigError> {
+        let client = Client::new(self)?;
+        let of = |tenant: Option<&str>| match tenant {
+            Some(tenant) => client.clone().for_tenant(tenant),
+            None => Ok(client.clone()),
+        };
+        self.tenants().lanes(|_, tenant| of(tenant)).transpose()
+    }
+
     fn tenant_header(&self) -> Result<Option<HeaderValue>, ConfigError> {
         self.tenant.as_deref().map(tenant_header).transpose()
     }
 }
 
+/// As dskit checks it for Loki (`tenant.ValidTenantID`); a slash would send it to a folder elsewhere.
 fn tenant_header(tenant: &str) -> Result<HeaderValue, ConfigError> {
-    HeaderValue::from_str(tenant).map_err(|_| ConfigError::Tenant(tenant.to_owned()))
+    let wrong = || ConfigError::Tenant(tenant.to_owned());
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'():".contains(&byte);
+    let is_one = (1..=TENANT_BYTES_MAX).contains(&tenant.len()) && tenant.bytes().all(known);
+    if !is_one || [".", ".."].contains(&tenant) {
+        return Err(wrong());
+    }
+    HeaderValue::from_str(tenant).map_err(|_| wrong())
 }
 
 /// What Loki said.

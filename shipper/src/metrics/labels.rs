@@ -34,6 +34,20 @@ macro_rules! closed_set {
     };
 }
 
+/// One of the tenants of the config; empty if no tenant is named to Loki.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Tenant {
+    tenant: String,
+}
+
+impl Tenant {
+    /// By its name.
+    #[must_use]
+    pub fn of(name: Option<&str>) -> Self {
+        Self { tenant: name.unwrap_or_default().to_owned() }
+    }
+}
+
 closed_set! {
     /// What a task of ours is for.
     TaskKind in "kind" {

@@ -142,7 +142,7 @@ impl Hybrid {
             page: vec![0; TURN_BYTES],
             desk: Desk {
                 folder,
-                outlet: Outlet::new(inputs.out, inputs.container_bytes, Arc::clone(&metrics)),
+                outlet: Outlet::new(inputs.out, inputs.allowance, Arc::clone(&metrics)),
                 metrics,
                 text: Vec::new(),
                 archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
@@ -284,8 +284,8 @@ impl Hybrid {
             begin @ (Begin::At(_) | Begin::Beginning | Begin::End | Begin::Since(_)) => begin,
         };
         let tail = self.tails.entry(id.clone());
-        let tail =
-            tail.or_insert_with(|| Tail::new(Arc::clone(&container), self.desk.outlet.credit(), begin));
+        let tail = tail
+            .or_insert_with(|| Tail::new(Arc::clone(&container), self.desk.outlet.credit(&container), begin));
         tail.container = container;
         tail.life = Life::Running;
         self.queue(&id);

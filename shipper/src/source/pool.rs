@@ -134,7 +134,7 @@ impl Pool {
             resume: inputs.resume,
             start: inputs.start,
             started_ns: inputs.started_ns,
-            outlet: Outlet::new(inputs.out, inputs.container_bytes, Arc::clone(&inputs.metrics)),
+            outlet: Outlet::new(inputs.out, inputs.allowance, Arc::clone(&inputs.metrics)),
             metrics: inputs.metrics,
             places: HashMap::new(),
             waiting: VecDeque::new(),
@@ -236,7 +236,7 @@ impl Pool {
         let place = Place {
             container: Arc::clone(&container),
             life: Life::Running,
-            stage: Stage::Idle(Reader::new(Cursor::new(mark), self.outlet.credit(), container.tty)),
+            stage: Stage::Idle(Reader::new(Cursor::new(mark), self.outlet.credit(&container), container.tty)),
             backoff: BACKOFF_MIN,
             stopping: CancellationToken::new(),
         };

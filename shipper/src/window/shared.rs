@@ -1,5 +1,5 @@
 //! The window as pipeline and delivery share it: the one judges lines by it, the other tells it what Loki
-//! has answered.
+//! has answered. Each tenant has limits of its own in Loki, and so a window of its own here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use super::{Config, Edges, Outside, Verdict};
 use crate::clock::{Moment, duration_ns};
 use crate::complaint::Complaint;
 use crate::metrics::Metrics;
+use crate::metrics::labels::Tenant;
 
 /// Cheap to clone; clones share what is learned.
 #[derive(Clone, Debug)]
 pub struct Window {
     config: Config,
     state: Arc<Mutex<State>>,
-    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -26,6 +26,57 @@ struct State {
     streams: Streams,
     looked: Option<Moment>,
     about_floors: Complaint,
+    shown: Shown,
+}
+
+/// This window's part of what the metrics say of all.
+#[derive(Debug)]
+struct Shown {
+    metrics: Arc<Metrics>,
+    tenant: Tenant,
+    streams: i64,
+    floors: i64,
+    capacity: i64,
+}
+
+impl Shown {
+    fn new(config: &Config, tenant: Option<&str>, metrics: Arc<Metrics>) -> Self {
+        metrics.window_max_behind_seconds.set(config.max_behind.as_secs_f64());
+        let capacity = signed(config.max_streams);
+        metrics.window_streams_capacity.inc_by(capacity);
+        Self { metrics, tenant: Tenant::of(tenant), streams: 0, floors: 0, capacity }
+    }
+
+    fn limits(&self, age: &Limit, future: &Limit) {
+        let Self { metrics, tenant, .. } = self;
+        metrics.window_max_age_seconds.get_or_create(tenant).set(seconds(age.limit_ns()));
+        metrics.window_max_future_seconds.get_or_create(tenant).set(seconds(future.limit_ns()));
+    }
+
+    fn streams(&mut self, streams: usize) {
+        let before = std::mem::replace(&mut self.streams, signed(streams));
+        self.metrics.window_streams.inc_by(self.streams - before);
+    }
+
+    fn floors(&mut self, floors: usize) {
+        let before = std::mem::replace(&mut self.floors, signed(floors));
+        self.metrics.window_floors.inc_by(self.floors - before);
+    }
+}
+
+/// Another config may have other tenants and bounds.
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.metrics.window_streams.dec_by(self.streams);
+        self.metrics.window_floors.dec_by(self.floors);
+        self.metrics.window_streams_capacity.dec_by(self.capacity);
+        self.metrics.window_max_age_seconds.remove(&self.tenant);
+        self.metrics.window_max_future_seconds.remove(&self.tenant);
+    }
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Lines of one stream, from the oldest to the newest.
@@ -66,22 +117,20 @@ pub struct Lesson<'a> {
 const STEP: Duration = Duration::from_secs(5);
 
 impl Window {
-    /// As configured; nothing is learned yet.
+    /// As configured, for this tenant; nothing is learned yet.
     #[must_use]
-    pub fn new(config: Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(config: Config, tenant: Option<&str>, metrics: Arc<Metrics>) -> Self {
         let limit = |configured| Limit::new(configured, config.probe_every);
-        let state = State {
+        let mut state = State {
             age: limit(config.max_age),
             future: limit(config.max_future),
             streams: Streams::new(config.max_streams),
             looked: None,
             about_floors: Complaint::default(),
+            shown: Shown::new(&config, tenant, metrics),
         };
-        metrics.window_streams_capacity.set(i64::try_from(config.max_streams).unwrap_or(i64::MAX));
-        metrics.window_max_behind_seconds.set(config.max_behind.as_secs_f64());
-        let window = Self { config, state: Arc::new(Mutex::new(state)), metrics };
-        window.show(&window.state());
-        window
+        state.show();
+        Self { config, state: Arc::new(Mutex::new(state)) }
     }
 
     /// The settings.
@@ -94,7 +143,7 @@ impl Window {
     #[must_use]
     pub fn judge(&self, labels: &str, time_ns: i64, now: Moment) -> Verdict {
         let mut state = self.look(now);
-        let State { age, future, streams, .. } = &mut *state;
+        let State { age, future, streams, shown, .. } = &mut *state;
         let verdict = streams.with(labels, |stream| {
             let newest_ns = stream.newest_ns();
             let floor_ns = stream.floor_ns(newest_ns, self.config.max_behind);
@@ -107,7 +156,7 @@ impl Window {
             };
             if probe { Verdict::Probe } else { edges.apply(self.config.policy(outside), outside) }
         });
-        self.metrics.window_streams.set(i64::try_from(state.streams.len()).unwrap_or(i64::MAX));
+        shown.streams(streams.len());
         verdict
     }
 
@@ -170,7 +219,7 @@ impl Window {
             }
         }
         if forgotten {
-            self.show(&state);
+            state.show();
         }
     }
 
@@ -211,7 +260,7 @@ impl Window {
                 );
             }
         }
-        self.show(&state);
+        state.show();
     }
 
     /// What was measured holds only for the clock that it was measured with.
@@ -227,7 +276,7 @@ impl Window {
             }
             state.age.forget();
             state.future.forget();
-            self.show(&state);
+            state.show();
         }
         if state.looked.is_none_or(|before| stepped || now.at >= before.at) {
             state.looked = Some(now);
@@ -238,11 +287,12 @@ impl Window {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn show(&self, state: &State) {
-        self.metrics.window_max_age_seconds.set(seconds(state.age.limit_ns()));
-        self.metrics.window_max_future_seconds.set(seconds(state.future.limit_ns()));
-        self.metrics.window_floors.set(i64::try_from(state.streams.floors()).unwrap_or(i64::MAX));
+impl State {
+    fn show(&mut self) {
+        self.shown.limits(&self.age, &self.future);
+        self.shown.floors(self.streams.floors());
     }
 }
 

@@ -88,8 +88,11 @@ async fn only_the_reason_that_is_asked_for_is_sent_and_the_rest_keeps_its_bytes(
     let state = State::new(&loki.url());
     let mut letters = state.open().await;
     for (text, reason) in [("a", "too_old"), ("b", "refused"), ("c", "too_old")] {
-        letters
-            .put(group("web", &[(NOW, text)]), shipper::delivery::dead_letters::Reason { reason, ..REFUSED });
+        letters.put(
+            group("web", &[(NOW, text)]),
+            None,
+            shipper::delivery::dead_letters::Reason { reason, ..REFUSED },
+        );
     }
     letters.flush().await;
     drop(letters);
@@ -164,13 +167,13 @@ async fn a_shipper_that_runs_keeps_its_segment_and_sees_what_is_gone() {
     let state = State::new(&loki.url());
     state.bury(vec![group("web", &[(NOW, "a")])]).await;
     let mut running = state.open().await;
-    running.put(group("web", &[(NOW, "b")]), REFUSED);
+    running.put(group("web", &[(NOW, "b")]), None, REFUSED);
     assert_eq!(running.flush().await.len(), 1);
     let (code, out, _) = state.run(&REPLAY).await;
     assert_eq!((code, loki.stored()), (0, vec!["a".to_owned()]));
     assert!(out.contains("1 segments are open in a shipper that runs"), "{out}");
     running.look_again().await;
-    running.put(group("web", &[(NOW, "c")]), REFUSED);
+    running.put(group("web", &[(NOW, "c")]), None, REFUSED);
     assert_eq!(running.flush().await.len(), 1);
     assert_eq!(state.list().await["segments_in_use"], 1);
     drop(running);

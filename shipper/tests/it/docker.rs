@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::allowance::allowance;
 use crate::support::engine::{Engine, unique};
 
 mod files;
@@ -56,7 +57,7 @@ impl Upstream {
             start,
             started_ns,
             out,
-            container_bytes: CONTAINER_BYTES,
+            allowance: allowance(CONTAINER_BYTES, &metrics),
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
         };

@@ -1,74 +1,23 @@
 //! What one container may take of what all share: real files, and nobody who settles its lines.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytesize::ByteSize;
 use shipper::delivery::retry;
-use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::record::{Container, Item, Record};
-use shipper::source::position::{Resume, Start};
-use shipper::source::{Inputs, hybrid};
+use shipper::record::{Item, Record};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use wiremock::ResponseTemplate;
 
-use crate::support::disk::{Disk, entry};
+use crate::support::allowance::allowance;
+use crate::support::disk::Disk;
 use crate::support::loki::Loki;
-use crate::support::rig::{NOW, PATIENCE, Rig, SECOND, retry};
+use crate::support::reading::Reading;
+use crate::support::rig::{PATIENCE, Rig, retry};
 
 const CONTAINER_BYTES: usize = 256 << 10;
-
-/// Fills a log with numbered lines of about 1,000 bytes.
-fn fill(disk: &Disk, name: &str, lines: usize) {
-    let text = "x".repeat(1000);
-    let line = |number| entry("stdout", &format!("{name} {number} {text}\n"), NOW / SECOND);
-    disk.raw((0..lines).map(line).collect::<String>().as_bytes());
-}
-
-/// The hybrid source.
-struct Source {
-    changes: mpsc::Sender<Change>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Source {
-    fn start(root: &Path, out: mpsc::Sender<Item>, metrics: Arc<Metrics>) -> Self {
-        let (changes, received) = mpsc::channel(64);
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let inputs = Inputs {
-            changes: received,
-            resume: Resume::new(),
-            start: Start::Beginning,
-            started_ns: NOW,
-            out,
-            container_bytes: CONTAINER_BYTES,
-            metrics,
-            stop: stop.clone(),
-        };
-        let reconcile = Duration::from_millis(500);
-        let limits = hybrid::Limits::default();
-        let config = hybrid::Config { containers_root: root.to_owned(), reconcile, limits };
-        tasks.spawn(async move { hybrid::run(config, inputs).await.unwrap() });
-        Self { changes, stop, tasks }
-    }
-
-    async fn follow(&self, container: &Arc<Container>) {
-        let started = Change::Started { container: container.clone(), born: Born::BeforeUs };
-        self.changes.send(started).await.unwrap();
-    }
-
-    async fn end(mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.transpose().unwrap().is_some() {}
-    }
-}
 
 #[tokio::test]
 async fn while_loki_refuses_one_containers_lines_the_others_flow_and_memory_is_bounded() {
@@ -89,9 +38,10 @@ async fn while_loki_refuses_one_containers_lines_the_others_flow_and_memory_is_b
     let rig = Rig::start(dir.path(), &loki.url(), config).await;
     let noisy = Disk::new();
     let quiet = Disk::beneath(noisy.root.clone(), 1);
-    let source = Source::start(noisy.root.path(), rig.inlet(), rig.metrics.clone());
+    let allowance = allowance(CONTAINER_BYTES, &rig.metrics);
+    let source = Reading::start(noisy.root.path(), rig.inlet(), allowance, rig.metrics.clone());
 
-    fill(&noisy, "noisy", 6000);
+    noisy.fill("noisy", 6000);
     source.follow(&noisy.container).await;
     // None of its lines waits in a batch any more that others could get into.
     let all_tried = |lines: i64| seen.lock().unwrap().len() == usize::try_from(lines).unwrap();
@@ -99,7 +49,7 @@ async fn while_loki_refuses_one_containers_lines_the_others_flow_and_memory_is_b
         metrics.credit_waiting.get() == 1 && all_tried(metrics.lines.in_flight())
     })
     .await;
-    fill(&quiet, "quiet", 1000);
+    quiet.fill("quiet", 1000);
     source.follow(&quiet.container).await;
     let bound = 2 * i64::try_from(CONTAINER_BYTES + (512 << 10)).unwrap();
     rig.until("the quiet one's lines", |metrics| {
@@ -127,9 +77,9 @@ async fn who_may_not_read_his_archive_on_lends_his_place_and_goes_on_later_where
     let disks: Vec<Disk> = others.chain([first]).collect();
     let (out, mut items) = mpsc::channel(16);
     let metrics = Metrics::new();
-    let source = Source::start(root.path(), out, metrics.clone());
+    let source = Reading::start(root.path(), out, allowance(CONTAINER_BYTES, &metrics), metrics.clone());
     for disk in &disks {
-        fill(disk, "line", LINES);
+        disk.fill("line", LINES);
         disk.rotate_and_compress(3);
         source.follow(&disk.container).await;
     }

@@ -16,6 +16,7 @@ mod disk_full;
 mod docker;
 mod fairness;
 mod hybrid;
+mod lanes;
 mod loki_answers;
 mod outage;
 mod shutdown;

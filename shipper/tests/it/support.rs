@@ -1,5 +1,6 @@
 //! What several tests need of the world.
 
+pub mod allowance;
 pub mod book;
 pub mod burial;
 pub mod disk;
@@ -10,6 +11,7 @@ pub mod letters;
 pub mod loki;
 pub mod numbered;
 pub mod program;
+pub mod reading;
 pub mod rig;
 pub mod sink;
 pub mod small_disk;

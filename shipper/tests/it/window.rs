@@ -1,6 +1,5 @@
 //! The window learns from Loki: a refusal is paid for once, and what widens is used again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::batch;
@@ -11,6 +10,7 @@ use shipper::window::{self, Policy};
 use bytesize::ByteSize;
 
 use crate::support::judge::{HOUR, JudgingLoki, Rules, SECOND};
+use crate::support::program::sum;
 use crate::support::rig::{NOW, Rig, Settings, dead, metric, named};
 
 const MINUTE: i64 = 60 * SECOND;
@@ -63,11 +63,14 @@ fn assert_conserved(metrics: &Metrics, loki: &JudgingLoki) {
     assert!(delivered <= loki.stored().len() as f64, "{delivered} are said to be delivered");
 }
 
-async fn end(rig: Rig, loki: &JudgingLoki) -> Arc<Metrics> {
+/// The metrics page as it was when all was settled.
+async fn end(rig: Rig, loki: &JudgingLoki) -> String {
+    rig.until("settled", |metrics| metrics.lines.in_flight() == 0).await;
     let metrics = rig.metrics.clone();
+    let page = metrics.render().unwrap();
     rig.end().await;
     assert_conserved(&metrics, loki);
-    metrics
+    page
 }
 
 #[tokio::test]
@@ -86,7 +89,7 @@ async fn a_replay_of_history_costs_one_rejected_push_and_then_none() {
             }
         }
     }
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     young.sort();
     assert_eq!(stage.loki.stored(), young);
     assert_eq!(stage.loki.refusals(), 1, "{:?}", stage.loki.pushes());
@@ -94,9 +97,9 @@ async fn a_replay_of_history_costs_one_rejected_push_and_then_none() {
     let (told, known) = (stage.dead("refused").len(), stage.dead("too_old").len());
     assert_eq!(told + known, 540 * 4);
     assert!(known > 500 * 4, "{told} were sent to learn of it");
-    let learned = metric(&metrics, "shipper_window_max_age_seconds");
+    let learned = sum(&page, "shipper_window_max_age_seconds");
     assert!(learned <= 3600.0 && learned > 3580.0, "{learned}");
-    assert_eq!(metric(&metrics, "shipper_window_streams "), 4.0);
+    assert_eq!(sum(&page, "shipper_window_streams "), 4.0);
 }
 
 #[tokio::test]
@@ -108,9 +111,9 @@ async fn old_lines_under_the_policy_to_drop_are_skipped_and_counted_once_the_lim
     for _ in 0..50 {
         rig.line(NOW - 2 * HOUR, "skipped").await;
     }
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     assert_eq!(stage.loki.pushes().len(), 1);
-    assert_eq!(metric(&metrics, "shipper_lines_skipped_total{reason=\"too_old\"}"), 50.0);
+    assert_eq!(sum(&page, "shipper_lines_skipped_total{reason=\"too_old\"}"), 50.0);
     assert_eq!(stage.dead("refused"), ["learns"]);
 }
 
@@ -132,12 +135,12 @@ async fn a_sink_that_widens_gets_the_lines_again() {
     for number in 0..20 {
         rig.line(NOW - 2 * HOUR + 5000 + number, "again").await;
     }
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     let stored = stage.loki.stored();
     let count = |text: &str| stored.iter().filter(|line| *line == text).count();
     assert_eq!(count("again"), 20);
     // Beside the probes only lines that were behind them in the queue when the limit was forgotten.
-    let probes = metric(&metrics, "shipper_window_probes_total");
+    let probes = sum(&page, "shipper_window_probes_total");
     assert!(probes >= 1.0 && (count("asks") as f64) < probes + 10.0, "{probes} of {sent}");
     assert_eq!(stage.loki.refusals(), 1);
 }
@@ -191,11 +194,11 @@ async fn lines_from_the_future_are_refused_once_and_then_known() {
         rig.line(NOW + number % 2 * 5 * MINUTE + number, if number % 2 == 0 { "now" } else { "future" })
             .await;
     }
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     assert_eq!(stage.loki.stored().len(), 100);
     assert_eq!(stage.loki.refusals(), 1);
     assert_eq!(stage.dead("refused").len() + stage.dead("too_new").len(), 100);
-    assert!(metric(&metrics, "shipper_window_max_future_seconds") < 300.0);
+    assert!(sum(&page, "shipper_window_max_future_seconds") < 300.0);
 }
 
 #[tokio::test]
@@ -217,14 +220,14 @@ async fn what_is_too_far_behind_is_learned_for_its_stream_and_hidden_by_no_other
         rig.line_of(&behind, NOW - HOUR / 2 + number, "near").await;
         rig.line_of(&other, NOW - 2 * HOUR + number, "other").await;
     }
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     let stored = stage.loki.stored();
     let count = |text: &str| stored.iter().filter(|line| *line == text).count();
     assert_eq!((count("behind"), count("near"), count("other")), (0, 100, 200));
     assert_eq!(stage.loki.refusals(), 1, "{:?}", stage.loki.pushes());
     assert_eq!(stage.dead("refused").len() + stage.dead("too_far_behind").len(), 200);
     assert!(stage.dead("too_far_behind").len() >= 100);
-    assert_eq!(metric(&metrics, "shipper_window_streams "), 2.0);
+    assert_eq!(sum(&page, "shipper_window_streams "), 2.0);
 }
 
 #[tokio::test]
@@ -301,11 +304,11 @@ async fn two_containers_of_one_name_share_the_newest_line_of_their_stream() {
     rig.line_of(&new, NOW, "new").await;
     rig.line_of(&old, NOW - 2 * HOUR, "far behind").await;
     rig.line_of(&old, NOW - HOUR / 2, "near").await;
-    let metrics = end(rig, &stage.loki).await;
+    let page = end(rig, &stage.loki).await;
     assert_eq!(stage.loki.stored(), ["near", "new"]);
     assert_eq!(stage.loki.refusals(), 0);
     assert_eq!(stage.dead("too_far_behind"), ["far behind"]);
-    assert_eq!(metric(&metrics, "shipper_window_streams "), 1.0);
+    assert_eq!(sum(&page, "shipper_window_streams "), 1.0);
 }
 
 #[tokio::test]

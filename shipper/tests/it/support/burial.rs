@@ -71,7 +71,7 @@ impl State {
     pub async fn bury(&self, groups: Vec<Group>) {
         let mut letters = self.open().await;
         let lines = groups.iter().map(|group| group.entries.len()).sum::<usize>();
-        groups.into_iter().for_each(|group| letters.put(group, REFUSED));
+        groups.into_iter().for_each(|group| letters.put(group, None, REFUSED));
         let safe = letters.flush().await;
         assert_eq!(safe.iter().map(|group| group.entries.len()).sum::<usize>(), lines);
     }

@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::allowance::allowance;
+use super::rig::{NOW, SECOND};
+
 /// A limit that no working machine reaches.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,6 +49,19 @@ impl Disk {
             tty: false,
         });
         Self { root, container, written: 0 }
+    }
+
+    /// The container bears this label.
+    pub fn labelled(mut self, key: &str, value: &str) -> Self {
+        Arc::make_mut(&mut self.container).labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Fills the log with numbered lines of about 1,000 bytes, all of one time.
+    pub fn fill(&self, name: &str, lines: usize) {
+        let text = "x".repeat(1000);
+        let line = |number| entry("stdout", &format!("{name} {number} {text}\n"), NOW / SECOND);
+        self.raw((0..lines).map(line).collect::<String>().as_bytes());
     }
 
     pub fn folder(&self) -> PathBuf {
@@ -188,7 +204,7 @@ impl Source {
             start,
             started_ns: 1_000_000_000_000,
             out,
-            container_bytes: 4 << 20,
+            allowance: allowance(4 << 20, &metrics),
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
         };

@@ -1,38 +1,48 @@
 //! Pipeline and delivery as `app` joins them, with the test in the source's place.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::batch;
 use shipper::clock::Clock;
-use shipper::credit::Share;
+use shipper::credit::Credit;
+use shipper::delivery::books::Books;
 use shipper::delivery::checkpoint::Store;
 use shipper::delivery::dead_letters::{self, DeadLetters};
-use shipper::delivery::deliver::{Deliver, Deps, Left};
+use shipper::delivery::deliver::{Deliver, Left};
+use shipper::delivery::lane::{self, Lane};
 use shipper::delivery::retry;
-use shipper::loki::client::{self, Client};
+use shipper::loki::client;
 use shipper::loki::encode::Encoding;
 use shipper::metrics::Metrics;
 use shipper::pipeline::{Limits, Pipeline};
 use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
 use shipper::shutdown::Shutdown;
+use shipper::source::allowance::Allowance;
+use shipper::tenants;
 use shipper::window::{self, shared::Window};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::program::sum;
+
 /// When these tests play.
 pub const NOW: i64 = 1_800_000_000_000_000_000;
 pub const SECOND: i64 = 1_000_000_000;
+const CONTAINER_BYTES: usize = 4 << 20;
 /// A limit that no working machine reaches.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Rig {
     pub metrics: Arc<Metrics>,
+    pub allowance: Allowance,
     pub shutdown: Shutdown,
     pub clock: Clock,
     items: Option<mpsc::Sender<Item>>,
     tasks: JoinSet<Option<Left>>,
+    credits: HashMap<ContainerId, Credit>,
     next_line: u32,
 }
 
@@ -41,6 +51,7 @@ pub struct Settings {
     pub retry: retry::Config,
     pub window: window::Config,
     pub batch: batch::Config,
+    pub tenants: Option<tenants::Config>,
     /// A sink may share it.
     pub clock: Clock,
 }
@@ -51,6 +62,7 @@ impl Default for Settings {
             retry: retry(),
             window: window::Config::default(),
             batch: batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() },
+            tenants: None,
             clock: Clock::manual(NOW),
         }
     }
@@ -93,37 +105,47 @@ impl Rig {
     }
 
     pub async fn with(dir: &Path, url: &str, settings: Settings) -> Self {
-        let Settings { retry, window, batch, clock } = settings;
+        let Settings { retry, window, batch, tenants, clock } = settings;
         let metrics = Metrics::new();
         let shutdown = Shutdown::default();
         let (items, records) = mpsc::channel(4);
         let (batches_in, batches) = mpsc::channel(2);
-        let window = Window::new(window, metrics.clone());
+        let loki = client::Config {
+            url: url.to_owned(),
+            tenant: Some("test".to_owned()),
+            tenants,
+            encoding: Encoding::Json,
+            ..client::Config::default()
+        };
+        let tenants = Arc::new(loki.tenants());
+        let windows = tenants.lanes(|_, name| Window::new(window, name, metrics.clone()));
+        let allowance = Allowance::new(tenants.clone(), CONTAINER_BYTES, metrics.clone());
+        let clients = loki.clients().unwrap();
+        let lanes = tenants.lanes(|lane, name| {
+            let deps = lane::Deps {
+                client: clients[lane].clone(),
+                window: windows[lane].clone(),
+                gate: allowance.gates()[lane].clone(),
+                encoding: loki.encoding,
+                retry: retry.clone(),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+            };
+            Lane::new(name, deps)
+        });
         let pipeline = Pipeline {
-            window: window.clone(),
+            tenants,
+            windows,
             limits: Limits::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
-        let loki = client::Config {
-            url: url.to_owned(),
-            tenant: Some("test".to_owned()),
-            encoding: Encoding::Json,
-            ..client::Config::default()
-        };
         let letters = dead_letters::Config::default();
+        let letters = DeadLetters::open(&dir.join("dead"), &letters, metrics.clone()).await.unwrap();
         let store = Store::open(dir).await.unwrap();
-        let deliver = Deliver::new(Deps {
-            client: Client::new(&loki).unwrap(),
-            encoding: loki.encoding,
-            retry,
-            window,
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-            dead_letters: DeadLetters::open(&dir.join("dead"), &letters, metrics.clone()).await.unwrap(),
-            checkpoint: store.load(NOW).await.unwrap(),
-            store,
-        });
+        let checkpoint = store.load(NOW).await.unwrap();
+        let books = Books::new(letters, (store, checkpoint), metrics.clone());
+        let deliver = Deliver::new(lanes, books, metrics.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             pipeline.run(batch, records, batches_in).await;
@@ -131,7 +153,8 @@ impl Rig {
         });
         let shutdown_of_delivery = shutdown.clone();
         tasks.spawn(async move { Some(deliver.run(batches, shutdown_of_delivery).await.unwrap()) });
-        Self { metrics, shutdown, clock, items: Some(items), tasks, next_line: 0 }
+        let (items, credits) = (Some(items), HashMap::new());
+        Self { metrics, allowance, shutdown, clock, items, tasks, credits, next_line: 0 }
     }
 
     /// Sends one line as a source does; its number is its position.
@@ -149,13 +172,17 @@ impl Rig {
         self.send(&container(), stream, time_ns, text).await;
     }
 
+    /// As a source does: waits for credit, then for room, and then it has read the line.
     async fn send(&mut self, container: &Arc<Container>, stream: Stream, time_ns: i64, text: &str) {
+        let credit = || self.allowance.credit(container);
+        let credit = self.credits.entry(container.id.clone()).or_insert_with(credit);
+        credit.regained().await;
+        let room = self.items.as_ref().unwrap().reserve().await.unwrap();
         self.next_line += 1;
         let position = Position::Api { time_ns, seen: self.next_line };
-        let (container, line, share) = (container.clone(), text.to_owned(), Share::default());
-        let record = Record { container, stream, time_ns, line, position, share };
+        let (container, line, share) = (container.clone(), text.to_owned(), credit.share(text.len()));
         self.metrics.lines.read(1);
-        self.items.as_ref().unwrap().send(Item::Line(record)).await.unwrap();
+        room.send(Item::Line(Record { container, stream, time_ns, line, position, share }));
     }
 
     /// For a real source in the test's place; it must end before the rig does.
@@ -214,9 +241,7 @@ pub fn assert_law(metrics: &Metrics) {
 
 /// One number of the metrics page; the sum, if there are several with that beginning.
 pub fn metric(metrics: &Metrics, name: &str) -> f64 {
-    let page = metrics.render().unwrap();
-    let lines = page.lines().filter(|line| line.starts_with(name));
-    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    sum(&metrics.render().unwrap(), name)
 }
 
 /// All lines of the dead letters: reason and text.
