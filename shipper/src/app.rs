@@ -27,7 +27,7 @@ use crate::pipeline::Pipeline;
 use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
 use crate::source::allowance::Allowance;
-use crate::source::{self, hybrid, pool};
+use crate::source::{self, auto, hybrid, pool};
 use crate::tenants::{PerLane, Tenants};
 use crate::window::shared::Window;
 
@@ -206,24 +206,22 @@ impl Staff {
     }
 
     fn read(&mut self, config: &Config, api: Api, inputs: source::Inputs) {
+        let pool = pool::Config { connections_max: config.docker.max_connections, slice: POOL_SLICE };
+        let (containers_root, limits) = (config.docker.containers_root.clone(), config.hybrid.clone());
+        let hybrid = hybrid::Config { containers_root, reconcile: RECONCILE, limits };
         match config.design {
-            Design::Pool => {
-                let settings =
-                    pool::Config { connections_max: config.docker.max_connections, slice: POOL_SLICE };
-                self.add("pool", async move {
-                    let ended = pool::run(settings, api, inputs).await;
-                    ended.map(|()| Ended::Upstream).map_err(|error| early("pool", &error))
-                });
-            }
-            Design::Hybrid => {
-                let containers_root = config.docker.containers_root.clone();
-                let limits = config.hybrid.clone();
-                let settings = hybrid::Config { containers_root, reconcile: RECONCILE, limits };
-                self.add("hybrid", async move {
-                    hybrid::run(settings, inputs).await?;
-                    Ok(Ended::Upstream)
-                });
-            }
+            Design::Pool => self.add("pool", async move {
+                let ended = pool::run(pool, api, inputs).await;
+                ended.map(|()| Ended::Upstream).map_err(|error| early("pool", &error))
+            }),
+            Design::Hybrid => self.add("hybrid", async move {
+                hybrid::run(hybrid, inputs).await?;
+                Ok(Ended::Upstream)
+            }),
+            Design::Auto => self.add("auto", async move {
+                let ended = auto::run(auto::Config { pool, hybrid }, api, inputs).await;
+                ended.map(|()| Ended::Upstream).map_err(|error| early("auto", &error))
+            }),
         }
     }
 

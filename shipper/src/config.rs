@@ -85,6 +85,8 @@ pub enum Design {
     Pool,
     /// Tails the files of the json-file driver: cheapest, needs to read Docker's folder.
     Hybrid,
+    /// For each container the one that fits its logging driver.
+    Auto,
 }
 
 /// `docker:`.
@@ -297,12 +299,12 @@ shutdown_deadline: 8s
         2 |   uri: x
           |   ^ unknown field `uri`, expected one of url, tenant, tenants, encoding, gzip, basic_auth, bearer_token_file, tls
         ");
-        insta::assert_snapshot!(error("design: auto"), @r"
-        line 1 column 9: unknown variant `auto`, expected one of pool, hybrid
+        insta::assert_snapshot!(error("design: both"), @r"
+        line 1 column 9: unknown variant `both`, expected one of pool, hybrid, auto
          --> <input>:1:9
           |
-        1 | design: auto
-          |         ^ unknown variant `auto`, expected one of pool, hybrid
+        1 | design: both
+          |         ^ unknown variant `both`, expected one of pool, hybrid, auto
         ");
         insta::assert_snapshot!(error("batch: {max_wait: 10}"), @r#"
         line 1 column 19: "10" is no duration: time unit needed, for example 10sec or 10ms (write `10s`, `5m`, `7d`)

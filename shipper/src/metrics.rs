@@ -94,6 +94,8 @@ pub struct Metrics {
     pub credit_waits: Counter,
     /// `shipper_containers`: containers that are followed.
     pub containers: Gauge,
+    /// `shipper_containers_unreadable`: those of them whose logs can't be read, for their logging driver.
+    pub containers_unreadable: Gauge,
     /// `shipper_docker_connected`: 1 while discovery hears Docker's events. Discovery sets it.
     pub docker_connected: Gauge,
     /// `shipper_docker_requests_total{endpoint}`.
@@ -268,6 +270,11 @@ impl Metrics {
             ),
             credit_waits: plain(into, "shipper_credit_waits", "Times a container had to wait for that"),
             containers: plain(into, "shipper_containers", "Containers that are followed"),
+            containers_unreadable: plain(
+                into,
+                "shipper_containers_unreadable",
+                "Containers whose logs can't be read, for their logging driver",
+            ),
             docker_connected: plain(into, "shipper_docker_connected", "1 while Docker's events are heard"),
             docker_requests: closed(
                 into,

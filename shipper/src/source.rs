@@ -19,8 +19,10 @@ use crate::record::{Container, Item, Position, Record};
 pub mod position;
 pub mod allowance;
 pub mod join;
+mod unreadable;
 pub mod pool;
 pub mod hybrid;
+pub mod auto;
 
 use allowance::Allowance;
 use join::Line;
@@ -48,6 +50,18 @@ pub struct Inputs {
     pub metrics: Arc<Metrics>,
     /// Ends the source.
     pub stop: CancellationToken,
+}
+
+impl Inputs {
+    /// The same for another source, with changes of its own.
+    fn split(self, changes: mpsc::Receiver<Change>) -> (Self, Self) {
+        let Self { resume, start, started_ns, out, allowance, metrics, stop, .. } = &self;
+        let (resume, out, allowance) = (resume.clone(), out.clone(), allowance.clone());
+        let (metrics, stop) = (Arc::clone(metrics), stop.clone());
+        let other =
+            Self { changes, resume, start: *start, started_ns: *started_ns, out, allowance, metrics, stop };
+        (self, other)
+    }
 }
 
 /// The pipeline is gone: there is nobody to read for.

@@ -21,6 +21,7 @@ use crate::docker::known::{Born, Change};
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId, Item, Position};
 use crate::source::position::{self, Begin, Resume, Start};
+use crate::source::unreadable::Unreadable;
 use crate::source::{Closed, Inputs, Outlet};
 
 pub mod files;
@@ -39,7 +40,7 @@ use tail::{Desk, Life, Tail, Turn, held};
 use watch::{Signal, Watch};
 
 /// The driver whose files are read here.
-const DRIVER: &str = "json-file";
+pub(super) const DRIVER: &str = "json-file";
 /// How much one container may read in one turn. Docker cuts lines at 16 KiB, which JSON can make six
 /// times as long: a line always fits.
 const TURN_BYTES: usize = 256 << 10;
@@ -81,14 +82,22 @@ pub enum Error {
 /// [`Error`]
 pub async fn run(config: Config, inputs: Inputs) -> Result<(), Error> {
     let _alive = inputs.metrics.task(TaskKind::Source);
-    let folder = Folder::open(&config.containers_root)
-        .map_err(|source| Error::Folder { path: config.containers_root.clone(), source })?;
+    let folder = open(&config)?;
     let stop = inputs.stop.clone();
     let hybrid = Hybrid::new(&config, folder, inputs);
     tokio::select! {
         () = stop.cancelled() => Ok(()),
         ended = hybrid.follow() => ended.map_err(Error::Closed),
     }
+}
+
+/// Docker's folder.
+///
+/// # Errors
+/// When it can't be read.
+pub(super) fn open(config: &Config) -> Result<Folder, Error> {
+    Folder::open(&config.containers_root)
+        .map_err(|source| Error::Folder { path: config.containers_root.clone(), source })
 }
 
 struct Hybrid {
@@ -103,6 +112,7 @@ struct Hybrid {
     /// Those without credit; each comes out when it has regained some.
     aside: FuturesUnordered<Pin<Box<dyn Future<Output = ContainerId> + Send>>>,
     watch: Watch,
+    unreadable: Unreadable,
     tick: Interval,
     poll: Interval,
     limits: Limits,
@@ -136,6 +146,7 @@ impl Hybrid {
             waiting: VecDeque::new(),
             aside: FuturesUnordered::new(),
             watch: Watch::new(Arc::clone(&metrics)),
+            unreadable: Unreadable::new(Arc::clone(&metrics)),
             tick,
             poll,
             limits: config.limits.clone(),
@@ -263,6 +274,7 @@ impl Hybrid {
             Change::Stopped(id) => self.set_life(&id, Life::Stopped),
             Change::Removed(id) if self.tails.contains_key(&id) => self.set_life(&id, Life::Removed),
             Change::Removed(id) => {
+                self.unreadable.forget(&id);
                 self.resume.remove(&id);
                 self.desk.outlet.send(Item::Gone(id)).await?;
             }
@@ -273,7 +285,8 @@ impl Hybrid {
     fn start(&mut self, container: Arc<Container>, born: Born) {
         let id = container.id.clone();
         if container.log_driver != DRIVER {
-            tracing::warn!(container = %id, driver = container.log_driver, "hybrid reads json-file logs only");
+            self.unreadable
+                .note(&container, "`design: hybrid` reads json-file logs only; use `auto` or `pool`");
             return;
         }
         self.watch.add(&id, &self.desk.folder.of(&id));

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId, Item, Position};
 use crate::source::position::{self, Begin, Resume, Start};
+use crate::source::unreadable::Unreadable;
 use crate::source::{Closed, Inputs, Outlet};
 
 pub mod cursor;
@@ -34,6 +35,10 @@ pub mod lease;
 use cursor::{Cursor, Mark};
 use lease::{Ending, Lease, Reader};
 
+/// The driver that throws everything away.
+const NO_DRIVER: &str = "none";
+/// Docker's answer for a driver whose logs it can't read, and that keeps no copy that it could.
+const NOT_IMPLEMENTED: u16 = 501;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -89,6 +94,7 @@ struct Pool {
     /// One permit for each container that waits: a lease whose slice is over takes one and ends.
     claims: Arc<Semaphore>,
     leases: JoinSet<(ContainerId, Reader, Ending)>,
+    unreadable: Unreadable,
     complaint: Complaint,
 }
 
@@ -135,6 +141,7 @@ impl Pool {
             start: inputs.start,
             started_ns: inputs.started_ns,
             outlet: Outlet::new(inputs.out, inputs.allowance, Arc::clone(&inputs.metrics)),
+            unreadable: Unreadable::new(Arc::clone(&inputs.metrics)),
             metrics: inputs.metrics,
             places: HashMap::new(),
             waiting: VecDeque::new(),
@@ -214,6 +221,7 @@ impl Pool {
                 self.set_life(&id, Life::Stopped { drained: false });
             }
             Change::Removed(id) => {
+                self.unreadable.forget(&id);
                 if !self.set_life(&id, Life::Removed) {
                     self.resume.remove(&id);
                     self.outlet.send(Item::Gone(id)).await?;
@@ -226,6 +234,10 @@ impl Pool {
 
     async fn started(&mut self, container: Arc<Container>, born: Born) -> Result<(), Closed> {
         let id = container.id.clone();
+        if container.log_driver == NO_DRIVER {
+            self.unreadable.note(&container, "its logging driver keeps nothing");
+            return Ok(());
+        }
         if let Some(place) = self.places.get_mut(&id) {
             place.container = container;
             self.set_life(&id, Life::Running);
@@ -275,7 +287,8 @@ impl Pool {
     /// Lets a container stand in the queue, if it wants a connection and has none.
     fn queue(&mut self, id: &ContainerId) {
         let Some(place) = self.places.get_mut(id) else { return };
-        let wants = matches!(place.life, Life::Running | Life::Stopped { drained: false });
+        let wants = matches!(place.life, Life::Running | Life::Stopped { drained: false })
+            && !self.unreadable.contains(id);
         place.stage = match std::mem::replace(&mut place.stage, Stage::Leased) {
             Stage::Idle(reader) | Stage::Resting(reader, _) if wants => {
                 self.waiting.push_back(id.clone());
@@ -299,6 +312,10 @@ impl Pool {
                 place.stage = Stage::Idle(reader);
             }
             (Ending::Failed(ApiError::NoSuchContainer(_)), _) => place.stage = Stage::Idle(reader),
+            (Ending::Failed(ApiError::Answer { status: NOT_IMPLEMENTED, .. }), _) => {
+                self.unreadable.note(&place.container, "Docker can't read what its logging driver wrote");
+                place.stage = Stage::Idle(reader);
+            }
             (_, Life::Removed) => place.stage = Stage::Idle(reader),
             (Ending::Cut, Life::Stopped { .. })
             | (Ending::Preempted | Ending::Doubtful, _)

@@ -1,7 +1,7 @@
 //! Discovery and both designs on a real Docker Engine.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use shipper::clock::Clock;
 use shipper::docker::known::{Born, Change};
 use shipper::docker::{api, discovery, metadata};
 use shipper::metrics::Metrics;
+use shipper::metrics::labels::Endpoint;
 use shipper::record::{ContainerId, Item, Position, Record, Stream};
 use shipper::source::position::{Resume, Start};
-use shipper::source::{Inputs, hybrid, pool};
+use shipper::source::{Inputs, auto, hybrid, pool};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::allowance::allowance;
 use crate::support::engine::{Engine, unique};
 
+mod drivers;
 mod files;
 
 const HOST: &str = "unix:///var/run/docker.sock";
@@ -27,6 +29,7 @@ const CONTAINER_BYTES: usize = 1 << 20;
 
 #[derive(Clone, Copy)]
 enum Design {
+    Auto,
     Pool { connections_max: usize },
     Hybrid,
 }
@@ -43,6 +46,15 @@ struct Upstream {
 
 impl Upstream {
     async fn start(engine: &Engine, design: Design, start: Start, resume: Resume) -> Self {
+        Self::start_with(engine, design, (start, resume), Path::new("/var/lib/docker/containers")).await
+    }
+
+    async fn start_with(
+        engine: &Engine,
+        design: Design,
+        (start, resume): (Start, Resume),
+        containers_root: &Path,
+    ) -> Self {
         let (metrics, stop, mut tasks) = (Metrics::new(), CancellationToken::new(), JoinSet::new());
         let started_ns = Clock::system().now_ns();
         let api = api::Api::connect(HOST, Arc::clone(&metrics)).await.unwrap();
@@ -61,16 +73,21 @@ impl Upstream {
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
         };
+        let slice = Duration::from_millis(200);
+        let limits = hybrid::Limits::default();
+        let containers_root = containers_root.to_owned();
+        let hybrid = hybrid::Config { containers_root, reconcile: Duration::from_secs(2), limits };
         match design {
+            Design::Auto => {
+                let config = auto::Config { pool: pool::Config { connections_max: 4, slice }, hybrid };
+                tasks.spawn(async move { auto::run(config, api, inputs).await.unwrap() });
+            }
             Design::Pool { connections_max } => {
-                let config = pool::Config { connections_max, slice: Duration::from_millis(200) };
+                let config = pool::Config { connections_max, slice };
                 tasks.spawn(async move { pool::run(config, api, inputs).await.unwrap() });
             }
             Design::Hybrid => {
-                let containers_root = PathBuf::from("/var/lib/docker/containers");
-                let limits = hybrid::Limits::default();
-                let config = hybrid::Config { containers_root, reconcile: Duration::from_secs(2), limits };
-                tasks.spawn(async move { hybrid::run(config, inputs).await.unwrap() });
+                tasks.spawn(async move { hybrid::run(hybrid, inputs).await.unwrap() });
             }
         }
         Self { items, metrics, stop, tasks }

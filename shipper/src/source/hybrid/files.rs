@@ -67,6 +67,13 @@ impl Folder {
         self.path.join(id.as_str())
     }
 
+    /// Whether a container's own folder is there.
+    #[must_use]
+    pub fn has(&self, id: &ContainerId) -> bool {
+        let stat = rustix::fs::statat(&self.handle, id.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| kind(&stat) == FileType::Directory)
+    }
+
     /// Opens a generation of a container's log; `None` when there is none.
     ///
     /// # Errors

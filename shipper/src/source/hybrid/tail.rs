@@ -152,7 +152,8 @@ impl Tail {
         }
     }
 
-    /// Hands on the whole lines of a page, behind its `lead`; returns how many bytes they were.
+    /// Hands on the whole lines of a page, behind its `lead`, or as many as there is credit for; returns how
+    /// many bytes they were.
     async fn read_page(&mut self, desk: &mut Desk, lead: usize, page: &[u8]) -> Result<usize, Closed> {
         let mut at = lead;
         while let Some(rest) = page.get(at..)
@@ -162,6 +163,9 @@ impl Tail {
             at += line.len();
             let tail_hash = identity::tail_hash(page.get(..at).unwrap_or_default());
             self.read_line(desk, line, tail_hash).await?;
+            if !self.credit.is_left() {
+                break;
+            }
         }
         self.tell(desk).await?;
         Ok(at - lead)
