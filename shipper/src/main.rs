@@ -25,13 +25,14 @@ const ENVIRONMENT: u8 = 4;
     after_help = "\
 A config may be empty: all settings have defaults, which `print-config` shows. The least that most need:
 
-    design: hybrid            # tail json-file logs; or `pool`: Docker's API, for any logging driver
+    design: hybrid            # tail json-file logs; or `pool`: Docker's API; or `auto`: what fits each driver
     start: end                # or `beginning`, or {since: 1h}
     state_dir: /var/lib/shipper
     loki: { url: \"http://127.0.0.1:3100\" }
 
 While it runs, http://127.0.0.1:9080 has /metrics, /ready and /healthz. SIGTERM stops it: what was read is
-delivered until `shutdown_deadline`; what is left is read again at the next start.
+delivered until `shutdown_deadline`; what is left is read again at the next start. Values may name variables of
+the environment: ${NAME}, ${NAME:-default}; $$ is a dollar.
 
 Exit codes: 0 ended in order, 1 broke or lost lines of removed containers, 2 wrong usage or config,
 4 the surroundings failed (Docker, port, state_dir)."
@@ -207,10 +208,9 @@ fn start_log(log: &Log) {
     }
 }
 
-/// A reader that has gone (`| head`) is no failure of ours.
 fn say(text: &str) -> ExitCode {
-    drop(std::io::stdout().write_all(text.as_bytes()));
-    ExitCode::SUCCESS
+    let mut out = std::io::stdout();
+    told(out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(operator::Error::Output))
 }
 
 fn fail(text: &str, code: u8) -> ExitCode {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::batch;
-use crate::config::Config;
+use crate::config::{Config, Start};
 use crate::delivery::dead_letters::letter::LETTER_BYTES_MAX;
 use crate::docker::api::Host;
 use crate::tenants;
@@ -27,6 +27,7 @@ impl Config {
             count("dead_letters.max_segments", self.dead_letters.max_segments),
             count("limits.queue_lines", self.limits.queue_lines),
             count("metadata.max_entries", self.metadata.max_entries),
+            self.start_mistake(),
             time("batch.max_wait", self.batch.max_wait),
             time("window.max_age", self.window.max_age),
             time("window.max_behind", self.window.max_behind),
@@ -55,6 +56,13 @@ impl Config {
 
     fn host_mistake(&self) -> Option<String> {
         Host::parse(&self.docker.host).err().map(|error| error.to_string())
+    }
+
+    fn start_mistake(&self) -> Option<String> {
+        match self.start {
+            Start::Since(since) => time("start.since", since),
+            Start::End | Start::Beginning => None,
+        }
     }
 
     /// May be 0: no line from the future then.

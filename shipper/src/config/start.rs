@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for StartVisitor {
             return Err(A::Error::custom("start is empty: write `end`, `beginning` or `{since: 1h}`"));
         };
         if key != "since" {
-            return Err(A::Error::unknown_field(&key, &["since"]));
+            return Err(A::Error::custom(format_args!("{key:?} is no key here, write `{{since: 1h}}`")));
         }
         if map.next_key::<String>()?.is_some() {
             return Err(A::Error::custom(

@@ -81,7 +81,7 @@ pub enum ConfigError {
     Credentials,
     /// Loki takes no such name.
     #[error(
-        "the tenant {0:?} (loki.tenant, loki.tenants.allow) is none for Loki: write 1 to 150 of a-z A-Z 0-9 ! - _ . * ' ( ) :"
+        "loki.tenant or loki.tenants.allow has {0:?}, which is no name for Loki: write 1 to 150 of a-z A-Z 0-9 ! - _ . * ' ( ) :"
     )]
     Tenant(String),
     /// Compressed twice.

@@ -42,7 +42,9 @@ pub enum Error {
     #[error("loki.tls has a cert_file or a key_file without the other: write both or none")]
     Half,
     /// Nobody is trusted.
-    #[error("the system trusts nobody ({0}): write loki.tls.ca_file")]
+    #[error(
+        "loki.tls has nobody to trust, since the system names no authority ({0}): write loki.tls.ca_file"
+    )]
     NoRoots(String),
     /// The pieces don't fit together.
     #[error("loki.tls can't be used: {0}")]

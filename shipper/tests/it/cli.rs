@@ -46,9 +46,41 @@ fn an_unknown_field_names_file_line_and_field() {
     for command in ["run", "check", "print-config"] {
         let (code, _, error) = shipper(command, &config);
         assert_eq!(code, 2);
-        let expected = format!("shipper: {}: line 3 column 3: unknown field `uri`", config.display());
+        let expected = format!("shipper: {}:3:3: loki.uri is no key: is it `url`?", config.display());
         assert!(error.starts_with(&expected), "{error}");
     }
+}
+
+#[test]
+fn what_can_not_be_printed_is_a_failure() {
+    let home = Home::new();
+    let config = home.config("design: auto\n");
+    for command in ["check", "print-config"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut shipper = std::process::Command::new(env!("CARGO_BIN_EXE_shipper"));
+        let ended = shipper.args([command, "--config"]).arg(&config).stdout(full).output().unwrap();
+        assert_eq!(ended.status.code(), Some(4), "{command}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+}
+
+#[test]
+fn a_variable_of_the_environment_fills_a_value_and_one_that_is_not_there_is_named() {
+    let home = Home::new();
+    let config =
+        home.config("docker:\n  max_connections: ${SHIPPER_TEST_NOT_SET:-7}\nstate_dir: ${HOME}/state\n");
+    let (code, printed, error) = shipper("print-config", &config);
+    let expected = format!("state_dir: {}/state\n", std::env::var("HOME").unwrap());
+    assert!(
+        code == 0 && printed.contains("max_connections: 7\n") && printed.contains(&expected),
+        "{printed}{error}"
+    );
+    let config = home.config("loki:\n  url: ${SHIPPER_TEST_NOT_SET}\nlimits: {max_line: 0}\n");
+    let (code, _, error) = shipper("check", &config);
+    assert_eq!((code, error.lines().count()), (2, 2), "{error}");
+    assert!(
+        error.contains(":2:8: loki.url names ${SHIPPER_TEST_NOT_SET}, which is not in the environment"),
+        "{error}"
+    );
 }
 
 #[test]
