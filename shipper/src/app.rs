@@ -21,6 +21,8 @@ use crate::delivery::deliver::{Deliver, Left};
 use crate::delivery::lane::{self, Lane};
 use crate::docker::api::{Api, ApiError};
 use crate::docker::{discovery, metadata};
+use crate::filter::Filter;
+use crate::labels::Scheme;
 use crate::loki::client;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
@@ -63,6 +65,9 @@ pub enum Error {
     /// The config, though it was checked.
     #[error(transparent)]
     Loki(#[from] client::ConfigError),
+    /// The config, though it was checked.
+    #[error("{}", .0.join("; "))]
+    Patterns(Vec<String>),
     /// A source.
     #[error(transparent)]
     Hybrid(#[from] hybrid::Error),
@@ -171,8 +176,16 @@ impl Staff {
             books,
             metrics.clone(),
         );
-        let pipeline =
-            Pipeline { tenants, windows, limits: config.limits.clone(), clock, metrics: metrics.clone() };
+        let pipeline = Pipeline {
+            tenants,
+            windows,
+            scheme: Scheme::new(&config.labels),
+            streams_max: config.labels.max_streams,
+            filter: Filter::new(&config.lines).map_err(Error::Patterns)?,
+            limits: config.limits.clone(),
+            clock,
+            metrics: metrics.clone(),
+        };
         self.batch(config, pipeline, (records, batches_in));
         announce(config, &engine, resumed);
         let shutdown = shutdown.clone();
@@ -191,6 +204,7 @@ impl Staff {
         let (out, changes) = mpsc::channel(CHANGES_QUEUED);
         let settings = discovery::Config {
             labels: config.discovery.labels.clone(),
+            exclude: config.discovery.exclude.clone(),
             started_ns,
             first_started_ns,
             remembered,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::delivery::{dead_letters, retry};
 use crate::loki::client;
 use crate::source::hybrid;
-use crate::{admin, batch, pipeline, units, window};
+use crate::{admin, batch, filter, labels, pipeline, units, window};
 
 pub mod start;
 pub mod tree;
@@ -31,6 +31,10 @@ pub struct Config {
     pub hybrid: hybrid::Limits,
     /// Which containers.
     pub discovery: Discovery,
+    /// What streams are called.
+    pub labels: labels::Config,
+    /// Which lines are dropped, and what is redacted.
+    pub lines: filter::Config,
     /// Where to begin with a container that was there before us and is not in the checkpoint.
     pub start: Start,
     /// Checkpoint and dead letters. Its own for each shipper; on a full disk nothing is lost.
@@ -65,6 +69,8 @@ impl Default for Config {
             docker: Docker::default(),
             hybrid: hybrid::Limits::default(),
             discovery: Discovery::default(),
+            labels: labels::Config::default(),
+            lines: filter::Config::default(),
             start: Start::End,
             state_dir: PathBuf::from("/var/lib/shipper"),
             loki: client::Config::default(),
@@ -121,6 +127,8 @@ impl Default for Docker {
 pub struct Discovery {
     /// Only containers that bear all of these labels (`key=value`, or `key` for any value).
     pub labels: Vec<String>,
+    /// No container that bears one of these.
+    pub exclude: Vec<String>,
 }
 
 /// `metadata:`.
@@ -446,6 +454,8 @@ window: 7d
             "docker",
             "hybrid",
             "discovery",
+            "labels",
+            "lines",
             "loki",
             "batch",
             "window",

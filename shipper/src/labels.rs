@@ -6,14 +6,138 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::{Container, Stream};
+
+pub mod streams;
 
 /// Loki's `max_label_value_length`.
 const VALUE_BYTES_MAX: usize = 2048;
 
+/// Loki's `max_label_names_per_series`.
+const LABELS_MAX: usize = 15;
+/// What each stream has, as far as there is something to say.
+const OWN: [&str; 5] = ["compose_project", "compose_service", "container", "job", "stream"];
+const JOB: &str = "job";
+
+/// `labels:` in the config.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Labels of all streams: `{host: web-1}`. `job` is `docker`, unless it stands here.
+    pub fixed: BTreeMap<String, String>,
+    /// Container labels that become labels of streams, and under which name: `{com.example.team: team}`. With
+    /// nothing behind it, the name is made from the key.
+    pub from_containers: BTreeMap<String, Option<String>>,
+    /// How many streams there may be at a time. What would be one more has the labels of a container named
+    /// `other`.
+    pub max_streams: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { fixed: BTreeMap::new(), from_containers: BTreeMap::new(), max_streams: 10_000 }
+    }
+}
+
+impl Config {
+    /// What the types can't say: names that Loki does not take, or that stand for two things.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let own = OWN.into_iter().filter(|name| *name != JOB || !self.fixed.contains_key(JOB));
+        let mut origins: BTreeMap<String, String> =
+            own.map(|name| (name.to_owned(), "a label of ours".to_owned())).collect();
+        let fixed = self.fixed.keys().map(|name| ("labels.fixed", name, name.clone()));
+        let taken = self.from_containers.iter().map(|(key, name)| {
+            ("labels.from_containers", key, name.clone().unwrap_or_else(|| sanitised(key)))
+        });
+        for (section, key, name) in fixed.chain(taken) {
+            if sanitised(&name) != name || name.is_empty() || name.starts_with("__") {
+                mistakes.push(format!(
+                    "{section}.{key} makes the label {name:?}: write letters, digits and _, no digit and no __ first"
+                ));
+            }
+            if let Some(other) = origins.insert(name.clone(), format!("{section}.{key}")) {
+                mistakes.push(format!(
+                    "{section}.{key} makes the label {name:?}, and so does {other}: give it another name"
+                ));
+            }
+        }
+        if origins.len() > LABELS_MAX {
+            let count = origins.len();
+            mistakes.push(format!("labels makes {count} labels: Loki takes {LABELS_MAX} a stream"));
+        }
+        mistakes
+    }
+}
+
+/// How streams are labelled.
+#[derive(Clone, Debug, Default)]
+pub struct Scheme {
+    fixed: BTreeMap<String, String>,
+    /// Keys of containers' labels, with the names that these get.
+    taken: Vec<(String, String)>,
+}
+
+impl Scheme {
+    /// As configured.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let name = |(key, name): (&String, &Option<String>)| {
+            (key.clone(), name.clone().unwrap_or_else(|| sanitised(key)))
+        };
+        Self { fixed: config.fixed.clone(), taken: config.from_containers.iter().map(name).collect() }
+    }
+
+    /// The labels of the lines that `container` writes to `stream`.
+    #[must_use]
+    pub fn of(&self, container: &Container, stream: Stream) -> Arc<Labels> {
+        let label = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
+        let own = OWN.into_iter().zip([
+            label("com.docker.compose.project"),
+            label("com.docker.compose.service"),
+            container.name.as_str(),
+            "docker",
+            stream.as_str(),
+        ]);
+        let taken = self.taken.iter().map(|(key, name)| (name.as_str(), label(key)));
+        self.with(own.chain(taken), container)
+    }
+
+    /// Those of a container whose own would be too many streams.
+    #[must_use]
+    pub fn of_other(&self, container: &Container, stream: Stream) -> Arc<Labels> {
+        let own = [("container", "other"), (JOB, "docker"), ("stream", stream.as_str())];
+        self.with(own.into_iter(), container)
+    }
+
+    fn with<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        container: &Container,
+    ) -> Arc<Labels> {
+        let mut labels: BTreeMap<&str, &str> = pairs.filter(|(_, value)| !value.is_empty()).collect();
+        labels.extend(self.fixed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let owned = |(name, value): (&str, &str)| {
+            let own = OWN.into_iter().find(|own| *own == name);
+            (own.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed), cut(value).to_owned())
+        };
+        Labels::with(labels.into_iter().map(owned).collect(), container.id.short().to_owned())
+    }
+}
+
+/// As Prometheus and Loki take names: what they do not take becomes `_`.
+fn sanitised(name: &str) -> String {
+    let known = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+    let first = name.starts_with(|c: char| c.is_ascii_digit()).then_some('_');
+    first.into_iter().chain(name.chars().map(known)).collect()
+}
+
 /// The labels of one stream, and the metadata that all of its lines share. Made once per container and
 /// stream, never per line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Labels {
     /// Sorted by name.
     pub pairs: Vec<(Cow<'static, str>, String)>,
@@ -24,22 +148,10 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// Of the lines that `container` writes to `stream`.
+    /// As without any `labels:` in the config.
     #[must_use]
     pub fn of(container: &Container, stream: Stream) -> Arc<Self> {
-        let compose = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
-        let pairs = [
-            ("compose_project", compose("com.docker.compose.project")),
-            ("compose_service", compose("com.docker.compose.service")),
-            ("container", container.name.as_str()),
-            ("job", "docker"),
-            ("stream", stream.as_str()),
-        ]
-        .into_iter()
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| (Cow::Borrowed(name), cut(value).to_owned()))
-        .collect();
-        Self::with(pairs, container.id.short().to_owned())
+        Scheme::default().of(container, stream)
     }
 
     /// As they were written down.
@@ -123,6 +235,51 @@ mod tests {
             ],
         );
         insta::assert_snapshot!(Labels::of(&container, Stream::Stderr).text, @r#"{compose_project="shop", compose_service="we\"b\n\r\t\x01", container="web-1", job="docker", stream="stderr"}"#);
+    }
+
+    #[test]
+    fn the_config_adds_labels_and_takes_those_of_containers_that_it_names() {
+        let config = Config {
+            fixed: [("host", "web-1"), ("job", "logs")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            from_containers: [("com.example.team", Some("team")), ("1st/app", None), ("none", None)]
+                .map(|(k, v)| (k.to_owned(), v.map(str::to_owned)))
+                .into(),
+            ..Config::default()
+        };
+        assert_eq!(config.mistakes(), Vec::<String>::new());
+        let container = container("web", &[("com.example.team", "red"), ("1st/app", "x"), ("secret", "y")]);
+        let scheme = Scheme::new(&config);
+        assert_eq!(
+            scheme.of(&container, Stream::Stdout).text,
+            r#"{_1st_app="x", container="web", host="web-1", job="logs", stream="stdout", team="red"}"#
+        );
+        assert_eq!(
+            scheme.of_other(&container, Stream::Stderr).text,
+            r#"{container="other", host="web-1", job="logs", stream="stderr"}"#
+        );
+    }
+
+    #[test]
+    fn names_that_stand_for_two_things_or_that_loki_does_not_take_are_told() {
+        let of = |fixed: &[&str], taken: &[(&str, Option<&str>)]| {
+            let fixed = fixed.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+            let taken = taken.iter().map(|(key, name)| ((*key).to_owned(), name.map(str::to_owned)));
+            Config { fixed, from_containers: taken.collect(), ..Config::default() }.mistakes().join("\n")
+        };
+        let twice = of(&["container"], &[("a.b", None), ("a/b", None), ("c", Some("stream"))]);
+        for words in [
+            "labels.fixed.container makes the label \"container\", and so does a label of ours",
+            "labels.from_containers.a/b makes the label \"a_b\", and so does labels.from_containers.a.b",
+            "labels.from_containers.c makes the label \"stream\", and so does a label of ours",
+        ] {
+            assert!(twice.contains(words), "{twice}");
+        }
+        assert!(of(&["a-b"], &[]).starts_with("labels.fixed.a-b makes the label \"a-b\": write letters"));
+        assert!(of(&["__a"], &[("é", Some(""))]).lines().count() == 2);
+        let many: Vec<String> = (0..11).map(|number| format!("l{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(of(&many[..10], &[]), "");
+        assert_eq!(of(&many, &[]), "labels makes 16 labels: Loki takes 15 a stream");
     }
 
     #[test]

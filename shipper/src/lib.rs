@@ -16,6 +16,7 @@ pub mod docker;
 pub mod source;
 pub mod window;
 pub mod labels;
+pub mod filter;
 pub mod ledger;
 pub mod batch;
 pub mod loki;

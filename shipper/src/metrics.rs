@@ -80,6 +80,14 @@ pub struct Metrics {
     pub window_streams_capacity: Gauge,
     /// `shipper_window_probes_total`: lines sent again although lines like them were refused.
     pub window_probes: Counter,
+    /// `shipper_streams`: sets of labels that containers write to.
+    pub streams: Gauge,
+    /// `shipper_streams_capacity`: how many there may be.
+    pub streams_capacity: Gauge,
+    /// `shipper_streams_over_capacity_total`: how often an output of a container had to join a stream of others.
+    pub streams_over_capacity: Counter,
+    /// `shipper_containers_excluded_total`: how often a container was left out for its labels.
+    pub containers_excluded: Counter,
     /// `shipper_queue_lines`: lines between the sources and the pipeline.
     pub queue_lines: Gauge,
     /// `shipper_queue_lines_capacity`.
@@ -254,6 +262,18 @@ impl Metrics {
                 into,
                 "shipper_window_probes",
                 "Lines sent although lines like them were refused",
+            ),
+            streams: plain(into, "shipper_streams", "Sets of labels that containers write to"),
+            streams_capacity: plain(into, "shipper_streams_capacity", "How many there may be"),
+            streams_over_capacity: plain(
+                into,
+                "shipper_streams_over_capacity",
+                "Times an output of a container had to join a stream of others",
+            ),
+            containers_excluded: plain(
+                into,
+                "shipper_containers_excluded",
+                "Times a container was left out for its labels",
             ),
             queue_lines: plain(into, "shipper_queue_lines", "Items between sources and pipeline"),
             queue_lines_capacity: plain(into, "shipper_queue_lines_capacity", "Bound of that queue"),

@@ -13,7 +13,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::batch::{Batch, Batcher, Config as BatchConfig, Entry, Group};
 use crate::clock::{Clock, Moment};
-use crate::labels::Labels;
+use crate::complaint::Complaint;
+use crate::filter::Filter;
+use crate::labels::streams::Streams;
+use crate::labels::{Labels, Scheme};
 use crate::ledger::{Numbering, Settled, What};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{DropReason, SkipReason, TaskKind};
@@ -51,6 +54,12 @@ pub struct Pipeline {
     pub tenants: Arc<Tenants>,
     /// Which times pass.
     pub windows: PerLane<Window>,
+    /// How streams are labelled.
+    pub scheme: Scheme,
+    /// How many streams there may be.
+    pub streams_max: usize,
+    /// Which lines pass, and what of them.
+    pub filter: Filter,
     /// How long a line may be.
     pub limits: Limits,
     /// For the age of lines.
@@ -110,6 +119,8 @@ struct Desk {
     pipeline: Pipeline,
     batchers: PerLane<Batcher>,
     followed: HashMap<ContainerId, Followed>,
+    streams: Streams,
+    complaint: Complaint,
     lives: u64,
 }
 
@@ -117,30 +128,35 @@ struct Followed {
     lane: Lane,
     numbering: Numbering,
     container: Arc<Container>,
-    stdout: Arc<Labels>,
-    stderr: Arc<Labels>,
+    stdout: Option<Joined>,
+    stderr: Option<Joined>,
+}
+
+/// A stream that a container writes to.
+struct Joined {
+    labels: Arc<Labels>,
+    /// Whether it is counted: not that of the others.
+    own: bool,
 }
 
 impl Followed {
     fn new(lane: Lane, life: u64, container: Arc<Container>) -> Self {
-        let (stdout, stderr) =
-            (Labels::of(&container, Stream::Stdout), Labels::of(&container, Stream::Stderr));
-        Self { lane, numbering: Numbering::new(life), container, stdout, stderr }
+        Self { lane, numbering: Numbering::new(life), container, stdout: None, stderr: None }
     }
 
     /// A renamed container has new labels, and so new streams.
-    fn refresh(&mut self, container: &Arc<Container>) {
+    fn refresh(&mut self, container: &Arc<Container>, streams: &mut Streams) {
         if !Arc::ptr_eq(&self.container, container) && self.container != *container {
-            self.stdout = Labels::of(container, Stream::Stdout);
-            self.stderr = Labels::of(container, Stream::Stderr);
+            self.leave(streams);
             self.container = container.clone();
         }
     }
 
-    fn labels(&self, stream: Stream) -> &Arc<Labels> {
-        match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
+    fn leave(&mut self, streams: &mut Streams) {
+        for joined in [self.stdout.take(), self.stderr.take()].into_iter().flatten() {
+            if joined.own {
+                streams.leave(&joined.labels);
+            }
         }
     }
 }
@@ -148,7 +164,10 @@ impl Followed {
 impl Desk {
     fn new(pipeline: Pipeline, batch: &BatchConfig) -> Self {
         let batchers = pipeline.tenants.lanes(|lane, _| Batcher::new(batch.clone(), lane));
-        Self { pipeline, batchers, followed: HashMap::new(), lives: 0 }
+        let streams = Streams::new(pipeline.streams_max);
+        pipeline.metrics.streams_capacity.set(signed(pipeline.streams_max));
+        let (followed, complaint) = (HashMap::new(), Complaint::default());
+        Self { pipeline, batchers, followed, streams, complaint, lives: 0 }
     }
 
     /// When the next batch must go.
@@ -181,20 +200,25 @@ impl Desk {
     fn admit_line(&mut self, record: Record, moment: Moment) -> Option<Batch> {
         let Record { container, stream, time_ns, line, position, share } = record;
         let now = moment.at;
-        let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
         let followed = self.follow(&container);
         let (lane, ticket) = (followed.lane, followed.numbering.take());
-        let labels = followed.labels(stream).clone();
+        let labels = self.labels(&container, stream, now);
         let window = &self.pipeline.windows[lane];
         let batcher = &mut self.batchers[lane];
         let verdict = window.judge(&labels.text, time_ns, moment);
+        let settled = |position| settled(ticket, &container, position);
+        if let Verdict::Drop(outside) = verdict {
+            count_dropped(&self.pipeline.metrics, outside);
+            return batcher.settle(settled(position), now);
+        }
+        let Some(line) = self.pipeline.filter.pass(line) else {
+            self.pipeline.metrics.lines.dropped(DropReason::Pattern, 1);
+            return batcher.settle(settled(position), now);
+        };
+        let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
         let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position, share };
         let alone = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
-            Verdict::Drop(outside) => {
-                count_dropped(&self.pipeline.metrics, outside);
-                batcher.settle(entry.settled(&container), now)
-            }
             Verdict::DeadLetter(outside) => batcher.refuse(outside.as_str(), alone(entry), now),
             Verdict::Keep | Verdict::Probe | Verdict::Clamp { .. } if too_long => {
                 batcher.refuse("line_too_long", alone(entry), now)
@@ -203,7 +227,7 @@ impl Desk {
                 self.pipeline.metrics.window_probes.inc();
                 batcher.probe(alone(entry), now)
             }
-            Verdict::Keep | Verdict::Clamp { .. } => {
+            Verdict::Keep | Verdict::Clamp { .. } | Verdict::Drop(_) => {
                 if let Verdict::Clamp { to_ns, direction } = verdict {
                     entry.clamped_from_ns = Some(time_ns);
                     entry.time_ns = to_ns;
@@ -222,13 +246,50 @@ impl Desk {
             let lane = tenants.lane_of(container).unwrap_or(tenants.own_lane());
             Followed::new(lane, *lives, container.clone())
         });
-        followed.refresh(container);
+        followed.refresh(container, &mut self.streams);
         followed
+    }
+
+    /// The labels of a container's output, from its first line on.
+    fn labels(&mut self, container: &Arc<Container>, stream: Stream, now: Instant) -> Arc<Labels> {
+        let followed = self.followed.get_mut(&container.id);
+        let slot = followed.map(|followed| match stream {
+            Stream::Stdout => &mut followed.stdout,
+            Stream::Stderr => &mut followed.stderr,
+        });
+        if let Some(Some(joined)) = &slot {
+            return joined.labels.clone();
+        }
+        let (scheme, metrics) = (&self.pipeline.scheme, &self.pipeline.metrics);
+        let mut labels = scheme.of(container, stream);
+        let own = self.streams.join(&labels);
+        metrics.streams.set(signed(self.streams.len()));
+        if !own {
+            labels = scheme.of_other(container, stream);
+            metrics.streams_over_capacity.inc();
+            if let Some(withheld) = self.complaint.may_speak(now) {
+                let (name, max) = (&container.name, self.pipeline.streams_max);
+                tracing::warn!(
+                    name,
+                    max,
+                    withheld,
+                    "labels.max_streams is reached: its lines go to container=\"other\""
+                );
+            }
+        }
+        if let Some(slot) = slot {
+            *slot = Some(Joined { labels: labels.clone(), own });
+        }
+        labels
     }
 
     /// Also for a container of which nothing was read in this run: its checkpoint is to go.
     fn forget(&mut self, container: ContainerId, now: Instant) -> Option<Batch> {
-        let followed = self.followed.remove(&container);
+        let mut followed = self.followed.remove(&container);
+        if let Some(followed) = &mut followed {
+            followed.leave(&mut self.streams);
+            self.pipeline.metrics.streams.set(signed(self.streams.len()));
+        }
         let (lane, mut numbering) = followed.map_or_else(
             || {
                 self.lives += 1;
@@ -247,6 +308,10 @@ fn count_dropped(Metrics { lines, .. }: &Metrics, outside: Outside) {
         Outside::TooNew => lines.dropped(DropReason::TooNew, 1),
         Outside::TooFarBehind => lines.dropped(DropReason::TooFarBehind, 1),
     }
+}
+
+fn signed(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn settled(ticket: crate::ledger::Ticket, container: &Container, position: Position) -> Settled {
@@ -281,7 +346,17 @@ mod tests {
         let tenants = Arc::new(Tenants::default());
         let windows = tenants.lanes(|_, name| Window::new(window, name, metrics.clone()));
         let clock = Clock::manual(NOW);
-        let pipeline = Pipeline { tenants, windows, limits, clock, metrics: metrics.clone() };
+        let (scheme, filter) = (Scheme::default(), Filter::default());
+        let pipeline = Pipeline {
+            tenants,
+            windows,
+            scheme,
+            streams_max: 10,
+            filter,
+            limits,
+            clock,
+            metrics: metrics.clone(),
+        };
         let (sender, receiver) = mpsc::channel(items.len());
         for item in items {
             metrics.lines.read(u64::from(matches!(item, Item::Line(_))));

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::batch;
-use crate::config::{Config, Start};
+use crate::config::{Config, Discovery, Start};
 use crate::delivery::dead_letters::letter::LETTER_BYTES_MAX;
 use crate::docker::api::Host;
+use crate::filter;
 use crate::tenants;
 
 /// The most of anything that is counted. A queue that long has no use, and beyond what a queue can be made
@@ -32,6 +33,7 @@ impl Config {
             time("window.max_age", self.window.max_age),
             time("window.max_behind", self.window.max_behind),
             time("window.probe_every", self.window.probe_every),
+            count("labels.max_streams", self.labels.max_streams),
             count("window.max_streams", self.window.max_streams),
             time("retry.initial", self.retry.initial),
             time("retry.max", self.retry.max),
@@ -46,7 +48,9 @@ impl Config {
             self.listen_mistake(),
             self.label_mistake(),
         ];
-        mistakes.into_iter().flatten().chain(self.size_mistakes()).collect()
+        let of_lines = filter::Filter::new(&self.lines).err().unwrap_or_default();
+        let others = self.size_mistakes().into_iter().chain(self.labels.mistakes()).chain(of_lines);
+        mistakes.into_iter().flatten().chain(others).collect()
     }
 
     fn client_mistake(&self) -> Option<String> {
@@ -95,8 +99,13 @@ impl Config {
     }
 
     fn label_mistake(&self) -> Option<String> {
-        let wrong = self.discovery.labels.iter().find(|label| label.is_empty() || label.starts_with('='))?;
-        Some(format!("discovery.labels has {wrong:?}: write key=value"))
+        let Discovery { labels, exclude } = &self.discovery;
+        let wrong = |labels: &[String]| {
+            labels.iter().find(|label| label.is_empty() || label.starts_with('=')).cloned()
+        };
+        let told = |name: &str, wrong: String| format!("discovery.{name} has {wrong:?}: write key=value");
+        let of_labels = wrong(labels).map(|wrong| told("labels", wrong));
+        of_labels.or_else(|| wrong(exclude).map(|wrong| told("exclude", wrong)))
     }
 
     fn size_mistakes(&self) -> Vec<String> {

@@ -31,6 +31,8 @@ const HEARD_MAX: usize = 1024;
 pub struct Config {
     /// `key=value` or `key`: only containers that bear all of these. Empty: all but ourselves.
     pub labels: Vec<String>,
+    /// None that bears one of these.
+    pub exclude: Vec<String>,
     /// When the shipper began, in nanoseconds since the epoch.
     pub started_ns: i64,
     /// When its first run did: what is younger is new to us, though born while we were down.
@@ -206,9 +208,14 @@ impl Discovery {
     async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Closed> {
         for step in steps {
             let change = match step {
-                Step::Start(id) => {
-                    self.look(&id).await.map(|(container, born)| Change::Started { container, born })
-                }
+                Step::Start(id) => match self.look(&id).await {
+                    Some((container, _)) if self.is_excluded(&container) => {
+                        self.metrics.containers_excluded.inc();
+                        tracing::debug!(container = %id, name = container.name, "left out for its labels");
+                        None
+                    }
+                    found => found.map(|(container, born)| Change::Started { container, born }),
+                },
                 Step::Rename(id) => {
                     self.cache.remove(&id);
                     self.look(&id).await.map(|(container, _)| Change::Renamed(container))
@@ -229,6 +236,14 @@ impl Discovery {
         }
         self.metrics.containers.set(i64::try_from(self.known.len()).unwrap_or(i64::MAX));
         Ok(())
+    }
+
+    /// Docker can't be asked for those that do not bear a label.
+    fn is_excluded(&self, container: &Container) -> bool {
+        self.config.exclude.iter().any(|label| match label.split_once('=') {
+            Some((key, value)) => container.labels.get(key).is_some_and(|found| found == value),
+            None => container.labels.contains_key(label),
+        })
     }
 
     /// What the cache or Docker knows of it. If Docker knows nothing, it is forgotten here too, and the

@@ -93,6 +93,8 @@ closed_set! {
         TooOld = "too_old",
         /// Further behind its stream's newest line than Loki takes, and the policy is to drop.
         TooFarBehind = "too_far_behind",
+        /// It matches one of `lines.drop`.
+        Pattern = "pattern",
         /// Loki refused it for good, and there are no dead letters (archived design).
         Refused = "refused",
         /// It waited longest in a retry queue that was full, and there are no dead letters (archived design).

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::allowance::allowance;
-use crate::support::engine::{Engine, unique};
+use crate::support::engine::{Engine, Made, unique};
 
 mod drivers;
 mod files;
@@ -145,6 +145,7 @@ impl Upstream {
 fn discovery_config(engine: &Engine, started_ns: i64) -> discovery::Config {
     discovery::Config {
         labels: vec![engine.label.clone()],
+        exclude: vec!["no.logs".to_owned()],
         started_ns,
         first_started_ns: started_ns,
         remembered: BTreeSet::new(),
@@ -226,6 +227,24 @@ async fn discovery_tells_the_whole_life_of_a_container() {
     assert_eq!(metrics.metadata_cache_entries.get(), 2);
     stop.cancel();
     tasks.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_container_that_asks_to_be_left_out_is_left_out_in_all_its_lives() {
+    let engine = Engine::new().await;
+    let left_out = engine.make("echo line 0", Made { label: Some("no.logs"), ..Made::default() }).await;
+    engine.start(&left_out).await;
+    for design in BOTH {
+        let mut upstream = Upstream::start(&engine, design, Start::Beginning, Resume::new()).await;
+        engine.start(&left_out).await;
+        let other = engine.run("echo line 0").await;
+        assert_eq!(upstream.line().await.container.id, other.id);
+        assert!(upstream.metrics.containers_excluded.get() >= 1);
+        let id = other.id.clone();
+        drop(other);
+        upstream.gone([id]).await;
+        assert!(upstream.end().await.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod delivery;
 mod disk_full;
 mod docker;
 mod fairness;
+mod filters;
 mod hybrid;
 mod lanes;
 mod loki_answers;

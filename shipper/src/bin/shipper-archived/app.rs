@@ -88,6 +88,7 @@ fn discovery_config(config: &Config, clock: &Clock) -> discovery::Config {
     let now_ns = clock.now_ns();
     discovery::Config {
         labels: config.discovery.labels.clone(),
+        exclude: Vec::new(),
         started_ns: now_ns,
         // Nothing is remembered of an earlier run.
         first_started_ns: now_ns,

@@ -1,7 +1,7 @@
 //! Logging drivers, and which design reads what.
 
 use super::*;
-use crate::support::engine::{Made, Running};
+use crate::support::engine::Running;
 
 async fn with_driver(engine: &Engine, driver: &'static str, script: &str) -> Running {
     let running = engine.make(script, Made { driver, ..Made::default() }).await;

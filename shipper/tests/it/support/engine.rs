@@ -52,11 +52,20 @@ pub(crate) struct Made {
     pub(crate) folder: Option<(PathBuf, &'static str)>,
     /// Whether Docker starts it again whenever it ends.
     pub(crate) restarts: bool,
+    /// A label besides the engine's.
+    pub(crate) label: Option<&'static str>,
 }
 
 impl Default for Made {
     fn default() -> Self {
-        Self { driver: "json-file", log_options: Vec::new(), tty: false, folder: None, restarts: false }
+        Self {
+            driver: "json-file",
+            log_options: Vec::new(),
+            tty: false,
+            folder: None,
+            restarts: false,
+            label: None,
+        }
     }
 }
 
@@ -114,13 +123,15 @@ impl Engine {
             config: Some(made.log_options.into_iter().collect()),
         };
         let bind = made.folder.map(|(folder, place)| format!("{}:{place}", folder.display()));
+        let mut labels = HashMap::from([(key.to_owned(), value.to_owned())]);
+        labels.extend(made.label.map(|label| (label.to_owned(), String::new())));
         let always = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), ..Default::default() };
         let body = ContainerCreateBody {
             image: Some(IMAGE.into()),
             cmd: Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
             tty: Some(made.tty),
             stop_signal: Some("SIGKILL".into()),
-            labels: Some(HashMap::from([(key.to_owned(), value.to_owned())])),
+            labels: Some(labels),
             host_config: Some(HostConfig {
                 network_mode: Some("none".into()),
                 log_config: Some(log),

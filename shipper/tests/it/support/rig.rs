@@ -14,6 +14,8 @@ use shipper::delivery::dead_letters::{self, DeadLetters};
 use shipper::delivery::deliver::{Deliver, Left};
 use shipper::delivery::lane::{self, Lane};
 use shipper::delivery::retry;
+use shipper::filter::{self, Filter};
+use shipper::labels::{self, Scheme};
 use shipper::loki::client;
 use shipper::loki::encode::Encoding;
 use shipper::metrics::Metrics;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub window: window::Config,
     pub batch: batch::Config,
     pub tenants: Option<tenants::Config>,
+    pub labels: labels::Config,
+    pub lines: filter::Config,
     /// A sink may share it.
     pub clock: Clock,
 }
@@ -63,6 +67,8 @@ impl Default for Settings {
             window: window::Config::default(),
             batch: batch::Config { max_wait: Duration::from_millis(5), ..batch::Config::default() },
             tenants: None,
+            labels: labels::Config::default(),
+            lines: filter::Config::default(),
             clock: Clock::manual(NOW),
         }
     }
@@ -105,7 +111,7 @@ impl Rig {
     }
 
     pub async fn with(dir: &Path, url: &str, settings: Settings) -> Self {
-        let Settings { retry, window, batch, tenants, clock } = settings;
+        let Settings { retry, window, batch, tenants, labels, lines, clock } = settings;
         let metrics = Metrics::new();
         let shutdown = Shutdown::default();
         let (items, records) = mpsc::channel(4);
@@ -136,6 +142,9 @@ impl Rig {
         let pipeline = Pipeline {
             tenants,
             windows,
+            scheme: Scheme::new(&labels),
+            streams_max: labels.max_streams,
+            filter: Filter::new(&lines).unwrap(),
             limits: Limits::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
