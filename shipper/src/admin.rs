@@ -1,4 +1,4 @@
-//! `/metrics`, `/ready` and `/healthz` on the loopback address. Connections are owned and bounded in
+//! `/metrics`, `/ready`, `/healthz` and `/debug/targets` on the loopback address. Connections are owned and bounded in
 //! number; it ends last, so that the end of everything else can be watched.
 
 use std::convert::Infallible;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
+use crate::targets::Targets;
 
 /// `admin:` in the config.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +29,14 @@ use crate::metrics::labels::TaskKind;
 pub struct Config {
     /// Where to listen. Port 0 takes a free one, which the log names.
     pub listen: SocketAddr,
+    /// Whether it may be another address than one of this machine's own: whoever reaches it sees the names of all
+    /// containers, and there is no password.
+    pub allow_remote: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9080)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9080)), allow_remote: false }
     }
 }
 
@@ -51,12 +55,20 @@ const CONNECTIONS_MAX: usize = 16;
 /// For a request's head, and so for an idle connection.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// Listens already; answers when it runs.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
+    shown: Arc<Shown>,
+}
+
+/// What the pages are made of.
+#[derive(Debug)]
+struct Shown {
+    targets: Targets,
     metrics: Arc<Metrics>,
 }
 
@@ -65,24 +77,24 @@ impl Admin {
     ///
     /// # Errors
     /// When it is taken or not ours.
-    pub async fn bind(config: &Config, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub async fn bind(config: &Config, targets: Targets, metrics: Arc<Metrics>) -> Result<Self, Error> {
         let address = config.listen;
         let failed = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         tracing::info!(address = %listener.local_addr().map_err(failed)?, "admin listens");
-        Ok(Self { listener, metrics })
+        Ok(Self { listener, shown: Arc::new(Shown { targets, metrics }) })
     }
 
     /// Answers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        let _task = self.metrics.task(TaskKind::Admin);
+        let _task = self.shown.metrics.task(TaskKind::Admin);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(serve(stream, self.metrics.clone()))),
+                    Ok((stream, _)) => drop(connections.spawn(serve(stream, self.shown.clone()))),
                     // Out of file descriptors, most likely: the next attempt would fail as fast.
                     Err(error) => {
                         tracing::warn!(%error, "admin can't accept a connection");
@@ -95,10 +107,10 @@ impl Admin {
     }
 }
 
-async fn serve(stream: TcpStream, metrics: Arc<Metrics>) {
-    let _task = metrics.task(TaskKind::AdminConnection);
+async fn serve(stream: TcpStream, shown: Arc<Shown>) {
+    let _task = shown.metrics.task(TaskKind::AdminConnection);
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics);
+        let response = answer(request.method(), request.uri().path(), &shown);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -111,7 +123,7 @@ async fn serve(stream: TcpStream, metrics: Arc<Metrics>) {
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, Shown { targets, metrics }: &Shown) -> Response<Full<Bytes>> {
     if method != Method::GET && method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, PLAIN_TEXT, "only GET\n".to_owned());
     }
@@ -125,7 +137,14 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
             reasons => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN_TEXT, reasons.join("\n") + "\n"),
         },
         "/healthz" => text(StatusCode::OK, PLAIN_TEXT, "alive\n".to_owned()),
-        _ => text(StatusCode::NOT_FOUND, PLAIN_TEXT, "there are /metrics, /ready and /healthz\n".to_owned()),
+        "/debug/targets" => match serde_json::to_string_pretty(&targets.list()) {
+            Ok(list) => text(StatusCode::OK, JSON, list + "\n"),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, PLAIN_TEXT, format!("{error}\n")),
+        },
+        _ => {
+            let there = "there are /metrics, /ready, /healthz and /debug/targets\n";
+            text(StatusCode::NOT_FOUND, PLAIN_TEXT, there.to_owned())
+        }
     }
 }
 
@@ -158,30 +177,31 @@ mod tests {
 
     #[test]
     fn ready_says_why_not() {
-        let metrics = Metrics::new();
-        assert_eq!(answer(&Method::GET, "/ready", &metrics).status(), 503);
-        assert_eq!(unready(&metrics), ["Docker's events are not heard (yet)"]);
+        let shown = Shown { targets: Targets::default(), metrics: Metrics::new() };
+        let metrics = &shown.metrics;
+        assert_eq!(answer(&Method::GET, "/ready", &shown).status(), 503);
+        assert_eq!(unready(metrics), ["Docker's events are not heard (yet)"]);
         metrics.docker_connected.set(1);
-        assert_eq!(answer(&Method::GET, "/ready", &metrics).status(), 200);
+        assert_eq!(answer(&Method::GET, "/ready", &shown).status(), 200);
         metrics.loki_held.set(1);
         metrics.checkpoint_failing.set(1);
         metrics.dead_letters_failing.set(1);
-        assert_eq!(unready(&metrics).len(), 3);
+        assert_eq!(unready(metrics).len(), 3);
     }
 
     #[test]
     fn what_is_not_there_is_told() {
-        let metrics = Metrics::new();
-        assert_eq!(answer(&Method::GET, "/", &metrics).status(), 404);
-        assert_eq!(answer(&Method::POST, "/ready", &metrics).status(), 405);
-        assert_eq!(answer(&Method::GET, "/healthz", &metrics).status(), 200);
+        let shown = Shown { targets: Targets::default(), metrics: Metrics::new() };
+        assert_eq!(answer(&Method::GET, "/", &shown).status(), 404);
+        assert_eq!(answer(&Method::POST, "/ready", &shown).status(), 405);
+        assert_eq!(answer(&Method::GET, "/healthz", &shown).status(), 200);
     }
 
     #[tokio::test]
     async fn a_port_in_use_is_a_clear_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = Config { listen: taken.local_addr().unwrap() };
-        let error = Admin::bind(&config, Metrics::new()).await.unwrap_err().to_string();
+        let config = Config { listen: taken.local_addr().unwrap(), ..Config::default() };
+        let error = Admin::bind(&config, Targets::default(), Metrics::new()).await.unwrap_err().to_string();
         assert!(error.contains(&config.listen.to_string()) && error.contains("in use"), "{error}");
     }
 }

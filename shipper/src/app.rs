@@ -28,8 +28,9 @@ use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
-use crate::source::allowance::Allowance;
+use crate::source::allowance::{self, Allowance};
 use crate::source::{self, auto, hybrid, pool};
+use crate::targets::Targets;
 use crate::tenants::{PerLane, Tenants};
 use crate::window::shared::Window;
 
@@ -105,10 +106,11 @@ pub async fn run(config: Config) -> Result<Left, Error> {
     let mut signals = Signals::install().map_err(Error::Signals)?;
     let metrics = Metrics::new();
     let shutdown = Shutdown::default();
-    let admin = Admin::bind(&config.admin, metrics.clone()).await?;
+    let targets = Targets::default();
+    let admin = Admin::bind(&config.admin, targets.clone(), metrics.clone()).await?;
     let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new(), lock: None };
     tokio::select! {
-        hired = staff.hire(&config, &metrics, &shutdown) => hired?,
+        hired = staff.hire(&config, targets, &metrics, &shutdown) => hired?,
         // Docker may take its time to answer; nothing was read yet that could be lost.
         () = signals.next() => {
             tracing::info!("stopped before anything was read");
@@ -137,6 +139,7 @@ impl Staff {
     async fn hire(
         &mut self,
         config: &Config,
+        targets: Targets,
         metrics: &Arc<Metrics>,
         shutdown: &Shutdown,
     ) -> Result<(), Error> {
@@ -154,8 +157,11 @@ impl Staff {
         let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
         let engine = api.clone();
         let tenants = Arc::new(config.loki.tenants());
-        let container_bytes = usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX);
-        let allowance = Allowance::new(tenants.clone(), container_bytes, metrics.clone());
+        let limits = allowance::Limits {
+            bytes: usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX),
+            bytes_per_s: config.limits.container_bytes_per_s.map(|rate| rate.as_u64()),
+        };
+        let allowance = Allowance::new(limits, tenants.clone(), targets, metrics.clone());
         let gates = allowance.gates().clone();
         let inputs = source::Inputs {
             changes,

@@ -359,7 +359,7 @@ window: 7d
         shipper.yaml:10:3: loki.no_such_key_at_all is no key: the keys here are `url`, `tenant`, `tenants`, `encoding`, `gzip`, `basic_auth`, `bearer_token_file` and `tls`
         shipper.yaml:11:19: batch.max_wait is wrong: "10" is no duration: time unit needed, for example 10sec or 10ms (write `10s`, `5m`, `7d`)
         shipper.yaml:11:34: batch.max_bytes 5.0 MiB is over 3.5 MiB: Loki takes 4 MiB in all
-        shipper.yaml:12:17: admin.listen 0.0.0.0:1 is no loopback address; the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it
+        shipper.yaml:12:17: admin.listen 0.0.0.0:1 is no loopback address; whoever reaches it sees all containers' names: write 127.0.0.1, or admin.allow_remote: true
         shipper.yaml:13:18: retry.initial is longer than retry.max
         shipper.yaml:13:33: retry.when_full is "explode": write `pause`, `oldest`, `newest` or `random`
         shipper.yaml:14:21: discovery.labels has "=x": write key=value
@@ -397,6 +397,12 @@ window: 7d
             let known = &root.nearest(field).path;
             assert!(known == field || field.starts_with("loki.tenants.") || field == "start.since", "{line}");
         }
+    }
+
+    #[test]
+    fn who_wants_his_metrics_on_the_network_must_say_so() {
+        assert!(parse("admin: {listen: \"[::]:9080\"}").is_err());
+        assert!(parse("admin: {listen: \"[::]:9080\", allow_remote: true}").is_ok());
     }
 
     #[test]

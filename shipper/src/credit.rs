@@ -6,13 +6,15 @@
 //! Asked before a container is read and charged for each line that comes of that; so one turn may go
 //! beyond the limit, and a line that is larger than it still passes alone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 
 /// The credit of one container.
 #[derive(Clone, Debug)]
@@ -24,8 +26,31 @@ struct Account {
     used: AtomicUsize,
     regained: Notify,
     gate: Gate,
+    pace: Option<Mutex<Pace>>,
+    last_line_ns: AtomicI64,
     metrics: Arc<Metrics>,
 }
+
+/// Does not keep the container's credit.
+#[derive(Clone, Debug)]
+pub struct WeakCredit(Weak<Account>);
+
+impl WeakCredit {
+    /// Whether somebody has it.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// The credit, if somebody has it.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Credit> {
+        self.0.upgrade().map(Credit)
+    }
+}
+
+/// Of what is there no line yet.
+const NO_LINE: i64 = i64::MIN;
 
 /// Whether a tenant's containers may be read. Cheap to clone; clones are one gate.
 #[derive(Clone, Debug)]
@@ -60,17 +85,57 @@ impl Gate {
 }
 
 impl Credit {
-    /// Of `limit` bytes, none of them used, for a container behind this gate.
+    /// Of `limit` bytes, none of them used, for a container behind this gate, which may be read at this pace.
     #[must_use]
-    pub fn new(limit: usize, gate: Gate, metrics: Arc<Metrics>) -> Self {
+    pub fn new(limit: usize, gate: Gate, pace: Option<Pace>, metrics: Arc<Metrics>) -> Self {
         let (used, regained) = (AtomicUsize::new(0), Notify::new());
-        Self(Arc::new(Account { limit, used, regained, gate, metrics }))
+        let (pace, last_line_ns) = (pace.map(Mutex::new), AtomicI64::new(NO_LINE));
+        Self(Arc::new(Account { limit, used, regained, gate, pace, last_line_ns, metrics }))
     }
 
     /// Whether the container may be read on.
     #[must_use]
     pub fn is_left(&self) -> bool {
-        self.0.used.load(Ordering::SeqCst) < self.0.limit && self.0.gate.is_open()
+        self.is_within() && self.next_in_pace().is_none()
+    }
+
+    fn is_within(&self) -> bool {
+        self.used_bytes() < self.0.limit && self.0.gate.is_open()
+    }
+
+    fn next_in_pace(&self) -> Option<Instant> {
+        let pace = self.0.pace.as_ref()?;
+        pace.lock().unwrap_or_else(PoisonError::into_inner).next(Instant::now())
+    }
+
+    /// How much is used.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.0.used.load(Ordering::SeqCst)
+    }
+
+    /// Why the container may not be read on, if so.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<&'static str> {
+        if !self.0.gate.is_open() {
+            Some("tenant")
+        } else if !self.is_within() {
+            Some("credit")
+        } else {
+            self.next_in_pace().map(|_| "rate")
+        }
+    }
+
+    /// When the last line that was read was written.
+    #[must_use]
+    pub fn last_line_ns(&self) -> Option<i64> {
+        Some(self.0.last_line_ns.load(Ordering::Relaxed)).filter(|ns| *ns != NO_LINE)
+    }
+
+    /// For somebody who does not keep it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakCredit {
+        WeakCredit(Arc::downgrade(&self.0))
     }
 
     /// Waits until it may be.
@@ -84,23 +149,37 @@ impl Credit {
         loop {
             // Made before the look: what is given back in between wakes it.
             let (regained, opened) = (regained.notified(), gate.0.opened.notified());
-            if self.is_left() {
+            let due = self.next_in_pace();
+            if self.is_within() && due.is_none() {
                 return;
             }
             tokio::select! {
                 () = regained => {}
                 () = opened => {}
+                () = until(due) => {}
             }
         }
     }
 
-    /// Charges it with `bytes`.
+    /// Charges it with `bytes` for a line of this time.
     #[must_use]
-    pub fn share(&self, bytes: usize) -> Share {
+    pub fn share(&self, bytes: usize, time_ns: i64) -> Share {
+        self.0.last_line_ns.store(time_ns, Ordering::Relaxed);
+        if let Some(pace) = &self.0.pace {
+            pace.lock().unwrap_or_else(PoisonError::into_inner).charge(bytes, Instant::now());
+        }
         self.0.used.fetch_add(bytes, Ordering::SeqCst);
         self.0.metrics.in_flight_bytes.inc_by(signed(bytes));
         self.0.gate.0.bytes.inc_by(signed(bytes));
         Share { account: Some(Arc::clone(&self.0)), bytes }
+    }
+}
+
+/// For ever, without a time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -155,23 +234,23 @@ mod tests {
     use super::*;
 
     fn credit(limit: usize, metrics: &Arc<Metrics>) -> Credit {
-        Credit::new(limit, Gate::new(Gauge::default()), metrics.clone())
+        Credit::new(limit, Gate::new(Gauge::default()), None, metrics.clone())
     }
 
     #[test]
     fn behind_a_closed_gate_nobody_reads_until_it_opens_and_behind_another_they_do() {
         let (metrics, bytes) = (Metrics::new(), Gauge::default());
         let gate = Gate::new(bytes.clone());
-        let of_tenant = || Credit::new(8, gate.clone(), metrics.clone());
+        let of_tenant = || Credit::new(8, gate.clone(), None, metrics.clone());
         let (one, two) = (of_tenant(), of_tenant());
-        let share = one.share(7);
+        let share = one.share(7, 0);
         gate.set_open(false);
         assert!(!one.is_left() && !two.is_left() && credit(8, &metrics).is_left());
         let (mut first, mut second) = (std::pin::pin!(one.regained()), std::pin::pin!(two.regained()));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
         drop(share);
         assert!(first.as_mut().now_or_never().is_none(), "what comes back does not open it");
-        let full = two.share(8);
+        let full = two.share(8, 0);
         gate.set_open(true);
         assert!(first.now_or_never().is_some() && second.as_mut().now_or_never().is_none(), "and no credit");
         assert_eq!((bytes.get(), metrics.in_flight_bytes.get()), (8, 8));
@@ -180,16 +259,31 @@ mod tests {
         assert_eq!((bytes.get(), metrics.in_flight_bytes.get(), metrics.credit_waiting.get()), (0, 0, 0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_is_read_faster_than_he_may_waits_and_then_goes_on() {
+        let (metrics, began) = (Metrics::new(), Instant::now());
+        let pace = Some(Pace::new(1000, began));
+        let credit = Credit::new(usize::MAX, Gate::new(Gauge::default()), pace, metrics.clone());
+        for _ in 0..100 {
+            credit.regained().await;
+            drop(credit.share(100, 7));
+        }
+        let took = began.elapsed().as_secs_f64();
+        assert!((8.9..10.0).contains(&took), "10,000 bytes took {took} s");
+        assert!(metrics.credit_waits.get() > 0);
+        assert_eq!((credit.last_line_ns(), credit.used_bytes()), (Some(7), 0));
+    }
+
     #[test]
     fn it_is_left_below_the_limit_and_a_line_larger_than_the_limit_passes_alone() {
         let metrics = Metrics::new();
         let credit = credit(10, &metrics);
-        let large = credit.share(100);
+        let large = credit.share(100, 0);
         assert!(!credit.is_left() && credit.regained().now_or_never().is_none());
         assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waits.get()), (100, 1));
         assert_eq!(metrics.credit_waiting.get(), 0, "it does not wait any longer");
         drop(large);
-        let small = credit.share(9);
+        let small = credit.share(9, 0);
         assert!(credit.is_left() && credit.regained().now_or_never().is_some());
         drop((small, Share::default()));
         assert_eq!((metrics.in_flight_bytes.get(), metrics.credit_waits.get()), (0, 1));
@@ -207,7 +301,7 @@ mod tests {
             tasks.spawn(async move {
                 for line in 0..20_000 {
                     credit.regained().await;
-                    out.send(credit.share(1 + line % 4)).await.unwrap();
+                    out.send(credit.share(1 + line % 4, 0)).await.unwrap();
                     // Below the limit when each looked, and then one line each.
                     assert!(metrics.in_flight_bytes.get() <= 9 + 2 * 4);
                 }
@@ -234,7 +328,7 @@ mod tests {
         let read = async {
             for _ in 0..lines {
                 credit.regained().await;
-                out.send(credit.share(1)).unwrap();
+                out.send(credit.share(1, 0)).unwrap();
             }
         };
         tokio::time::timeout(Duration::from_secs(60), read).await.expect("he waits for ever");
@@ -253,7 +347,7 @@ mod tests {
             let mut held: Vec<Share> = Vec::new();
             for (charge, number) in steps {
                 if charge {
-                    held.push(credit.share(number));
+                    held.push(credit.share(number, 0));
                 } else if !held.is_empty() {
                     held.swap_remove(number % held.len());
                 }

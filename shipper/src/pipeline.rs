@@ -34,13 +34,21 @@ pub struct Limits {
     /// What one container may have on its way, from where it is read until Loki has taken it: how far it
     /// can run ahead of Loki, and at the expense of others.
     pub container_bytes: ByteSize,
+    /// How much of one container is read in a second, in the long run; the rest waits in its log. No limit, if
+    /// `null`.
+    pub container_bytes_per_s: Option<ByteSize>,
     /// Loki's `max_line_size`: a longer line goes to the dead letters.
     pub max_line: ByteSize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queue_lines: 2048, container_bytes: ByteSize::mib(4), max_line: ByteSize::kib(256) }
+        Self {
+            queue_lines: 2048,
+            container_bytes: ByteSize::mib(4),
+            container_bytes_per_s: None,
+            max_line: ByteSize::kib(256),
+        }
     }
 }
 

@@ -134,7 +134,7 @@ impl Room<'_> {
         if line.truncated {
             self.metrics.lines_truncated.inc();
         }
-        let share = credit.share(size_of::<Record>() + line.text.capacity());
+        let share = credit.share(size_of::<Record>() + line.text.capacity(), line.time_ns);
         self.place.send(Item::Line(Record {
             container: Arc::clone(container),
             stream: line.stream,

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::batch;
 use crate::config::{Config, Discovery, Start};
 use crate::delivery::dead_letters::letter::LETTER_BYTES_MAX;
 use crate::docker::api::Host;
 use crate::filter;
 use crate::tenants;
+use crate::{admin, batch};
 
 /// The most of anything that is counted. A queue that long has no use, and beyond what a queue can be made
 /// of the program would end.
@@ -75,9 +75,10 @@ impl Config {
     }
 
     fn listen_mistake(&self) -> Option<String> {
-        let listen = self.admin.listen;
-        let advice = "the metrics page is for this machine only: write 127.0.0.1 and put a proxy before it";
-        (!listen.ip().is_loopback())
+        let admin::Config { listen, allow_remote } = self.admin;
+        let advice =
+            "whoever reaches it sees all containers' names: write 127.0.0.1, or admin.allow_remote: true";
+        (!listen.ip().is_loopback() && !allow_remote)
             .then(|| format!("admin.listen {listen} is no loopback address; {advice}"))
     }
 
@@ -129,6 +130,11 @@ impl Config {
                     "limits.container_bytes {} is less than two batches (batch.max_bytes is {batch_max}): a container could not fill one while another is under way",
                     self.limits.container_bytes
                 ),
+            ),
+            (
+                self.limits.container_bytes_per_s.is_some_and(|rate| rate.as_u64() == 0),
+                "limits.container_bytes_per_s is 0: nothing would be read (for no limit write null)"
+                    .to_owned(),
             ),
             (line_max.as_u64() == 0, "limits.max_line is 0: no line could pass".to_owned()),
             (self.retry.initial > self.retry.max, "retry.initial is longer than retry.max".to_owned()),

@@ -2,29 +2,45 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::credit::{Credit, Gate};
 use crate::metrics::Metrics;
 use crate::metrics::labels::Tenant;
+use crate::pace::Pace;
 use crate::record::Container;
+use crate::targets::Targets;
 use crate::tenants::{NotAllowed, PerLane, Tenants};
+
+/// Of each container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What it may have on its way.
+    pub bytes: usize,
+    /// How much of it may be read in a second, in the long run.
+    pub bytes_per_s: Option<u64>,
+}
 
 /// Cheap to clone; clones have the same gates.
 #[derive(Clone, Debug)]
 pub struct Allowance {
-    container_bytes: usize,
+    limits: Limits,
     tenants: Arc<Tenants>,
+    names: PerLane<Option<String>>,
     gates: PerLane<Gate>,
+    targets: Targets,
     metrics: Arc<Metrics>,
 }
 
 impl Allowance {
-    /// `container_bytes` for each container; all gates are open.
+    /// So much for each container; all gates are open. Whoever is given credit is among `targets`.
     #[must_use]
-    pub fn new(tenants: Arc<Tenants>, container_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        metrics.container_bytes_limit.set(i64::try_from(container_bytes).unwrap_or(i64::MAX));
+    pub fn new(limits: Limits, tenants: Arc<Tenants>, targets: Targets, metrics: Arc<Metrics>) -> Self {
+        metrics.container_bytes_limit.set(i64::try_from(limits.bytes).unwrap_or(i64::MAX));
         let gates =
             tenants.lanes(|_, name| Gate::new(metrics.tenant_bytes.get_or_create_owned(&Tenant::of(name))));
-        Self { container_bytes, tenants, gates, metrics }
+        let names = tenants.lanes(|_, name| name.map(str::to_owned));
+        Self { limits, tenants, names, gates, targets, metrics }
     }
 
     /// For whoever opens and closes them.
@@ -46,6 +62,10 @@ impl Allowance {
             );
             self.tenants.own_lane()
         });
-        Credit::new(self.container_bytes, self.gates[lane].clone(), Arc::clone(&self.metrics))
+        let Limits { bytes, bytes_per_s } = self.limits;
+        let pace = bytes_per_s.map(|bytes_per_s| Pace::new(bytes_per_s, Instant::now()));
+        let credit = Credit::new(bytes, self.gates[lane].clone(), pace, Arc::clone(&self.metrics));
+        self.targets.follow(container, self.names[lane].as_deref(), &credit);
+        credit
     }
 }

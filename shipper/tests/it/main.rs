@@ -19,6 +19,7 @@ mod filters;
 mod hybrid;
 mod lanes;
 mod loki_answers;
+mod operation;
 mod outage;
 mod shutdown;
 mod tls;

@@ -10,6 +10,7 @@ use shipper::docker::api::{Api, ApiError, Host};
 use shipper::docker::{discovery, metadata};
 use shipper::loki::client;
 use shipper::metrics::Metrics;
+use shipper::targets::Targets;
 use shipper::window;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -65,7 +66,7 @@ async fn start(config: Config) -> Result<Tasks, Error> {
     warn(&config);
     let never = CancellationToken::new();
     let metrics = Metrics::new();
-    let admin = Admin::bind(&config.admin, Arc::clone(&metrics)).await?;
+    let admin = Admin::bind(&config.admin, Targets::default(), Arc::clone(&metrics)).await?;
     let api = Api::connect(&config.docker.host, Arc::clone(&metrics)).await?;
     let lane = Lane::new(&config.loki, Arc::clone(&metrics))?;
     let clock = Clock::system();

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use shipper::metrics::Metrics;
-use shipper::source::allowance::Allowance;
+use shipper::source::allowance::{Allowance, Limits};
+use shipper::targets::Targets;
 use shipper::tenants::Tenants;
 
 /// So much for each container of the only tenant.
 pub fn allowance(container_bytes: usize, metrics: &Arc<Metrics>) -> Allowance {
-    Allowance::new(Arc::new(Tenants::default()), container_bytes, Arc::clone(metrics))
+    let limits = Limits { bytes: container_bytes, bytes_per_s: None };
+    Allowance::new(limits, Arc::new(Tenants::default()), Targets::default(), Arc::clone(metrics))
 }

@@ -52,8 +52,10 @@ pub(crate) struct Made {
     pub(crate) folder: Option<(PathBuf, &'static str)>,
     /// Whether Docker starts it again whenever it ends.
     pub(crate) restarts: bool,
-    /// A label besides the engine's.
+    /// A label besides the engine's, `key` or `key=value`.
     pub(crate) label: Option<&'static str>,
+    /// A variable of its environment, `NAME=value`.
+    pub(crate) variable: Option<&'static str>,
 }
 
 impl Default for Made {
@@ -65,6 +67,7 @@ impl Default for Made {
             folder: None,
             restarts: false,
             label: None,
+            variable: None,
         }
     }
 }
@@ -124,12 +127,14 @@ impl Engine {
         };
         let bind = made.folder.map(|(folder, place)| format!("{}:{place}", folder.display()));
         let mut labels = HashMap::from([(key.to_owned(), value.to_owned())]);
-        labels.extend(made.label.map(|label| (label.to_owned(), String::new())));
+        let label = made.label.map(|label| label.split_once('=').unwrap_or((label, "")));
+        labels.extend(label.map(|(key, value)| (key.to_owned(), value.to_owned())));
         let always = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), ..Default::default() };
         let body = ContainerCreateBody {
             image: Some(IMAGE.into()),
             cmd: Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec()),
             tty: Some(made.tty),
+            env: made.variable.map(|variable| vec![variable.to_owned()]),
             stop_signal: Some("SIGKILL".into()),
             labels: Some(labels),
             host_config: Some(HostConfig {

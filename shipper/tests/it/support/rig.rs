@@ -22,7 +22,8 @@ use shipper::metrics::Metrics;
 use shipper::pipeline::{Limits, Pipeline};
 use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
 use shipper::shutdown::Shutdown;
-use shipper::source::allowance::Allowance;
+use shipper::source::allowance::{self, Allowance};
+use shipper::targets::Targets;
 use shipper::tenants;
 use shipper::window::{self, shared::Window};
 use tokio::sync::mpsc;
@@ -125,7 +126,8 @@ impl Rig {
         };
         let tenants = Arc::new(loki.tenants());
         let windows = tenants.lanes(|_, name| Window::new(window, name, metrics.clone()));
-        let allowance = Allowance::new(tenants.clone(), CONTAINER_BYTES, metrics.clone());
+        let limits = allowance::Limits { bytes: CONTAINER_BYTES, bytes_per_s: None };
+        let allowance = Allowance::new(limits, tenants.clone(), Targets::default(), metrics.clone());
         let clients = loki.clients().unwrap();
         let lanes = tenants.lanes(|lane, name| {
             let deps = lane::Deps {
@@ -189,7 +191,8 @@ impl Rig {
         let room = self.items.as_ref().unwrap().reserve().await.unwrap();
         self.next_line += 1;
         let position = Position::Api { time_ns, seen: self.next_line };
-        let (container, line, share) = (container.clone(), text.to_owned(), credit.share(text.len()));
+        let (container, line, share) =
+            (container.clone(), text.to_owned(), credit.share(text.len(), time_ns));
         self.metrics.lines.read(1);
         room.send(Item::Line(Record { container, stream, time_ns, line, position, share }));
     }

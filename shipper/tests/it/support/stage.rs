@@ -22,7 +22,12 @@ impl Stage {
     }
 
     fn folder(&self) -> PathBuf {
-        self.dir.path().join("numbered")
+        self.path("numbered")
+    }
+
+    /// In its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// Short delays, so that real time is all a test needs. `own` are lines of YAML; they replace those
