@@ -83,6 +83,10 @@ struct Run {
 }
 
 impl Life {
+    fn is_gone(&self) -> bool {
+        self.ahead.values().any(|run| run.last == What::Gone)
+    }
+
     fn keep(&mut self, number: u64, what: What) {
         let after = self.ahead.remove(&(number + 1));
         let run = after.unwrap_or(Run { end: number + 1, last: what });
@@ -132,10 +136,16 @@ impl Ledger {
         }
     }
 
-    /// Containers that are gone and still have lines unsettled: nobody can read those lines again.
+    /// How many containers are gone and still have lines unsettled: nobody can read those lines again.
     #[must_use]
     pub fn gone_unsettled(&self) -> usize {
-        self.lives.values().filter(|life| life.ahead.values().any(|run| run.last == What::Gone)).count()
+        self.lives.values().filter(|life| life.is_gone()).count()
+    }
+
+    /// Whether this line is of one of those.
+    #[must_use]
+    pub fn is_gone(&self, ticket: Ticket) -> bool {
+        self.lives.get(&ticket.life).is_some_and(Life::is_gone)
     }
 }
 
@@ -159,6 +169,7 @@ mod tests {
         let (line, gone) = (numbers.take(), numbers.take());
         assert_eq!(ledger.settle(settled(gone, What::Gone)), None);
         assert_eq!(ledger.gone_unsettled(), 1);
+        assert!(ledger.is_gone(line) && !ledger.is_gone(Numbering::new(2).take()));
         assert_eq!(ledger.settle(settled(line, What::Read(at(0)))), Some(Commit::Remove));
         assert_eq!(ledger.gone_unsettled(), 0);
         assert!(ledger.lives.is_empty());

@@ -19,6 +19,8 @@ pub enum Attempt {
     Unanswered(PushError),
     /// Nothing was sent.
     Unencodable(encode::Error),
+    /// The end came first; what became of the lines is not known.
+    GivenUp,
 }
 
 impl Attempt {
@@ -53,7 +55,7 @@ impl Attempt {
             Self::Answered(answer, _) => Some(PushStatus::of(answer.status)),
             Self::Unanswered(PushError::Timeout) => Some(PushStatus::Timeout),
             Self::Unanswered(PushError::Connection(_) | PushError::Closed(_)) => Some(PushStatus::Connection),
-            Self::Unencodable(_) => None,
+            Self::Unencodable(_) | Self::GivenUp => None,
         }
     }
 }

@@ -50,6 +50,12 @@ impl Books {
         self.ledger.gone_unsettled()
     }
 
+    /// Whether these lines are of a container that is gone, so that nobody can read them again.
+    #[must_use]
+    pub fn is_gone(&self, group: &Group) -> bool {
+        group.entries.first().is_some_and(|entry| self.ledger.is_gone(entry.ticket))
+    }
+
     /// The end is near: the disk gets one more attempt at once.
     pub fn hurry(&mut self) {
         self.dead_letters.hurry();

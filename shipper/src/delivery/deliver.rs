@@ -37,7 +37,7 @@ pub struct Deliver {
 pub struct Left {
     /// Lines read and not settled. A next start reads them again …
     pub lines: i64,
-    /// … but for those of containers that Docker has removed; this many.
+    /// … but for those of containers that Docker has removed, so many, where the disk took no dead letters.
     pub gone_containers: usize,
 }
 
@@ -65,7 +65,7 @@ impl Deliver {
         let (mut more, mut stopping) = (true, false);
         loop {
             for (id, lane) in self.lanes.enumerate_mut() {
-                while let Some(push) = lane.next_push(&mut self.books).await {
+                while let Some(push) = lane.next_push(&mut self.books, &shutdown.give_up).await {
                     pushes.push(async move { (id, push.await) });
                 }
             }
@@ -94,9 +94,17 @@ impl Deliver {
                 _ = save.tick() => self.books.tick().await,
             }
         }
-        drop(pushes);
+        while let Some((id, pushed)) = pushes.next().await {
+            self.lanes[id].finish(pushed, &mut self.books).await;
+        }
+        // The pipeline ends soon after the sources: this takes what it still had.
+        while let Ok(batch) = batches.try_recv() {
+            self.take(batch).await;
+        }
+        for lane in self.lanes.iter_mut() {
+            lane.give_up(&mut self.books).await;
+        }
         self.books.save().await?;
-        self.lanes.iter_mut().for_each(Lane::abandon);
         self.show();
         Ok(Left { lines: self.metrics.lines.in_flight(), gone_containers: self.books.gone_unsettled() })
     }

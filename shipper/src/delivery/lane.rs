@@ -148,9 +148,14 @@ impl Lane {
         self.queue.hurry_all(Instant::now());
     }
 
-    /// The end: nobody waits for the pushes any more.
-    pub fn abandon(&mut self) {
-        self.under_way = 0;
+    /// The end: what nobody can read again goes to the dead letters, all else is for the next start to read.
+    pub async fn give_up(&mut self, books: &mut Books) {
+        let new = self.inbox.drain(..).flat_map(|batch| batch.probes.into_iter().chain(batch.groups));
+        let new: Vec<Parcel> = new.map(|group| Parcel::new(vec![group], &self.deps.retry)).collect();
+        for mut parcel in self.queue.give_up().chain(self.turns.give_up()).chain(new) {
+            parcel.groups.retain(|group| books.is_gone(group));
+            self.bury(parcel, "given_up", books).await;
+        }
     }
 
     /// New lines. They wait here while none can be begun with; what is in the queue before the gate comes too.
@@ -181,6 +186,7 @@ impl Lane {
                 self.complain(&error.to_string());
                 self.try_again(parcel, None, None, books).await;
             }
+            Attempt::GivenUp => self.queue.put_back([parcel].into_iter(), Instant::now()),
             Attempt::Unencodable(error) => {
                 tracing::error!(%error, "a batch goes to the dead letters");
                 let why = Reason { reason: "unencodable", answer: None };

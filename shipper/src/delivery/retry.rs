@@ -99,6 +99,12 @@ impl Queue {
         self.items.iter().map(|item| &item.parcel)
     }
 
+    /// The end: all that wait.
+    pub fn give_up(&mut self) -> impl Iterator<Item = Parcel> + use<> {
+        self.bytes = 0;
+        std::mem::take(&mut self.items).into_iter().map(|item| item.parcel)
+    }
+
     /// How many bytes wait.
     #[must_use]
     pub fn bytes(&self) -> usize {

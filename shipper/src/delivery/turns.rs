@@ -77,6 +77,11 @@ impl Turns {
         self.waiting.len()
     }
 
+    /// The end: all that wait.
+    pub fn give_up(&mut self) -> impl Iterator<Item = Parcel> + use<> {
+        std::mem::take(&mut self.waiting).into_iter()
+    }
+
     /// How many bytes wait or are under way.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use shipper::metrics::Metrics;
 use shipper::record::Item;
 
 use crate::support::loki::{Loki, refuse};
-use crate::support::rig::{NOW, Rig, committed, container, retry};
+use crate::support::rig::{NOW, Rig, committed, container, dead, named, retry};
+use crate::support::sink::{Act, Sink};
 
 #[tokio::test]
 async fn an_end_while_loki_is_down_leaves_lines_for_the_next_start() {
@@ -45,16 +47,25 @@ async fn a_stop_gives_waiting_batches_one_more_attempt_at_once() {
 }
 
 #[tokio::test]
-async fn lines_of_a_removed_container_that_could_not_be_delivered_are_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let down = Loki::start((0..100_000).map(|_| refuse(503, ""))).await;
-    let mut rig = Rig::start(dir.path(), &down.url(), retry()).await;
-    rig.line(NOW, "a").await;
-    rig.until("tried", |metrics| metrics.retry_queue_items.get() == 1).await;
-    rig.item(Item::Gone(container().id.clone())).await;
-    // The next line takes the same way: once it waits too, the end of the container was heard.
-    rig.line(NOW, "b").await;
-    rig.until("both waiting", |metrics| metrics.retry_queue_items.get() == 2).await;
-    rig.shutdown.give_up.cancel();
-    assert_eq!(rig.end().await.gone_containers, 1);
+async fn lines_of_a_removed_container_that_could_not_be_delivered_become_dead_letters() {
+    for act in [Act::Refuse("503 Service Unavailable", &[], ""), Act::Hang] {
+        let dir = tempfile::tempdir().unwrap();
+        let down = Sink::start();
+        down.mood(act);
+        let mut rig = Rig::start(dir.path(), &down.url(), retry()).await;
+        let stays = named('e', "stays");
+        rig.line(NOW, "nobody can read this again").await;
+        rig.line_of(&stays, NOW, "this is read again").await;
+        rig.item(Item::Gone(container().id.clone())).await;
+        let tried =
+            |metrics: &Metrics| metrics.retry_queue_items.get() + metrics.push_in_flight.get() > 0;
+        rig.until("tried", |metrics| tried(metrics) && metrics.lines.in_flight() == 2).await;
+        // Whatever waits for its first turn when the end comes is not forgotten.
+        rig.line_of(&stays, NOW, "nor was this ever sent").await;
+        let left = rig.give_up().await;
+        assert_eq!((left.lines, left.gone_containers), (2, 0));
+        let expected = ("given_up".to_owned(), "nobody can read this again".to_owned());
+        assert_eq!(dead(dir.path()), [expected]);
+        assert_eq!(committed(dir.path()).await, 0);
+    }
 }

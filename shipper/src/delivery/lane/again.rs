@@ -86,16 +86,16 @@ impl Lane {
         let now = Instant::now();
         parcel.failed(answer, now);
         if parcel.give_up_at(self.deps.retry.budget).is_some_and(|end| end <= now) {
-            return self.give_up(parcel, "retry_budget", books).await;
+            return self.bury(parcel, "retry_budget", books).await;
         }
         let parcel = self.turns.rejoin(parcel);
         for evicted in self.queue.put(parcel, after, now, rand::random()) {
-            self.give_up(evicted, "retry_queue_full", books).await;
+            self.bury(evicted, "retry_queue_full", books).await;
         }
     }
 
     /// To the dead letters with Loki's last words, if it has said anything.
-    async fn give_up(&self, mut parcel: Parcel, reason: &str, books: &mut Books) {
+    pub(super) async fn bury(&self, mut parcel: Parcel, reason: &str, books: &mut Books) {
         let words = parcel.take_words();
         let answer = words.as_ref().map(|(status, words)| (*status, words.as_str()));
         books.bury(self.tenant(), parcel.groups, Reason { reason, answer }).await;

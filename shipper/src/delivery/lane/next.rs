@@ -1,6 +1,7 @@
 //! What goes next: the part of a parcel that may go now, without what Loki is known to refuse.
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Deps, INBOX_MAX, Lane, PUSHES_MAX, Pushed};
 use crate::batch::Batch;
@@ -15,10 +16,11 @@ use crate::window::Policy;
 
 impl Lane {
     /// The next push, if there is one now. It carries what is pushed, and brings it back for
-    /// [`Lane::finish`].
+    /// [`Lane::finish`], when Loki has answered or the end has come.
     pub async fn next_push(
         &mut self,
         books: &mut Books,
+        give_up: &CancellationToken,
     ) -> Option<impl Future<Output = Pushed> + Send + use<>> {
         let turn = self.next_turn(books).await;
         self.deps.gate.set_open(self.inbox.len() < INBOX_MAX);
@@ -26,8 +28,10 @@ impl Lane {
         self.under_way += 1;
         let Deps { client, encoding, metrics, clock, .. } = self.deps.clone();
         let sent = clock.moment();
+        let give_up = give_up.clone();
         Some(async move {
-            let attempt = Attempt::make(&client, encoding, &turn.parcel.groups, &metrics).await;
+            let attempt = Attempt::make(&client, encoding, &turn.parcel.groups, &metrics);
+            let attempt = give_up.run_until_cancelled(attempt).await.unwrap_or(Attempt::GivenUp);
             Pushed { turn, sent, attempt }
         })
     }
