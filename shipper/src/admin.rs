@@ -62,7 +62,6 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
-    shown: Arc<Shown>,
 }
 
 /// What the pages are made of.
@@ -77,24 +76,25 @@ impl Admin {
     ///
     /// # Errors
     /// When it is taken or not ours.
-    pub async fn bind(config: &Config, targets: Targets, metrics: Arc<Metrics>) -> Result<Self, Error> {
+    pub async fn bind(config: &Config) -> Result<Self, Error> {
         let address = config.listen;
         let failed = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         tracing::info!(address = %listener.local_addr().map_err(failed)?, "admin listens");
-        Ok(Self { listener, shown: Arc::new(Shown { targets, metrics }) })
+        Ok(Self { listener })
     }
 
-    /// Answers until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
-        let _task = self.shown.metrics.task(TaskKind::Admin);
+    /// Answers from these until `stop`. The address is kept: who asks meanwhile is answered by the next run.
+    pub async fn run(self, targets: Targets, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
+        let shown = Arc::new(Shown { targets, metrics });
+        let _task = shown.metrics.task(TaskKind::Admin);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(serve(stream, self.shown.clone()))),
+                    Ok((stream, _)) => drop(connections.spawn(serve(stream, shown.clone()))),
                     // Out of file descriptors, most likely: the next attempt would fail as fast.
                     Err(error) => {
                         tracing::warn!(%error, "admin can't accept a connection");
@@ -104,6 +104,7 @@ impl Admin {
             }
         }
         connections.shutdown().await;
+        self
     }
 }
 
@@ -201,7 +202,7 @@ mod tests {
     async fn a_port_in_use_is_a_clear_error() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = Config { listen: taken.local_addr().unwrap(), ..Config::default() };
-        let error = Admin::bind(&config, Targets::default(), Metrics::new()).await.unwrap_err().to_string();
+        let error = Admin::bind(&config).await.unwrap_err().to_string();
         assert!(error.contains(&config.listen.to_string()) && error.contains("in use"), "{error}");
     }
 }

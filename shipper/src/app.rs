@@ -1,49 +1,25 @@
-//! Builds everything, owns every task, and ends them in the order in which data flows: sources first,
-//! admin last.
+//! The whole program: a staff for as long as one config is in force, the admin pages around it, and what a signal
+//! means for both.
 
-use std::collections::{BTreeSet, HashMap};
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::mpsc;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin};
-use crate::clock::Clock;
-use crate::config::{Config, Design, Start};
-use crate::credit::Gate;
-use crate::delivery::books::Books;
-use crate::delivery::checkpoint::{self, Checkpoint, Store};
-use crate::delivery::dead_letters::{self, DeadLetters};
-use crate::delivery::deliver::{Deliver, Left};
-use crate::delivery::lane::{self, Lane};
-use crate::docker::api::{Api, ApiError};
-use crate::docker::{discovery, metadata};
-use crate::filter::Filter;
-use crate::labels::Scheme;
+use crate::config::{self, Config};
+use crate::delivery::checkpoint;
+use crate::delivery::dead_letters;
+use crate::delivery::deliver::Left;
+use crate::docker::api::ApiError;
 use crate::loki::client;
 use crate::metrics::Metrics;
-use crate::pipeline::Pipeline;
-use crate::record::{ContainerId, Item};
+use crate::metrics::labels::Reload;
 use crate::shutdown::{Shutdown, Signals};
-use crate::source::allowance::{self, Allowance};
-use crate::source::{self, auto, hybrid, pool};
+use crate::source::hybrid;
 use crate::targets::Targets;
-use crate::tenants::{PerLane, Tenants};
-use crate::window::shared::Window;
 
-/// Batches between the pipeline and delivery: one ready while another is being filled.
-const BATCHES_QUEUED: usize = 2;
-/// Changes of containers between discovery and the source.
-const CHANGES_QUEUED: usize = 256;
-/// How often everything is compared with what Docker says, in case an event was missed.
-const RECONCILE: Duration = Duration::from_secs(5);
-/// How long a container keeps its log connection while others wait for one.
-const POOL_SLICE: Duration = Duration::from_secs(2);
-/// After giving up, for a task that does not see it.
-const LAST_GRACE: Duration = Duration::from_secs(1);
+mod staff;
+
+use staff::Staff;
 
 /// Why the shipper can't start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -90,283 +66,105 @@ impl Error {
     }
 }
 
-/// How a task ended when it ended well.
-enum Ended {
-    Upstream,
-    Delivery(Left),
-}
-
-type Tasks = JoinSet<Result<Ended, Error>>;
-
-/// Ships until a signal, or until something breaks.
+/// Ships until a signal, or until something breaks. At SIGHUP `load` reads the config again: if it can be used, the
+/// staff ends in order and another begins where it left off; else the old config stays in force.
 ///
 /// # Errors
 /// What could not be had at the start, or what broke.
-pub async fn run(config: Config) -> Result<Left, Error> {
+pub async fn run(
+    mut config: Config,
+    load: impl Fn() -> Result<Config, config::Error>,
+) -> Result<Left, Error> {
     let mut signals = Signals::install().map_err(Error::Signals)?;
-    let metrics = Metrics::new();
-    let shutdown = Shutdown::default();
-    let targets = Targets::default();
-    let admin = Admin::bind(&config.admin, targets.clone(), metrics.clone()).await?;
-    let mut staff = Staff { tasks: JoinSet::new(), names: HashMap::new(), lock: None };
-    tokio::select! {
-        hired = staff.hire(&config, targets, &metrics, &shutdown) => hired?,
-        // Docker may take its time to answer; nothing was read yet that could be lost.
-        () = signals.next() => {
-            tracing::info!("stopped before anything was read");
-            return Ok(Left { lines: 0, gone_containers: 0 });
-        }
+    let mut admin = Admin::bind(&config.admin).await?;
+    let mut reloads = Reloads::default();
+    let mut before: Option<Config> = None;
+    loop {
+        let (metrics, targets, shutdown) = (Metrics::new(), Targets::default(), Shutdown::default());
+        reloads.show(&metrics);
+        let hired = tokio::select! {
+            hired = Staff::hire(&config, targets.clone(), &metrics, &shutdown) => hired,
+            // Docker may take its time to answer; nothing was read yet that could be lost.
+            () = signals.end() => {
+                tracing::info!("stopped before anything was read");
+                return Ok(Left { lines: 0, gone_containers: 0 });
+            }
+        };
+        let staff = match (hired, before.take()) {
+            (Ok(staff), None) => staff,
+            (Ok(staff), Some(_)) => {
+                tracing::info!("the new config is in force");
+                reloads.applied += 1;
+                reloads.show(&metrics);
+                staff
+            }
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(old)) => {
+                reloads.rejected(&error);
+                config = old;
+                continue;
+            }
+        };
+        let admin_stop = CancellationToken::new();
+        let mut pages = JoinSet::new();
+        pages.spawn(admin.run(targets, metrics.clone(), admin_stop.clone()));
+        let mut next = None;
+        let reload = || reloads.load(&config, &load, &metrics);
+        let ended = staff.watch((&mut signals, shutdown), config.shutdown_deadline, reload, &mut next).await;
+        admin_stop.cancel();
+        let listening = pages.join_next().await;
+        let (Ok(left), Some(new), Some(Ok(listening))) = (&ended, next, listening) else { return ended };
+        tracing::info!(unacknowledged = left.lines, "ended in order, to begin with the new config");
+        admin = listening;
+        before = Some(std::mem::replace(&mut config, new));
     }
-
-    let admin_stop = CancellationToken::new();
-    let mut admin_task = JoinSet::new();
-    admin_task.spawn(admin.run(admin_stop.clone()));
-    let ended = staff.watch(signals, shutdown, config.shutdown_deadline).await;
-    admin_stop.cancel();
-    while admin_task.join_next().await.is_some() {}
-    ended
 }
 
-/// All tasks but admin's, with their names.
-struct Staff {
-    tasks: Tasks,
-    names: HashMap<Id, &'static str>,
-    /// Of the state folder, until all have ended.
-    lock: Option<checkpoint::Lock>,
+/// What became of the times when the config was to be read again.
+#[derive(Debug, Default)]
+struct Reloads {
+    applied: u64,
+    rejected: u64,
 }
 
-impl Staff {
-    async fn hire(
+impl Reloads {
+    /// Another config if there is one that looks usable. Whatever can be found wrong without ending anything is.
+    fn load(
         &mut self,
-        config: &Config,
-        targets: Targets,
-        metrics: &Arc<Metrics>,
-        shutdown: &Shutdown,
-    ) -> Result<(), Error> {
-        let clock = Clock::system();
-        let started_ns = clock.now_ns();
-        let store = Store::open(&config.state_dir).await?;
-        self.lock = Some(store.lock()?);
-        let checkpoint = store.load(started_ns).await?;
-        let (items, records) = mpsc::channel(config.limits.queue_lines);
-        let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);
-
-        let stop = shutdown.stop.clone();
-        let remembered = checkpoint.containers.keys().cloned().collect();
-        let since = (started_ns, checkpoint.since_ns, remembered);
-        let (changes, api) = self.discover(config, metrics, since, stop.clone()).await?;
-        let engine = api.clone();
-        let tenants = Arc::new(config.loki.tenants());
-        let limits = allowance::Limits {
-            bytes: usize::try_from(config.limits.container_bytes.as_u64()).unwrap_or(usize::MAX),
-            bytes_per_s: config.limits.container_bytes_per_s.map(|rate| rate.as_u64()),
+        old: &Config,
+        load: impl Fn() -> Result<Config, config::Error>,
+        metrics: &Metrics,
+    ) -> Option<Config> {
+        let usable = |config: Config| {
+            config.loki.clients().map(|_| config).map_err(|error| Error::Loki(error).to_string())
         };
-        let allowance = Allowance::new(limits, tenants.clone(), targets, metrics.clone());
-        let gates = allowance.gates().clone();
-        let inputs = source::Inputs {
-            changes,
-            resume: checkpoint.containers.clone().into_iter().collect(),
-            start: start(config.start),
-            started_ns,
-            out: items,
-            allowance,
-            metrics: metrics.clone(),
-            stop,
-        };
-        self.read(config, api, inputs);
-        let windows = tenants.lanes(|_, name| Window::new(config.window, name, metrics.clone()));
-        let resumed = checkpoint.containers.len();
-        let books = books(config, metrics, (store, checkpoint)).await?;
-        let deliver = Deliver::new(
-            lanes(config, &tenants, (&windows, &gates), (&clock, metrics))?,
-            books,
-            metrics.clone(),
-        );
-        let pipeline = Pipeline {
-            tenants,
-            windows,
-            scheme: Scheme::new(&config.labels),
-            streams_max: config.labels.max_streams,
-            filter: Filter::new(&config.lines).map_err(Error::Patterns)?,
-            limits: config.limits.clone(),
-            clock,
-            metrics: metrics.clone(),
-        };
-        self.batch(config, pipeline, (records, batches_in));
-        announce(config, &engine, resumed);
-        let shutdown = shutdown.clone();
-        self.add("delivery", async move { Ok(Ended::Delivery(deliver.run(batches, shutdown).await?)) });
-        Ok(())
-    }
-
-    async fn discover(
-        &mut self,
-        config: &Config,
-        metrics: &Arc<Metrics>,
-        (started_ns, first_started_ns, remembered): (i64, i64, BTreeSet<ContainerId>),
-        stop: CancellationToken,
-    ) -> Result<(mpsc::Receiver<crate::docker::known::Change>, Api), Error> {
-        let api = Api::connect(&config.docker.host, metrics.clone()).await?;
-        let (out, changes) = mpsc::channel(CHANGES_QUEUED);
-        let settings = discovery::Config {
-            labels: config.discovery.labels.clone(),
-            exclude: config.discovery.exclude.clone(),
-            started_ns,
-            first_started_ns,
-            remembered,
-            reconcile: RECONCILE,
-            metadata: metadata::Config { ttl: config.metadata.ttl, entries_max: config.metadata.max_entries },
-        };
-        let (api_of_task, metrics) = (api.clone(), metrics.clone());
-        self.add("discovery", async move {
-            let ended = discovery::run(api_of_task, settings, metrics, out, stop).await;
-            ended.map(|()| Ended::Upstream).map_err(|error| early("discovery", &error))
-        });
-        Ok((changes, api))
-    }
-
-    fn read(&mut self, config: &Config, api: Api, inputs: source::Inputs) {
-        let pool = pool::Config { connections_max: config.docker.max_connections, slice: POOL_SLICE };
-        let (containers_root, limits) = (config.docker.containers_root.clone(), config.hybrid.clone());
-        let hybrid = hybrid::Config { containers_root, reconcile: RECONCILE, limits };
-        match config.design {
-            Design::Pool => self.add("pool", async move {
-                let ended = pool::run(pool, api, inputs).await;
-                ended.map(|()| Ended::Upstream).map_err(|error| early("pool", &error))
-            }),
-            Design::Hybrid => self.add("hybrid", async move {
-                hybrid::run(hybrid, inputs).await?;
-                Ok(Ended::Upstream)
-            }),
-            Design::Auto => self.add("auto", async move {
-                let ended = auto::run(auto::Config { pool, hybrid }, api, inputs).await;
-                ended.map(|()| Ended::Upstream).map_err(|error| early("auto", &error))
-            }),
-        }
-    }
-
-    fn batch(
-        &mut self,
-        config: &Config,
-        pipeline: Pipeline,
-        (records, batches): (mpsc::Receiver<Item>, mpsc::Sender<crate::batch::Batch>),
-    ) {
-        let settings = config.batch.clone();
-        self.add("pipeline", async move {
-            pipeline.run(settings, records, batches).await;
-            Ok(Ended::Upstream)
-        });
-    }
-
-    fn add(&mut self, name: &'static str, task: impl Future<Output = Result<Ended, Error>> + Send + 'static) {
-        let handle = self.tasks.spawn(task);
-        self.names.insert(handle.id(), name);
-    }
-
-    /// Waits for all of them. One that ends before the stop takes the others with it, in order.
-    async fn watch(mut self, signals: Signals, shutdown: Shutdown, grace: Duration) -> Result<Left, Error> {
-        let mut conduct = pin!(async {
-            signals.conduct(shutdown.clone(), grace).await;
-            tokio::time::sleep(LAST_GRACE).await;
-        });
-        let mut first_error = None;
-        let mut left = None;
-        loop {
-            let ended = tokio::select! {
-                ended = self.tasks.join_next_with_id() => ended,
-                () = &mut conduct => {
-                    self.tasks.shutdown().await;
-                    None
+        match load().map_err(|error| error.to_string()).and_then(usable) {
+            Ok(new) => {
+                if (&new.admin, &new.log) != (&old.admin, &old.log) {
+                    tracing::warn!(
+                        "admin and log are read at a start only: what has changed there waits for it"
+                    );
                 }
-            };
-            let Some(ended) = ended else { break };
-            match self.judge(ended, shutdown.stop.is_cancelled()) {
-                Ok(Ended::Delivery(what)) => left = Some(what),
-                Ok(Ended::Upstream) => {}
-                Err(error) => first_error = first_error.or(Some(error)),
+                Some(new)
             }
-            if first_error.is_some() {
-                shutdown.stop.cancel();
+            Err(error) => {
+                self.rejected(&error);
+                self.show(metrics);
+                None
             }
         }
-        let no_delivery =
-            || Error::Early { task: "delivery", reason: Some("it had to be aborted".to_owned()) };
-        first_error.map_or_else(|| left.ok_or_else(no_delivery), Err)
     }
 
-    /// An end in order, or an error. Once all are to end, a source may well find the next room empty.
-    fn judge(
-        &self,
-        ended: Result<(Id, Result<Ended, Error>), JoinError>,
-        stopping: bool,
-    ) -> Result<Ended, Error> {
-        let name = |id| self.names.get(&id).copied().unwrap_or("a task");
-        match ended {
-            Ok((_, Ok(ended))) if stopping => Ok(ended),
-            Ok((id, Ok(_))) => Err(Error::Early { task: name(id), reason: None }),
-            Ok((_, Err(error))) if stopping && !error.is_environment() => {
-                tracing::debug!(%error, "while stopping");
-                Ok(Ended::Upstream)
-            }
-            Ok((_, Err(error))) => Err(error),
-            Err(panic) => Err(Error::Early { task: name(panic.id()), reason: Some(panic.to_string()) }),
+    fn rejected(&mut self, why: &impl std::fmt::Display) {
+        tracing::error!("the config was to be read again, and the old one stays in force: {why}");
+        self.rejected += 1;
+    }
+
+    /// The metrics of each staff begin at 0; these go on.
+    fn show(&self, metrics: &Metrics) {
+        for (result, so_far) in [(Reload::Applied, self.applied), (Reload::Rejected, self.rejected)] {
+            let counter = metrics.config_reloads.get_or_create_owned(&result);
+            counter.inc_by(so_far.saturating_sub(counter.get()));
         }
     }
-}
-
-async fn books(config: &Config, metrics: &Arc<Metrics>, state: (Store, Checkpoint)) -> Result<Books, Error> {
-    let dir = config.state_dir.join(dead_letters::FOLDER);
-    let dead_letters = DeadLetters::open(&dir, &config.dead_letters, metrics.clone()).await?;
-    Ok(Books::new(dead_letters, state, metrics.clone()))
-}
-
-fn lanes(
-    config: &Config,
-    tenants: &Tenants,
-    (windows, gates): (&PerLane<Window>, &PerLane<Gate>),
-    (clock, metrics): (&Clock, &Arc<Metrics>),
-) -> Result<PerLane<Lane>, Error> {
-    let clients = config.loki.clients()?;
-    Ok(tenants.lanes(|lane, tenant| {
-        let deps = lane::Deps {
-            client: clients[lane].clone(),
-            window: windows[lane].clone(),
-            gate: gates[lane].clone(),
-            encoding: config.loki.encoding,
-            retry: config.retry.clone(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
-        };
-        Lane::new(tenant, deps)
-    }))
-}
-
-/// What an operator asks first when something is amiss.
-fn announce(config: &Config, api: &Api, resumed: usize) {
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        design = ?config.design,
-        docker = config.docker.host,
-        engine = api.engine(),
-        api = api.version(),
-        loki = config.loki.shown_url(),
-        start = ?config.start,
-        resumed,
-        "started"
-    );
-    if config.loki.shows_secrets() {
-        tracing::warn!("who listens on the way to loki.url can read the password or token: use https");
-    }
-}
-
-fn start(start: Start) -> source::position::Start {
-    match start {
-        Start::End => source::position::Start::End,
-        Start::Beginning => source::position::Start::Beginning,
-        Start::Since(since) => source::position::Start::Since(since),
-    }
-}
-
-fn early(task: &'static str, error: &impl std::error::Error) -> Error {
-    Error::Early { task, reason: Some(error.to_string()) }
 }

@@ -31,7 +31,8 @@ A config may be empty: all settings have defaults, which `print-config` shows. T
     loki: { url: \"http://127.0.0.1:3100\" }
 
 While it runs, http://127.0.0.1:9080 has /metrics, /ready and /healthz. SIGTERM stops it: what was read is
-delivered until `shutdown_deadline`; what is left is read again at the next start. Values may name variables of
+delivered until `shutdown_deadline`; what is left is read again at the next start. SIGHUP reads the config again,
+and keeps the old one if there is a mistake in it. Values may name variables of
 the environment: ${NAME}, ${NAME:-default}; $$ is a dollar.
 
 Exit codes: 0 ended in order, 1 broke or lost lines of removed containers, 2 wrong usage or config,
@@ -125,7 +126,7 @@ fn main() -> ExitCode {
     };
     let mut out = std::io::stdout();
     match command {
-        Command::Run(_) => run(config),
+        Command::Run(file) => run(config, &file),
         Command::Check(file) => say(&format!("{}: ok\n", file.config.display())),
         Command::PrintConfig(_) => {
             config.to_yaml().map_or_else(|error| fail(&error, LOST), |yaml| say(&yaml))
@@ -161,7 +162,7 @@ fn told<T>(ended: Result<T, operator::Error>) -> ExitCode {
     }
 }
 
-fn run(config: Config) -> ExitCode {
+fn run(config: Config, file: &ConfigFile) -> ExitCode {
     start_log(&config.log);
     // Files are written one after the other: one thread serves them. Kept, since threads that come and
     // go would make the process's thread count say nothing.
@@ -174,7 +175,7 @@ fn run(config: Config) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("can't start the runtime: {error}"), ENVIRONMENT),
     };
-    match runtime.block_on(app::run(config)) {
+    match runtime.block_on(app::run(config, || Config::load(&file.config))) {
         Ok(left) if left.gone_containers > 0 => fail(
             &format!("lines of {} removed containers could not be delivered", left.gone_containers),
             LOST,

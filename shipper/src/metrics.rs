@@ -19,7 +19,7 @@ pub mod tasks;
 pub mod collectors;
 
 use collectors::{CheckpointAge, TokioTasks};
-use labels::{Direction, Endpoint, PushStatus, TaskKind, Tenant};
+use labels::{Direction, Endpoint, PushStatus, Reload, TaskKind, Tenant};
 use lines::Lines;
 use tasks::TaskGuard;
 
@@ -100,6 +100,8 @@ pub struct Metrics {
     pub credit_waiting: Gauge,
     /// `shipper_credit_waits_total`: how often one had to wait for that.
     pub credit_waits: Counter,
+    /// `shipper_config_reloads_total{result}`: what became of the times when SIGHUP asked for that.
+    pub config_reloads: Family<Reload, Counter>,
     /// `shipper_containers`: containers that are followed.
     pub containers: Gauge,
     /// `shipper_containers_unreadable`: those of them whose logs can't be read, for their logging driver.
@@ -289,6 +291,12 @@ impl Metrics {
                 "Containers not read until some of their lines are settled",
             ),
             credit_waits: plain(into, "shipper_credit_waits", "Times a container had to wait for that"),
+            config_reloads: closed(
+                into,
+                Reload::ALL,
+                "shipper_config_reloads",
+                "Times the config was to be read again",
+            ),
             containers: plain(into, "shipper_containers", "Containers that are followed"),
             containers_unreadable: plain(
                 into,

@@ -1,6 +1,7 @@
 //! From a signal to an ordered end: the first stops the sources, the deadline or a second signal ends
 //! the waiting for what is left.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,16 +16,25 @@ pub struct Shutdown {
     pub give_up: CancellationToken,
 }
 
-/// The signals that end the program. Made before anything is started, so that none is missed.
+/// The signals that the program hears. Made before anything is started, so that none is missed.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Whether there was a terminal, whose end is told by SIGHUP too.
+    terminal: bool,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
 }
 
 impl Signals {
-    /// Takes over SIGTERM, SIGINT and SIGHUP: a terminal that is closed must cost no line.
+    /// Takes over SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
     /// When the system refuses.
@@ -33,29 +43,71 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            terminal: std::io::stderr().is_terminal(),
         })
     }
 
-    /// Waits for the next of them.
-    pub async fn next(&mut self) {
+    /// SIGHUP asks for the config to be read again, as of any service. But when a terminal is closed it means that,
+    /// and the end: the terminal is none any more then (`tty_ioctl(4)`: EIO).
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.hangup.recv() => {
+                if self.terminal && !std::io::stderr().is_terminal() { Asked::End } else { Asked::Reload }
+            }
         }
     }
 
-    /// Runs both stages; returns once the second has begun. Stage one also begins when somebody else
+    /// Waits for one that asks for the end.
+    pub async fn end(&mut self) {
+        while self.next().await != Asked::End {}
+    }
+
+    /// Runs both stages; returns once the second has begun. Stage one begins when the end is asked for; when `load`,
+    /// which is called at SIGHUP, has something to go on with, which is then in `next`; or when somebody else
     /// cancels `stop`, because a task failed.
-    pub async fn conduct(mut self, shutdown: Shutdown, grace: Duration) {
-        tokio::select! {
-            () = self.next() => tracing::info!(deadline = ?grace, "stopping: the sources end, what was read is delivered"),
-            () = shutdown.stop.cancelled() => {}
+    pub async fn conduct<T>(
+        &mut self,
+        shutdown: &Shutdown,
+        grace: Duration,
+        mut load: impl FnMut() -> Option<T>,
+        next: &mut Option<T>,
+    ) {
+        let stop = "stopping: the sources end, what was read is delivered";
+        loop {
+            tokio::select! {
+                () = shutdown.stop.cancelled() => break,
+                asked = self.next() => match asked {
+                    Asked::End => {
+                        tracing::info!(deadline = ?grace, "{stop}");
+                        break;
+                    }
+                    Asked::Reload => *next = load(),
+                }
+            }
+            if next.is_some() {
+                tracing::info!(deadline = ?grace, "reloading: the sources end, what was read is delivered");
+                break;
+            }
         }
         shutdown.stop.cancel();
-        tokio::select! {
-            () = self.next() => tracing::warn!("second signal: ending at once"),
-            () = tokio::time::sleep(grace) => tracing::warn!("deadline reached: what is left stays unacknowledged"),
+        let deadline = tokio::time::Instant::now() + grace;
+        loop {
+            tokio::select! {
+                asked = self.next() => match asked {
+                    Asked::Reload => tracing::warn!("SIGHUP while ending: not heard"),
+                    Asked::End if next.take().is_some() => tracing::info!(deadline = ?grace, "{stop}"),
+                    Asked::End => {
+                        tracing::warn!("second signal: ending at once");
+                        break;
+                    }
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    tracing::warn!("deadline reached: what is left stays unacknowledged");
+                    break;
+                }
+            }
         }
         shutdown.give_up.cancel();
     }
@@ -68,10 +120,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_second_stage_follows_the_first_after_the_grace_time() {
         let shutdown = Shutdown::default();
-        let signals = Signals::install().unwrap();
+        let mut signals = Signals::install().unwrap();
         let started = tokio::time::Instant::now();
         shutdown.stop.cancel();
-        signals.conduct(shutdown.clone(), Duration::from_secs(8)).await;
+        signals.conduct(&shutdown, Duration::from_secs(8), || Some(()), &mut None).await;
         assert!(shutdown.give_up.is_cancelled());
         assert_eq!(started.elapsed().as_secs(), 8);
     }

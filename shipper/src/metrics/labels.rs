@@ -49,6 +49,16 @@ impl Tenant {
 }
 
 closed_set! {
+    /// What became of a config that was to be read again.
+    Reload in "result" {
+        /// It is in force.
+        Applied = "applied",
+        /// It can't be used; the old one is in force.
+        Rejected = "rejected",
+    }
+}
+
+closed_set! {
     /// What a task of ours is for.
     TaskKind in "kind" {
         /// Follows Docker's events.

@@ -52,7 +52,7 @@ async fn send(settings: &Settings) -> Result<Tally, Error> {
     let mut work = std::pin::pin!(replay::replay(settings, &stop, told));
     let ended = tokio::select! {
         ended = &mut work => ended,
-        () = signals.next() => {
+        () = signals.end() => {
             stop.cancel();
             work.await
         }

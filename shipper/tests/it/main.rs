@@ -21,6 +21,7 @@ mod lanes;
 mod loki_answers;
 mod operation;
 mod outage;
+mod reload;
 mod shutdown;
 mod tls;
 mod window;

@@ -57,8 +57,7 @@ async fn lines_of_a_removed_container_that_could_not_be_delivered_become_dead_le
         rig.line(NOW, "nobody can read this again").await;
         rig.line_of(&stays, NOW, "this is read again").await;
         rig.item(Item::Gone(container().id.clone())).await;
-        let tried =
-            |metrics: &Metrics| metrics.retry_queue_items.get() + metrics.push_in_flight.get() > 0;
+        let tried = |metrics: &Metrics| metrics.retry_queue_items.get() + metrics.push_in_flight.get() > 0;
         rig.until("tried", |metrics| tried(metrics) && metrics.lines.in_flight() == 2).await;
         // Whatever waits for its first turn when the end comes is not forgotten.
         rig.line_of(&stays, NOW, "nor was this ever sent").await;

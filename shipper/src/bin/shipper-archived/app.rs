@@ -66,7 +66,7 @@ async fn start(config: Config) -> Result<Tasks, Error> {
     warn(&config);
     let never = CancellationToken::new();
     let metrics = Metrics::new();
-    let admin = Admin::bind(&config.admin, Targets::default(), Arc::clone(&metrics)).await?;
+    let admin = Admin::bind(&config.admin).await?;
     let api = Api::connect(&config.docker.host, Arc::clone(&metrics)).await?;
     let lane = Lane::new(&config.loki, Arc::clone(&metrics))?;
     let clock = Clock::system();
@@ -75,13 +75,13 @@ async fn start(config: Config) -> Result<Tasks, Error> {
     let looking = discovery_config(&config, &clock);
     let discovery = discovery::run(api, looking, Arc::clone(&metrics), tell, never.clone());
     let sender = Sender::new(lane, config.defects);
-    let reader = Reader::new(settings(config, clock, metrics)?, out);
+    let reader = Reader::new(settings(config, clock, Arc::clone(&metrics))?, out);
 
     let mut tasks = JoinSet::new();
     tasks.spawn(discovery.map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(reader.run(changes).map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(sender.run(batches).map(Ok));
-    tasks.spawn(admin.run(never).map(Ok));
+    tasks.spawn(admin.run(Targets::default(), metrics, never).map(|_| Ok(())));
     Ok(tasks)
 }
 
