@@ -128,17 +128,14 @@ struct Reloads {
 }
 
 impl Reloads {
-    /// Another config if there is one that looks usable. Whatever can be found wrong without ending anything is.
+    /// Another config, if there is one without a mistake.
     fn load(
         &mut self,
         old: &Config,
         load: impl Fn() -> Result<Config, config::Error>,
         metrics: &Metrics,
     ) -> Option<Config> {
-        let usable = |config: Config| {
-            config.loki.clients().map(|_| config).map_err(|error| Error::Loki(error).to_string())
-        };
-        match load().map_err(|error| error.to_string()).and_then(usable) {
+        match load() {
             Ok(new) => {
                 if (&new.admin, &new.log) != (&old.admin, &old.log) {
                     tracing::warn!(

@@ -49,6 +49,9 @@ enum Command {
     Run(ConfigFile),
     /// Read the config and report every mistake; start nothing.
     Check(ConfigFile),
+    /// Ask the shipper that runs with this config whether all is well, at its admin page.
+    #[command(after_help = "Exit codes: 0 it is ready; 1 it is not, and says why; 4 nobody answers.")]
+    Ready(ConfigFile),
     /// Print the config with all defaults filled in.
     PrintConfig(ConfigFile),
     /// What Loki would not take, kept in state_dir.
@@ -111,7 +114,7 @@ struct ConfigFile {
 impl Command {
     fn file(&self) -> &ConfigFile {
         match self {
-            Self::Run(file) | Self::Check(file) | Self::PrintConfig(file) => file,
+            Self::Run(file) | Self::Check(file) | Self::Ready(file) | Self::PrintConfig(file) => file,
             Self::DeadLetters(DeadLetters::List { file, .. } | DeadLetters::Replay { file, .. }) => file,
             Self::Checkpoint(Checkpoint::Show { file, .. }) => file,
         }
@@ -128,6 +131,7 @@ fn main() -> ExitCode {
     match command {
         Command::Run(file) => run(config, &file),
         Command::Check(file) => say(&format!("{}: ok\n", file.config.display())),
+        Command::Ready(_) => ready(&config),
         Command::PrintConfig(_) => {
             config.to_yaml().map_or_else(|error| fail(&error, LOST), |yaml| say(&yaml))
         }
@@ -143,16 +147,27 @@ fn main() -> ExitCode {
 
 fn replay(config: &Config, reason: Option<String>, dry_run: bool) -> ExitCode {
     start_log(&config.log);
-    // One push after the other: one thread has nothing to wait for but them.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("can't start the runtime: {error}"), ENVIRONMENT),
-    };
     let mut out = std::io::stdout();
-    match runtime.block_on(operator::replay::run(config, reason, dry_run, &mut out)) {
-        Ok(tally) if tally.refused > 0 => ExitCode::from(LOST),
-        ended => told(ended),
+    match wait_for(operator::replay::run(config, reason, dry_run, &mut out)) {
+        Ok(Ok(tally)) if tally.refused > 0 => ExitCode::from(LOST),
+        Ok(ended) => told(ended),
+        Err(code) => code,
     }
+}
+
+fn ready(config: &Config) -> ExitCode {
+    match wait_for(operator::ready::ask(config.admin.listen, &mut std::io::stdout())) {
+        Ok(Ok(false)) => ExitCode::from(LOST),
+        Ok(ended) => told(ended),
+        Err(code) => code,
+    }
+}
+
+/// One thing after the other: one thread has nothing to wait for but that.
+fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let failed = |error| fail(&format!("can't start the runtime: {error}"), ENVIRONMENT);
+    Ok(runtime.map_err(failed)?.block_on(work))
 }
 
 fn told<T>(ended: Result<T, operator::Error>) -> ExitCode {

@@ -8,6 +8,7 @@ use crate::delivery::dead_letters::FOLDER;
 
 pub mod checkpoint;
 pub mod list;
+pub mod ready;
 pub mod replay;
 
 /// Why a command has failed, in words that say what to do next.
@@ -38,6 +39,17 @@ pub enum Error {
         /// Why.
         reason: crate::delivery::checkpoint::Unusable,
     },
+    /// Nobody answers at the admin address.
+    #[error("no shipper answers at admin.listen {listen}: {reason}")]
+    NotReached {
+        /// Where.
+        listen: std::net::SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Only the shipper that runs knows its port.
+    #[error("admin.listen has port 0, which means any: name one, and the shipper can be asked there")]
+    AnyPort,
     /// A replay.
     #[error(transparent)]
     Replay(#[from] crate::delivery::dead_letters::replay::Error),
