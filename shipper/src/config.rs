@@ -306,47 +306,6 @@ shutdown_deadline: 8s
     }
 
     #[test]
-    fn the_example_is_the_default_and_explains_every_option() {
-        let text = include_str!("../deploy/shipper.yaml");
-        assert_eq!(parse(text), Ok(Config::default()));
-        let paths = |text: &str| paths(&tree::parse(text, &mut Vec::new()).unwrap().unwrap());
-        assert_eq!(paths(text), paths(&Config::default().to_yaml().unwrap()));
-        let password = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(password.path(), "secret").unwrap();
-        let text = text.replace("/etc/shipper/password", password.path().to_str().unwrap());
-        let config = parse(&with_examples(&text)).unwrap();
-        let Config { discovery, labels, lines, loki, .. } = config;
-        assert!(!discovery.exclude.is_empty() && !discovery.labels.is_empty());
-        assert!(!labels.fixed.is_empty() && !labels.from_containers.is_empty());
-        assert!(!lines.drop.is_empty() && lines.redact[0].replacement == "$1***");
-        assert!(loki.tenants.is_some() && loki.basic_auth.is_some());
-    }
-
-    /// Of all options, in the order of the file.
-    fn paths(node: &tree::Node) -> Vec<String> {
-        let tree::Value::Map(entries) = &node.value else { return vec![node.path.clone()] };
-        [node.path.clone()].into_iter().chain(entries.iter().flat_map(|(_, node)| paths(node))).collect()
-    }
-
-    /// The example as it is once its examples (`#   key: …` below an option) are no comments any more.
-    fn with_examples(text: &str) -> String {
-        let mut lines: Vec<String> = Vec::new();
-        for line in text.lines() {
-            let Some((indent, example)) = line.split_once("#   ").filter(|(indent, _)| !indent.is_empty())
-            else {
-                lines.push(line.to_owned());
-                continue;
-            };
-            let last = lines.last_mut().unwrap();
-            for nothing in [" null", " []", " {}"] {
-                *last = last.strip_suffix(nothing).unwrap_or(last).to_owned();
-            }
-            lines.push(format!("{indent}  {example}"));
-        }
-        lines.join("\n")
-    }
-
-    #[test]
     fn a_start_may_be_a_word_or_a_mapping() {
         let start = |text: &str| parse(text).map(|config| config.start);
         let hour = Start::Since(Duration::from_secs(3600));

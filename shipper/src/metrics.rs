@@ -10,9 +10,10 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
+mod register;
 pub mod labels;
 pub mod lines;
 pub mod tasks;
@@ -21,6 +22,7 @@ pub mod collectors;
 use collectors::{CheckpointAge, TokioTasks};
 use labels::{Direction, Endpoint, PushStatus, Reload, TaskKind, Tenant};
 use lines::Lines;
+use register::{closed, histogram, plain};
 use tasks::TaskGuard;
 
 /// All metrics of one shipper. Shared by `Arc`; each field is cheap to update from any task.
@@ -373,33 +375,6 @@ impl Metrics {
         prometheus_client::encoding::prometheus_text::encode(&mut page, &self.registry)?;
         Ok(page)
     }
-}
-
-fn plain<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
-    let metric = M::default();
-    registry.register(name, help, metric.clone());
-    metric
-}
-
-fn closed<S, M>(registry: &mut Registry, all: &[S], name: &str, help: &str) -> Family<S, M>
-where
-    S: Clone + std::hash::Hash + Eq,
-    M: Default + Clone,
-    Family<S, M>: Metric,
-{
-    let family = Family::<S, M>::default();
-    for member in all {
-        drop(family.get_or_create(member));
-    }
-    registry.register(name, help, family.clone());
-    family
-}
-
-fn histogram(registry: &mut Registry, name: &str, help: &str) -> Histogram {
-    // 1 ms to 32 s: the request's timeout is 30 s.
-    let metric = Histogram::new(exponential_buckets(0.001, 2.0, 16));
-    registry.register(name, help, metric.clone());
-    metric
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::labels::{DropReason, SkipReason};
-use super::{closed, plain};
+use super::register::{closed, plain};
 
 /// What became of the lines that were read.
 ///

@@ -37,15 +37,16 @@ pub async fn ask(listen: SocketAddr, out: &mut impl Write) -> Result<bool, Error
 
 /// Who listens on all addresses is reached at this machine's own.
 fn reachable(listen: SocketAddr) -> SocketAddr {
-    let own = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let own: IpAddr = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
     SocketAddr::new(own, listen.port())
 }
 
-async fn request(address: SocketAddr) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+async fn request(
+    address: SocketAddr,
+) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let socket = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
     let request =

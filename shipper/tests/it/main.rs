@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod deploy;
 mod disk_full;
 mod docker;
 mod fairness;

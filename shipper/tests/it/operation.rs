@@ -128,3 +128,30 @@ async fn no_secret_is_shown_or_kept_anywhere() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_health_check_says_whether_a_shipper_is_ready_and_why_not() {
+    let stage = Stage::new().await;
+    let ready = |listen: &str| {
+        let config = stage.path("asks.yaml");
+        std::fs::write(&config, format!("admin: {{listen: \"{listen}\", allow_remote: true}}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shipper"));
+        let ended = command.args(["ready", "--config"]).arg(config).output().unwrap();
+        let text = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        (ended.status.code().unwrap(), text)
+    };
+    let program = stage.start("hybrid", &[]).await;
+    let port = program.admin().rsplit_once(':').unwrap().1.to_owned();
+    assert_eq!(ready(&format!("127.0.0.1:{port}")), (0, "ready\n".to_owned()));
+    assert_eq!(ready(&format!("0.0.0.0:{port}")), (0, "ready\n".to_owned()));
+    stage.sink.mood(Act::Refuse("401 Unauthorized", &[], "no org id"));
+    assert!(stage.writer("writer").await.order(1));
+    program.until("/ready", |page| page.contains("Loki refuses us")).await;
+    let (code, told) = ready(&format!("127.0.0.1:{port}"));
+    assert!(code == 1 && told.contains("Loki refuses us"), "{code} {told}");
+    program.kill().await;
+    let (code, told) = ready(&format!("127.0.0.1:{port}"));
+    assert!(code == 4 && told.contains("no shipper answers at admin.listen"), "{code} {told}");
+    let (code, told) = ready("127.0.0.1:0");
+    assert!(code == 4 && told.contains("name one"), "{code} {told}");
+}

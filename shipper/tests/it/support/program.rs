@@ -73,8 +73,13 @@ impl Program {
         }
     }
 
+    /// Where its admin page is.
+    pub(crate) fn admin(&self) -> &str {
+        self.admin.as_ref().expect("it was waited for")
+    }
+
     pub(crate) async fn page(&self, path: &str) -> String {
-        let admin = self.admin.as_ref().expect("it was waited for");
+        let admin = self.admin();
         reqwest::get(format!("http://{admin}{path}")).await.unwrap().text().await.unwrap()
     }
 
