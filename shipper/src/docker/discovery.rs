@@ -23,6 +23,9 @@ use crate::record::{Container, ContainerId};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A stream of events that lasted so long was a good one: it is asked for again at once when it is cut. What ends
+/// sooner is asked for less and less often.
+const HEALTHY: Duration = Duration::from_secs(5);
 /// Events that are kept while a listing is under way; the rest waits in the socket.
 const HEARD_MAX: usize = 1024;
 
@@ -116,7 +119,7 @@ impl Discovery {
             if let Interruption::Closed(closed) = interruption {
                 return Err(closed);
             }
-            if began.elapsed() > BACKOFF_MAX {
+            if began.elapsed() > HEALTHY {
                 backoff = BACKOFF_MIN;
             }
             tracing::warn!(%interruption, retry_in = ?backoff, "lost touch with Docker");

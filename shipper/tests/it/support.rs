@@ -1,10 +1,12 @@
 //! What several tests need of the world.
 
 pub mod allowance;
+pub mod between;
 pub mod book;
 pub mod burial;
 pub mod disk;
 pub mod docker_log;
+pub mod dockerd;
 pub mod engine;
 pub mod judge;
 pub mod letters;

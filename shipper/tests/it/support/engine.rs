@@ -79,6 +79,13 @@ impl Engine {
         engine
     }
 
+    /// Of an engine that has nothing yet.
+    pub(crate) async fn of(socket: &Path) -> Self {
+        let engine = Self::at(socket).await;
+        import(&engine.docker).await;
+        engine
+    }
+
     async fn at(socket: &Path) -> Self {
         let path = socket.to_str().unwrap();
         let docker = Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION);

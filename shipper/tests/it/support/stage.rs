@@ -16,9 +16,14 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn new() -> Self {
+        Self::on(Engine::new().await)
+    }
+
+    /// On an engine of the test's own.
+    pub(crate) fn on(engine: Engine) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("numbered")).unwrap();
-        Self { dir, engine: Engine::new().await, sink: Sink::start() }
+        Self { dir, engine, sink: Sink::start() }
     }
 
     fn folder(&self) -> PathBuf {
