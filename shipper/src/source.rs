@@ -87,6 +87,11 @@ impl Outlet {
         self.allowance.credit(container)
     }
 
+    /// A container has another name.
+    pub(crate) fn renamed(&self, container: &Container) {
+        self.allowance.renamed(container);
+    }
+
     /// Hands on a line once there is room for it.
     pub(crate) async fn line(
         &self,

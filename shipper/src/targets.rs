@@ -51,6 +51,14 @@ impl Targets {
         targets.insert(id.clone(), target);
     }
 
+    /// It has another name now.
+    pub fn rename(&self, container: &Container) {
+        let mut targets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get_mut(&container.id) {
+            target.name.clone_from(&container.name);
+        }
+    }
+
     /// All of them, by id.
     #[must_use]
     pub fn list(&self) -> Vec<Shown> {

@@ -68,4 +68,9 @@ impl Allowance {
         self.targets.follow(container, self.names[lane].as_deref(), &credit);
         credit
     }
+
+    /// A container has another name; its credit is the same.
+    pub fn renamed(&self, container: &Container) {
+        self.targets.rename(container);
+    }
 }

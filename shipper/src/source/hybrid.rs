@@ -267,6 +267,7 @@ impl Hybrid {
         match change {
             Change::Started { container, born } => self.start(container, born),
             Change::Renamed(container) => {
+                self.desk.outlet.renamed(&container);
                 if let Some(tail) = self.tails.get_mut(&container.id) {
                     tail.container = container;
                 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -100,12 +100,19 @@ struct Pool {
 
 /// What is kept of a container.
 struct Place {
-    container: Arc<Container>,
+    /// Also the present lease sees it change: a quiet log may keep its connection for days.
+    container: watch::Sender<Arc<Container>>,
     life: Life,
     stage: Stage,
     backoff: Duration,
     /// Says to the present lease that the container has stopped: nothing more comes after a pause.
     stopping: CancellationToken,
+}
+
+impl Place {
+    fn container(&self) -> Arc<Container> {
+        Arc::clone(&self.container.borrow())
+    }
 }
 
 /// What Docker says of the container.
@@ -179,7 +186,7 @@ impl Pool {
                     place.stopping = CancellationToken::new();
                     let lease = Lease {
                         api: self.api.clone(),
-                        container: Arc::clone(&place.container),
+                        container: place.container.subscribe(),
                         until: if place.life == Life::Running { Until::Stopped } else { Until::Now },
                         slice: self.config.slice,
                         claims: Arc::clone(&self.claims),
@@ -213,8 +220,9 @@ impl Pool {
         match change {
             Change::Started { container, born } => self.started(container, born).await?,
             Change::Renamed(container) => {
+                self.outlet.renamed(&container);
                 if let Some(place) = self.places.get_mut(&container.id) {
-                    place.container = container;
+                    place.container.send_replace(container);
                 }
             }
             Change::Stopped(id) => {
@@ -239,14 +247,14 @@ impl Pool {
             return Ok(());
         }
         if let Some(place) = self.places.get_mut(&id) {
-            place.container = container;
+            place.container.send_replace(container);
             self.set_life(&id, Life::Running);
             return Ok(());
         }
         let mark = self.first_mark(&id, born);
         let position = mark.position();
         let place = Place {
-            container: Arc::clone(&container),
+            container: watch::Sender::new(Arc::clone(&container)),
             life: Life::Running,
             stage: Stage::Idle(Reader::new(Cursor::new(mark), self.outlet.credit(&container), container.tty)),
             backoff: BACKOFF_MIN,
@@ -308,12 +316,12 @@ impl Pool {
         match (&ending, place.life) {
             (Ending::Drained, Life::Stopped { .. }) => {
                 place.life = Life::Stopped { drained: true };
-                reader.flush(&place.container, &self.outlet).await?;
+                reader.flush(&place.container(), &self.outlet).await?;
                 place.stage = Stage::Idle(reader);
             }
             (Ending::Failed(ApiError::NoSuchContainer(_)), _) => place.stage = Stage::Idle(reader),
             (Ending::Failed(ApiError::Answer { status: NOT_IMPLEMENTED, .. }), _) => {
-                self.unreadable.note(&place.container, "Docker can't read what its logging driver wrote");
+                self.unreadable.note(&place.container(), "Docker can't read what its logging driver wrote");
                 place.stage = Stage::Idle(reader);
             }
             (_, Life::Removed) => place.stage = Stage::Idle(reader),
@@ -349,7 +357,8 @@ impl Pool {
             self.places.iter().filter(|(_, place)| gone(place)).map(|(id, _)| id.clone()).collect();
         for id in ids {
             self.waiting.retain(|waiting| *waiting != id);
-            if let Some(Place { container, stage, .. }) = self.places.remove(&id)
+            let removed = self.places.remove(&id).map(|place| (place.container(), place.stage));
+            if let Some((container, stage)) = removed
                 && let Stage::Idle(mut reader) | Stage::Waiting(mut reader) | Stage::Resting(mut reader, _) =
                     stage
             {

@@ -20,6 +20,7 @@ mod fairness;
 mod filters;
 mod hybrid;
 mod lanes;
+mod lives;
 mod loki_answers;
 mod operation;
 mod outage;

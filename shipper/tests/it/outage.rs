@@ -1,13 +1,9 @@
 //! Loki is away for longer than all retries: nothing grows, nothing is lost, and an end is an end.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use rustix::process::Signal;
-use tokio::time::sleep;
 
-use crate::support::numbered::Numbered;
-use crate::support::program::{PATIENCE, Program, assert_conserved, sum};
+use crate::support::holdings::{assert_flat, holds};
+use crate::support::program::{Program, assert_conserved, sum};
 use crate::support::sink::Act;
 use crate::support::stage::Stage;
 
@@ -21,18 +17,6 @@ const SMALL: [&str; 3] = [
 const PAIRS: u64 = 1500;
 const SAMPLES: usize = 40;
 
-/// Has it write, and waits until it has.
-async fn write(writer: &mut Numbered, pairs: u64) {
-    let until = writer.pairs() + pairs;
-    assert!(writer.order(pairs));
-    let written = async {
-        while writer.pairs() < until {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, written).await.expect("the container does not write");
-}
-
 /// Waits until the queues are full: nothing more was read while pushes failed a hundred times.
 async fn full(program: &Program) -> f64 {
     let failed = |page: &str| sum(page, "shipper_push_total{status=\"connection\"}");
@@ -44,26 +28,6 @@ async fn full(program: &Program) -> f64 {
             return read;
         }
     }
-}
-
-/// What it holds, by name.
-async fn holds(program: &Program) -> BTreeMap<&'static str, f64> {
-    let process = format!("/proc/{}", program.pid().as_raw_nonzero());
-    let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
-    };
-    let page = program.page("/metrics").await;
-    BTreeMap::from([
-        ("threads", field("Threads:")),
-        ("resident KiB", field("VmRSS:")),
-        ("descriptors", std::fs::read_dir(format!("{process}/fd")).unwrap().count() as f64),
-        ("own tasks", sum(&page, "shipper_tasks_alive")),
-        ("tasks", sum(&page, "tokio_alive_tasks")),
-        ("lines read", sum(&page, "shipper_lines_read_total")),
-        ("batches", sum(&page, "shipper_retry_queue_items") + sum(&page, "shipper_push_in_flight")),
-    ])
 }
 
 /// How much each may vary: four pushes at a time open and close connections, and so do we for the page.
@@ -82,17 +46,17 @@ async fn flat_while_loki_is_down(design: &str) {
     let program = stage.start(design, &SMALL).await;
     let mut writer = stage.writer("a").await;
     // Once through everything, so that what is made once is made.
-    write(&mut writer, 50).await;
+    writer.write(50).await;
     stage.settled(&program, &stage.written(&[&writer])).await;
     stage.sink.down().await;
-    write(&mut writer, PAIRS).await;
+    writer.write(PAIRS).await;
     full(&program).await;
     let mut samples = Vec::new();
     for round in 0..SAMPLES {
         samples.push(holds(&program).await);
         // The container writes on: its log is the buffer.
         if round % 10 == 5 {
-            write(&mut writer, 200).await;
+            writer.write(200).await;
         }
         let failures = program.number("shipper_push_total{status=\"connection\"}").await;
         program
@@ -101,12 +65,7 @@ async fn flat_while_loki_is_down(design: &str) {
             })
             .await;
     }
-    for (name, may_vary) in MAY_VARY {
-        let values: Vec<f64> = samples.iter().map(|sample| sample[name]).collect();
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = values.iter().copied().fold(0.0, f64::max);
-        assert!(most - least <= may_vary, "{name}: {values:?}");
-    }
+    assert_flat(&samples, &MAY_VARY);
     stage.sink.up();
     stage.settled(&program, &stage.written(&[&writer])).await;
     assert_eq!((stage.repeated(), stage.dead().len()), (0, 0));
@@ -134,7 +93,7 @@ async fn end_in_an_outage(design: &str) {
             Some(act) => stage.sink.mood(act.clone()),
         }
         let mut writer = stage.writer("a").await;
-        write(&mut writer, PAIRS).await;
+        writer.write(PAIRS).await;
         program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") > 0.0).await;
         program.signal(Signal::TERM);
         assert_eq!(program.ended().await, 0, "what is left can be read again: {outage:?}");
@@ -144,7 +103,7 @@ async fn end_in_an_outage(design: &str) {
 
         stage.sink.up();
         stage.sink.mood(Act::Store);
-        write(&mut writer, 10).await;
+        writer.write(10).await;
         let program = stage.start(design, &SMALL).await;
         stage.settled(&program, &stage.written(&[&writer])).await;
         assert_eq!((stage.repeated(), stage.dead().len()), (0, 0), "{outage:?}");
@@ -168,7 +127,7 @@ async fn a_second_signal_ends_it_at_once_however_long_the_deadline() {
     let mut program = stage.start("hybrid", &["shutdown_deadline: 1h"]).await;
     stage.sink.mood(Act::Hang);
     let mut writer = stage.writer("a").await;
-    write(&mut writer, 10).await;
+    writer.write(10).await;
     program.until("/metrics", |page| sum(page, "shipper_push_in_flight") > 0.0).await;
     program.signal(Signal::TERM);
     program.until_it_says("stopping").await;

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod docker_log;
 pub mod dockerd;
 pub mod engine;
+pub mod holdings;
 pub mod judge;
 pub mod letters;
 pub mod loki;

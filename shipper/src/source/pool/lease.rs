@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ pub(super) enum Ending {
 /// What a reader needs for its turn.
 pub(super) struct Lease {
     pub(super) api: Api,
-    pub(super) container: Arc<Container>,
+    pub(super) container: watch::Receiver<Arc<Container>>,
     pub(super) until: Until,
     pub(super) slice: Duration,
     pub(super) claims: Arc<Semaphore>,
@@ -179,11 +179,15 @@ impl Reader {
         if self.tty && line.text.ends_with('\r') {
             line.text.pop();
         }
-        lease.outlet.line(&lease.container, &self.credit, line).await
+        lease.outlet.line(&lease.container(), &self.credit, line).await
     }
 }
 
 impl Lease {
+    fn container(&self) -> Arc<Container> {
+        Arc::clone(&self.container.borrow())
+    }
+
     pub(super) async fn read(self, mut reader: Reader) -> (Reader, Ending) {
         let began = Instant::now();
         let ending = match self.follow(&mut reader, began).await {
@@ -196,10 +200,11 @@ impl Lease {
 
     async fn follow(&self, reader: &mut Reader, began: Instant) -> Result<Ending, Closed> {
         let since_ns = reader.reopen();
+        let id = self.container().id.clone();
         // Old daemons answer only with the first line, so the wait for the answer can be preempted too.
         let mut stream = tokio::select! {
             biased;
-            answer = self.api.logs(&self.container.id, since_ns, self.until) => match answer {
+            answer = self.api.logs(&id, since_ns, self.until) => match answer {
                 Ok(stream) => stream,
                 Err(error) => return Ok(Ending::Failed(error)),
             },

@@ -28,12 +28,21 @@ struct Logged {
 }
 
 pub(crate) fn path(id: &ContainerId) -> PathBuf {
-    Path::new(ROOT).join(id.as_str()).join(format!("{}-json.log", id.as_str()))
+    in_folder(Path::new(ROOT), id)
+}
+
+fn in_folder(root: &Path, id: &ContainerId) -> PathBuf {
+    root.join(id.as_str()).join(format!("{}-json.log", id.as_str()))
+}
+
+/// All lines that Docker has kept in its folder of containers `root`, oldest first.
+pub(crate) fn kept(root: &Path, id: &ContainerId) -> Vec<String> {
+    read(&in_folder(root, id)).into_iter().flat_map(|one| one.lines).map(|line| line.text).collect()
 }
 
 /// The lines before a position, as far as Docker still has them; nothing if its place is gone.
 pub(crate) fn covered(id: &ContainerId, position: &Position) -> Vec<String> {
-    let generations = read(id);
+    let generations = read(&path(id));
     let end = match position {
         Position::File { identity, offset, .. } => {
             let found = generations.iter().position(|one| one.is(identity));
@@ -61,11 +70,10 @@ pub(crate) fn covered(id: &ContainerId, position: &Position) -> Vec<String> {
 }
 
 /// Rotation may go on meanwhile: a file that was renamed under our eyes is read once.
-fn read(id: &ContainerId) -> Vec<Generation> {
-    let log = path(id);
+fn read(log: &Path) -> Vec<Generation> {
     let mut files: Vec<File> = Vec::new();
     for generation in (0..5).rev() {
-        let mut name = log.clone().into_os_string();
+        let mut name = log.as_os_str().to_owned();
         if generation > 0 {
             name.push(format!(".{generation}"));
         }

@@ -9,11 +9,13 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use shipper::record::ContainerId;
 
 use crate::support::engine::{Engine, Made, Running};
+use crate::support::program::PATIENCE;
 
 /// Where the folder lies in the container.
 const INSIDE: &str = "/numbered";
@@ -62,6 +64,18 @@ impl Numbered {
         self.ordered = Some(Ordered { lives, until: so_far + pairs });
         self.orders.write_all(format!("{pairs}\n").as_bytes()).unwrap();
         true
+    }
+
+    /// Has it write that many pairs more, and waits until it has.
+    pub(crate) async fn write(&mut self, pairs: u64) {
+        let until = self.pairs() + pairs;
+        assert!(self.order(pairs));
+        let written = async {
+            while self.pairs() < until {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.expect("the container does not write");
     }
 
     /// Whether it has carried out the last order.

@@ -131,6 +131,16 @@ impl Program {
     }
 }
 
+/// Waits until `holds`, looking often, under a limit that no working machine reaches.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "never: {what}");
+}
+
 /// The sum of all samples on a metrics page whose line begins like this.
 pub(crate) fn sum(page: &str, name: &str) -> f64 {
     let lines = page.lines().filter(|line| line.starts_with(name));
