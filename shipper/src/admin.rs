@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -65,10 +66,12 @@ pub struct Admin {
 }
 
 /// What the pages are made of.
-#[derive(Debug)]
-struct Shown {
-    targets: Targets,
-    metrics: Arc<Metrics>,
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which containers are read.
+    pub targets: Targets,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Admin {
@@ -84,14 +87,15 @@ impl Admin {
         Ok(Self { listener })
     }
 
-    /// Answers from these until `stop`. The address is kept: who asks meanwhile is answered by the next run.
-    pub async fn run(self, targets: Targets, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
-        let shown = Arc::new(Shown { targets, metrics });
-        let _task = shown.metrics.task(TaskKind::Admin);
+    /// Answers until `stop`, from what is shown at the time of each request.
+    pub async fn run(self, mut shown: watch::Receiver<Shown>, stop: CancellationToken) {
+        let task = |shown: &watch::Receiver<Shown>| shown.borrow().metrics.task(TaskKind::Admin);
+        let mut _alive = task(&shown);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                Ok(()) = shown.changed() => _alive = task(&shown),
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                     Ok((stream, _)) => drop(connections.spawn(serve(stream, shown.clone()))),
@@ -104,14 +108,13 @@ impl Admin {
             }
         }
         connections.shutdown().await;
-        self
     }
 }
 
-async fn serve(stream: TcpStream, shown: Arc<Shown>) {
-    let _task = shown.metrics.task(TaskKind::AdminConnection);
+async fn serve(stream: TcpStream, shown: watch::Receiver<Shown>) {
+    let _task = shown.borrow().metrics.task(TaskKind::AdminConnection);
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &shown);
+        let response = answer(request.method(), request.uri().path(), &shown.borrow());
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()

@@ -1,10 +1,11 @@
 //! The whole program: a staff for as long as one config is in force, the admin pages around it, and what a signal
 //! means for both.
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Shown};
 use crate::config::{self, Config};
 use crate::delivery::checkpoint;
 use crate::delivery::dead_letters;
@@ -76,7 +77,10 @@ pub async fn run(
     load: impl Fn() -> Result<Config, config::Error>,
 ) -> Result<Left, Error> {
     let mut signals = Signals::install().map_err(Error::Signals)?;
-    let mut admin = Admin::bind(&config.admin).await?;
+    let mut admin = Some(Admin::bind(&config.admin).await?);
+    let first = Shown { targets: Targets::default(), metrics: Metrics::new() };
+    let (show, _) = watch::channel(first);
+    let (mut pages, admin_stop) = (JoinSet::new(), CancellationToken::new());
     let mut reloads = Reloads::default();
     let mut before: Option<Config> = None;
     loop {
@@ -105,17 +109,19 @@ pub async fn run(
                 continue;
             }
         };
-        let admin_stop = CancellationToken::new();
-        let mut pages = JoinSet::new();
-        pages.spawn(admin.run(targets, metrics.clone(), admin_stop.clone()));
+        show.send_replace(Shown { targets, metrics: metrics.clone() });
+        if let Some(admin) = admin.take() {
+            pages.spawn(admin.run(show.subscribe(), admin_stop.clone()));
+        }
         let mut next = None;
         let reload = || reloads.load(&config, &load, &metrics);
         let ended = staff.watch((&mut signals, shutdown), config.shutdown_deadline, reload, &mut next).await;
-        admin_stop.cancel();
-        let listening = pages.join_next().await;
-        let (Ok(left), Some(new), Some(Ok(listening))) = (&ended, next, listening) else { return ended };
+        let (Ok(left), Some(new)) = (&ended, next) else {
+            admin_stop.cancel();
+            while pages.join_next().await.is_some() {}
+            return ended;
+        };
         tracing::info!(unacknowledged = left.lines, "ended in order, to begin with the new config");
-        admin = listening;
         before = Some(std::mem::replace(&mut config, new));
     }
 }

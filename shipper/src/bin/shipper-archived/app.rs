@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt, TryFutureExt};
-use shipper::admin::{self, Admin};
+use shipper::admin::{self, Admin, Shown};
 use shipper::clock::Clock;
 use shipper::docker::api::{Api, ApiError, Host};
 use shipper::docker::{discovery, metadata};
@@ -12,7 +12,7 @@ use shipper::loki::client;
 use shipper::metrics::Metrics;
 use shipper::targets::Targets;
 use shipper::window;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -77,11 +77,13 @@ async fn start(config: Config) -> Result<Tasks, Error> {
     let sender = Sender::new(lane, config.defects);
     let reader = Reader::new(settings(config, clock, Arc::clone(&metrics))?, out);
 
+    // Shown as they are, for as long as it runs.
+    let (_, shown) = watch::channel(Shown { targets: Targets::default(), metrics });
     let mut tasks = JoinSet::new();
     tasks.spawn(discovery.map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(reader.run(changes).map_err(|error| Error::Early(error.to_string())));
     tasks.spawn(sender.run(batches).map(Ok));
-    tasks.spawn(admin.run(Targets::default(), metrics, never).map(|_| Ok(())));
+    tasks.spawn(admin.run(shown, never).map(Ok));
     Ok(tasks)
 }
 
