@@ -269,6 +269,8 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loki::auth;
+    use crate::tenants;
 
     /// The keys that others rely on, as the design page has them.
     const DESIGN: &str = r#"
@@ -285,6 +287,9 @@ admin: { listen: "127.0.0.1:9080" }
 shutdown_deadline: 8s
 "#;
 
+    /// The file in which each option is explained.
+    const EXAMPLE: &str = include_str!("../deploy/shipper.yaml");
+
     fn parse(text: &str) -> Result<Config, String> {
         let variable = |name: &str| (name == "PORT").then(|| "9081".to_owned());
         Config::parse(text, &variable).map_err(|mistakes| list(Path::new("shipper.yaml"), &mistakes))
@@ -296,6 +301,58 @@ shutdown_deadline: 8s
         assert_eq!(parse("# nothing\n\n"), Ok(Config::default()));
         assert_eq!(parse("loki:\nbatch:\n"), Ok(Config::default()), "a section without anything in it");
         assert_eq!(Config::default().mistakes(), Vec::<String>::new());
+    }
+
+    /// A config in which nothing is left out: what it prints has every key that there is.
+    fn complete() -> Config {
+        let mut config = Config::default();
+        config.loki.tenants = Some(tenants::Config { label: "team".to_owned(), allow: Vec::new() });
+        config.loki.basic_auth = Some(auth::Basic { username: String::new(), password_file: PathBuf::new() });
+        config.lines.redact = vec![filter::Redaction { pattern: String::new(), replacement: String::new() }];
+        config
+    }
+
+    /// Each key by its dotted name, and the line in which it stands.
+    fn keys(node: &tree::Node) -> Vec<(String, usize)> {
+        match &node.value {
+            tree::Value::Scalar { .. } => Vec::new(),
+            tree::Value::List(items) => items.iter().flat_map(keys).collect(),
+            tree::Value::Map(entries) => {
+                let own = |(key, node): &(tree::Key, tree::Node)| {
+                    [vec![(node.path.clone(), key.at.line)], keys(node)].concat()
+                };
+                entries.iter().flat_map(own).collect()
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_holds_the_defaults_and_explains_every_option() {
+        assert_eq!(parse(EXAMPLE), Ok(Config::default()));
+        let lines: Vec<&str> = EXAMPLE.lines().collect();
+        let explains = |line: usize| lines[line - 1].trim_start().starts_with("## ");
+        // One # before an option: an example. Made active, all of them must be options of that type.
+        let active = |line: &&str| match line.split_once('#') {
+            Some((indent, rest)) if indent.trim().is_empty() && !rest.starts_with('#') => {
+                format!("{indent}{rest}")
+            }
+            _ => (*line).to_owned(),
+        };
+        let text = lines.iter().map(active).collect::<Vec<_>>().join("\n");
+        let mut mistakes = Vec::new();
+        let mut root = tree::parse(&text, &mut mistakes).unwrap().unwrap();
+        let mut wrong = Vec::new();
+        expand::expand(&mut root, &|_| None, &mut wrong);
+        wrong.extend(read::mistakes::<Config>(&root));
+        assert!(mistakes.is_empty() && wrong.is_empty(), "{mistakes:?} {wrong:?}");
+
+        let there = keys(&root);
+        let printed = tree::parse(&complete().to_yaml().unwrap(), &mut Vec::new()).unwrap().unwrap();
+        let missing = |(name, _): &(String, usize)| !there.iter().any(|(other, _)| other == name);
+        let missing: Vec<_> = keys(&printed).into_iter().filter(missing).map(|(name, _)| name).collect();
+        assert_eq!(missing, Vec::<String>::new(), "deploy/shipper.yaml lacks these options");
+        let bare: Vec<_> = there.iter().filter(|(_, line)| !explains(line - 1)).collect();
+        assert!(bare.is_empty(), "nothing in deploy/shipper.yaml says what these are: {bare:?}");
     }
 
     #[test]

@@ -10,11 +10,13 @@ use shipper::app;
 use shipper::clock::Clock;
 use shipper::config::{Config, Log, LogFormat, LogLevel};
 use shipper::operator;
+use shipper::operator::ready::Readiness;
 use tracing_subscriber::filter::LevelFilter;
 
 /// How long a thread for file work stays when there is none.
 const BLOCKING_THREADS_KEPT: Duration = Duration::from_secs(3600);
 const LOST: u8 = 1;
+const UNREADY: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 4;
 
@@ -49,11 +51,13 @@ enum Command {
     Run(ConfigFile),
     /// Read the config and report every mistake; start nothing.
     Check(ConfigFile),
-    /// Ask the shipper that runs with this config whether all is well, at its admin page.
-    #[command(after_help = "Exit codes: 0 it is ready; 1 it is not, and says why; 4 nobody answers.")]
-    Ready(ConfigFile),
     /// Print the config with all defaults filled in.
     PrintConfig(ConfigFile),
+    /// Ask the shipper that runs with this config whether it is ready, as a health check.
+    #[command(
+        after_help = "Exit codes: 0 it is; 1 it is not, and why is printed; 4 no shipper answers at admin.listen."
+    )]
+    Ready(ConfigFile),
     /// What Loki would not take, kept in state_dir.
     #[command(subcommand)]
     DeadLetters(DeadLetters),
@@ -114,7 +118,7 @@ struct ConfigFile {
 impl Command {
     fn file(&self) -> &ConfigFile {
         match self {
-            Self::Run(file) | Self::Check(file) | Self::Ready(file) | Self::PrintConfig(file) => file,
+            Self::Run(file) | Self::Check(file) | Self::PrintConfig(file) | Self::Ready(file) => file,
             Self::DeadLetters(DeadLetters::List { file, .. } | DeadLetters::Replay { file, .. }) => file,
             Self::Checkpoint(Checkpoint::Show { file, .. }) => file,
         }
@@ -131,10 +135,10 @@ fn main() -> ExitCode {
     match command {
         Command::Run(file) => run(config, &file),
         Command::Check(file) => say(&format!("{}: ok\n", file.config.display())),
-        Command::Ready(_) => ready(&config),
         Command::PrintConfig(_) => {
             config.to_yaml().map_or_else(|error| fail(&error, LOST), |yaml| say(&yaml))
         }
+        Command::Ready(_) => ready(&config),
         Command::DeadLetters(DeadLetters::List { lines, json, .. }) => {
             told(operator::list::list(&config.state_dir, lines, json, &mut out))
         }
@@ -145,29 +149,29 @@ fn main() -> ExitCode {
     }
 }
 
+fn ready(config: &Config) -> ExitCode {
+    match alone(operator::ready::ask(config.admin.listen)) {
+        Ok(Readiness::Ready) => say("ready\n"),
+        Ok(Readiness::Unready(reasons)) => fail(&format!("not ready: {reasons}"), UNREADY),
+        Err(error) => fail(&error.to_string(), ENVIRONMENT),
+    }
+}
+
 fn replay(config: &Config, reason: Option<String>, dry_run: bool) -> ExitCode {
     start_log(&config.log);
     let mut out = std::io::stdout();
-    match wait_for(operator::replay::run(config, reason, dry_run, &mut out)) {
-        Ok(Ok(tally)) if tally.refused > 0 => ExitCode::from(LOST),
-        Ok(ended) => told(ended),
-        Err(code) => code,
+    match alone(operator::replay::run(config, reason, dry_run, &mut out)) {
+        Ok(tally) if tally.refused > 0 => ExitCode::from(LOST),
+        ended => told(ended),
     }
 }
 
-fn ready(config: &Config) -> ExitCode {
-    match wait_for(operator::ready::ask(config.admin.listen, &mut std::io::stdout())) {
-        Ok(Ok(false)) => ExitCode::from(LOST),
-        Ok(ended) => told(ended),
-        Err(code) => code,
-    }
-}
-
-/// One thing after the other: one thread has nothing to wait for but that.
-fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, ExitCode> {
+/// On this thread: one request after the other has nothing to wait for but its answer.
+fn alone<T, E: Into<operator::Error>>(
+    task: impl Future<Output = Result<T, E>>,
+) -> Result<T, operator::Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let failed = |error| fail(&format!("can't start the runtime: {error}"), ENVIRONMENT);
-    Ok(runtime.map_err(failed)?.block_on(work))
+    runtime.map_err(operator::Error::Runtime)?.block_on(task).map_err(Into::into)
 }
 
 fn told<T>(ended: Result<T, operator::Error>) -> ExitCode {

@@ -1,4 +1,4 @@
-//! What an operator does with a state folder from the command line. Texts for people, or one JSON document.
+//! What an operator does from the command line with a state folder or a shipper that runs. Texts for people, or one JSON document.
 
 use std::path::{Path, PathBuf};
 
@@ -39,20 +39,15 @@ pub enum Error {
         /// Why.
         reason: crate::delivery::checkpoint::Unusable,
     },
-    /// Nobody answers at the admin address.
-    #[error("no shipper answers at admin.listen {listen}: {reason}")]
-    NotReached {
-        /// Where.
-        listen: std::net::SocketAddr,
-        /// Why.
-        reason: String,
-    },
-    /// Only the shipper that runs knows its port.
-    #[error("admin.listen has port 0, which means any: name one, and the shipper can be asked there")]
-    AnyPort,
     /// A replay.
     #[error(transparent)]
     Replay(#[from] crate::delivery::dead_letters::replay::Error),
+    /// No file descriptors, most likely.
+    #[error("can't start the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// A shipper that can't be asked.
+    #[error(transparent)]
+    Ready(#[from] ready::Error),
 }
 
 impl Error {

@@ -269,7 +269,7 @@ pub(super) fn socket_error(path: &std::path::Path, error: &io::Error) -> ApiErro
 }
 
 /// An error with its causes: the outermost alone often says only "client error".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,81 +1,122 @@
-//! `shipper ready`: asks a shipper that runs whether all is well, as a health check that needs no other program.
+//! Asks a running shipper whether it is ready, for supervisors that run a command instead of asking a page
+//! (a container's health check: there is neither a shell nor `curl` in its image).
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::StatusCode;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 
-use super::Error;
+use super::printable;
+use crate::docker::api::chain;
 
-/// For all of it. The answer is a look at a few numbers.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Our own page has a few lines.
+/// What it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is.
+    Ready,
+    /// It is not, for these reasons, a line each.
+    Unready(String),
+}
+
+/// Why nobody can say.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Each start takes another port.
+    #[error("admin.listen has the port 0, a free one at each start: give it one to be asked at")]
+    AnyPort,
+    /// Nobody listens, or not to us.
+    #[error("no shipper answers at {address} (admin.listen): {reason}")]
+    NoAnswer {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody else listens there.
+    #[error("what answers at {address} (admin.listen) is no shipper: it says {status} to /ready")]
+    Stranger {
+        /// Where.
+        address: SocketAddr,
+        /// Its answer.
+        status: StatusCode,
+    },
+}
+
+/// Whoever asks kills us after a time of his own, and then nobody says why.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The reasons take a few hundred bytes.
 const PAGE_BYTES_MAX: usize = 4096;
 
-/// Prints what `/ready` of the shipper at `listen` says; whether that is "ready".
+/// Asks the shipper that listens at `admin.listen`.
 ///
 /// # Errors
-/// When nobody answers there.
-pub async fn ask(listen: SocketAddr, out: &mut impl Write) -> Result<bool, Error> {
+/// When no shipper answers, or not within a few seconds.
+pub async fn ask(listen: SocketAddr) -> Result<Readiness, Error> {
     if listen.port() == 0 {
         return Err(Error::AnyPort);
     }
-    let asked = timeout(PATIENCE, request(reachable(listen))).await;
-    let failed = |reason| Error::NotReached { listen, reason };
-    let answer = asked.map_err(|_| failed(format!("no answer within {PATIENCE:?}")))?;
-    let (status, page) = answer.map_err(|error| failed(error.to_string()))?;
-    out.write_all(&page)?;
-    Ok(status == StatusCode::OK)
+    let no_answer = |reason: String| Error::NoAnswer { address: listen, reason };
+    let silent = |_elapsed| no_answer(format!("it says nothing for {} s", ANSWER_MAX.as_secs()));
+    let asked = tokio::time::timeout(ANSWER_MAX, page(listen)).await.map_err(silent)?;
+    match asked.map_err(|error| no_answer(chain(error.as_ref())))? {
+        (StatusCode::OK, _) => Ok(Readiness::Ready),
+        (StatusCode::SERVICE_UNAVAILABLE, reasons) => Ok(Readiness::Unready(reasons)),
+        (status, _) => Err(Error::Stranger { address: listen, status }),
+    }
 }
 
-/// Who listens on all addresses is reached at this machine's own.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    if !listen.ip().is_unspecified() {
-        return listen;
-    }
-    let own: IpAddr = if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    SocketAddr::new(own, listen.port())
-}
-
-async fn request(
-    address: SocketAddr,
-) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let socket = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request =
-        Request::get("/ready").header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let answer = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        Ok((status, Limited::new(answer.into_body(), PAGE_BYTES_MAX).collect().await?.to_bytes()))
-    };
-    // The answer needs the connection to be driven, and ends before it.
-    tokio::pin!(answer);
-    tokio::select! {
-        answer = &mut answer => answer,
-        closed = connection => {
-            closed?;
-            answer.await
-        }
-    }
+/// Status and text of `/ready`. An unspecified address (0.0.0.0, ::) reaches this machine, as on any Linux.
+async fn page(listen: SocketAddr) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let answer = client.get(format!("http://{listen}/ready").parse()?).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX).collect().await?.to_bytes();
+    let lines: Vec<String> = String::from_utf8_lossy(&body).lines().map(printable).collect();
+    Ok((status, lines.join("\n")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
 
-    #[test]
-    fn an_address_that_means_all_is_asked_at_this_machine() {
-        let asked = |listen: &str| reachable(listen.parse().unwrap()).to_string();
-        assert_eq!(asked("0.0.0.0:9080"), "127.0.0.1:9080");
-        assert_eq!(asked("[::]:9080"), "[::1]:9080");
-        assert_eq!(asked("127.0.0.7:1"), "127.0.0.7:1");
+    async fn asked(answer: ResponseTemplate) -> Result<Readiness, Error> {
+        let server = MockServer::start().await;
+        Mock::given(path("/ready")).respond_with(answer).mount(&server).await;
+        ask(*server.address()).await
+    }
+
+    #[tokio::test]
+    async fn each_answer_has_its_meaning() {
+        assert_eq!(asked(ResponseTemplate::new(200)).await.unwrap(), Readiness::Ready);
+        let unready = ResponseTemplate::new(503).set_body_string("one \u{1b}[31m\ntwo\n");
+        let told = asked(unready).await.unwrap();
+        assert_eq!(told, Readiness::Unready("one \\u{1b}[31m\ntwo".to_owned()));
+        let stranger = asked(ResponseTemplate::new(404)).await.unwrap_err().to_string();
+        assert!(stranger.contains("is no shipper: it says 404"), "{stranger}");
+        let endless = asked(ResponseTemplate::new(503).set_body_string("x".repeat(5000))).await;
+        assert!(matches!(endless, Err(Error::NoAnswer { .. })), "{endless:?}");
+    }
+
+    #[tokio::test]
+    async fn who_does_not_listen_or_is_nowhere_is_named() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let told = ask(free).await.unwrap_err().to_string();
+        assert!(told.contains(&free.to_string()) && told.contains("refused"), "{told}");
+        let told = ask(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap_err().to_string();
+        assert!(told.contains("port 0"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_listens_and_says_nothing_is_not_waited_for() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let told = ask(silent.local_addr().unwrap()).await.unwrap_err().to_string();
+        assert!(told.contains("it says nothing for 5 s"), "{told}");
     }
 }

@@ -160,3 +160,12 @@ fn a_port_in_use_and_a_state_dir_that_can_not_be_made_are_the_surroundings_fault
     assert_eq!(code, 4);
     assert!(error.contains("file/state"), "{error}");
 }
+
+#[test]
+fn who_asks_whether_nobody_is_ready_is_told_so() {
+    let home = Home::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (code, out, error) = shipper("ready", &home.config(&format!("admin: {{listen: \"{free}\"}}\n")));
+    assert_eq!((code, out.as_str()), (4, ""), "{error}");
+    assert!(error.starts_with(&format!("shipper: no shipper answers at {free} (admin.listen): ")), "{error}");
+}

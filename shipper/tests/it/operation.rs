@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::engine::Made;
 use crate::support::program::sum;
-use crate::support::sink::Act;
+use crate::support::sink::{Act, reserved_port};
 use crate::support::stage::Stage;
 
 /// What `/debug/targets` says of a container.
@@ -55,6 +55,31 @@ async fn one_container_over_its_rate_waits_in_its_log_and_the_others_flow() {
             .await;
         assert_eq!(program.terminate().await, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_shipper_is_asked_whether_it_is_ready_and_why_not() {
+    let stage = Stage::new().await;
+    let mut writer = stage.writer("writer").await;
+    let (_reserved, port) = reserved_port();
+    let listen = format!("admin: {{listen: \"127.0.0.1:{port}\"}}");
+    let program = stage.start("hybrid", &[&listen]).await;
+    let ask = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shipper"));
+        let ended = command.args(["ready", "--config"]).arg(stage.path("shipper.yaml")).output().unwrap();
+        let told = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        (ended.status.code().unwrap(), told)
+    };
+    assert_eq!(ask(), (0, "ready\n".to_owned()));
+    stage.sink.mood(Act::Refuse("401 Unauthorized", &[], "no"));
+    assert!(writer.order(1));
+    program.until("/ready", |page| page != "ready\n").await;
+    let (code, told) = ask();
+    assert!(code == 1 && told.starts_with("shipper: not ready: Loki refuses us"), "{code} {told}");
+    stage.sink.mood(Act::Store);
+    program.until("/ready", |page| page == "ready\n").await;
+    assert_eq!(program.terminate().await, 0);
+    assert_eq!(ask().0, 4);
 }
 
 const SECRETS: [&str; 4] = ["s3cr3t-env", "s3cr3t-label", "s3cr3t-password", "s3cr3t-url"];
@@ -127,31 +152,4 @@ async fn no_secret_is_shown_or_kept_anywhere() {
             }
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_health_check_says_whether_a_shipper_is_ready_and_why_not() {
-    let stage = Stage::new().await;
-    let ready = |listen: &str| {
-        let config = stage.path("asks.yaml");
-        std::fs::write(&config, format!("admin: {{listen: \"{listen}\", allow_remote: true}}\n")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shipper"));
-        let ended = command.args(["ready", "--config"]).arg(config).output().unwrap();
-        let text = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
-        (ended.status.code().unwrap(), text)
-    };
-    let program = stage.start("hybrid", &[]).await;
-    let port = program.admin().rsplit_once(':').unwrap().1.to_owned();
-    assert_eq!(ready(&format!("127.0.0.1:{port}")), (0, "ready\n".to_owned()));
-    assert_eq!(ready(&format!("0.0.0.0:{port}")), (0, "ready\n".to_owned()));
-    stage.sink.mood(Act::Refuse("401 Unauthorized", &[], "no org id"));
-    assert!(stage.writer("writer").await.order(1));
-    program.until("/ready", |page| page.contains("Loki refuses us")).await;
-    let (code, told) = ready(&format!("127.0.0.1:{port}"));
-    assert!(code == 1 && told.contains("Loki refuses us"), "{code} {told}");
-    program.kill().await;
-    let (code, told) = ready(&format!("127.0.0.1:{port}"));
-    assert!(code == 4 && told.contains("no shipper answers at admin.listen"), "{code} {told}");
-    let (code, told) = ready("127.0.0.1:0");
-    assert!(code == 4 && told.contains("name one"), "{code} {told}");
 }

@@ -14,6 +14,7 @@ pub mod letters;
 pub mod loki;
 pub mod numbered;
 pub mod program;
+pub mod proxy;
 pub mod reading;
 pub mod rig;
 pub mod sink;

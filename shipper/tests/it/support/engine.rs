@@ -20,7 +20,7 @@ use futures_util::StreamExt;
 use shipper::record::ContainerId;
 use tokio::sync::OnceCell;
 
-const SOCKET: &str = "/var/run/docker.sock";
+pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "shipper-tests:shell";
 /// What a container can run: `sh` with its builtins, and `sleep`.
 const PROGRAMS: [&str; 2] = ["/bin/sh", "/bin/sleep"];
