@@ -74,6 +74,13 @@ pub struct Shown {
     pub metrics: Arc<Metrics>,
 }
 
+impl Default for Shown {
+    /// Nothing is read yet.
+    fn default() -> Self {
+        Self { targets: Targets::default(), metrics: Metrics::new() }
+    }
+}
+
 impl Admin {
     /// Takes the address.
     ///
@@ -181,7 +188,7 @@ mod tests {
 
     #[test]
     fn ready_says_why_not() {
-        let shown = Shown { targets: Targets::default(), metrics: Metrics::new() };
+        let shown = Shown::default();
         let metrics = &shown.metrics;
         assert_eq!(answer(&Method::GET, "/ready", &shown).status(), 503);
         assert_eq!(unready(metrics), ["Docker's events are not heard (yet)"]);
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_told() {
-        let shown = Shown { targets: Targets::default(), metrics: Metrics::new() };
+        let shown = Shown::default();
         assert_eq!(answer(&Method::GET, "/", &shown).status(), 404);
         assert_eq!(answer(&Method::POST, "/ready", &shown).status(), 405);
         assert_eq!(answer(&Method::GET, "/healthz", &shown).status(), 200);

@@ -16,7 +16,6 @@ use crate::metrics::Metrics;
 use crate::metrics::labels::Reload;
 use crate::shutdown::{Shutdown, Signals};
 use crate::source::hybrid;
-use crate::targets::Targets;
 
 mod staff;
 
@@ -77,17 +76,17 @@ pub async fn run(
     load: impl Fn() -> Result<Config, config::Error>,
 ) -> Result<Left, Error> {
     let mut signals = Signals::install().map_err(Error::Signals)?;
-    let mut admin = Some(Admin::bind(&config.admin).await?);
-    let first = Shown { targets: Targets::default(), metrics: Metrics::new() };
-    let (show, _) = watch::channel(first);
+    let admin = Admin::bind(&config.admin).await?;
+    let (show, shown) = watch::channel(Shown::default());
     let (mut pages, admin_stop) = (JoinSet::new(), CancellationToken::new());
+    pages.spawn(admin.run(shown, admin_stop.clone()));
     let mut reloads = Reloads::default();
     let mut before: Option<Config> = None;
     loop {
-        let (metrics, targets, shutdown) = (Metrics::new(), Targets::default(), Shutdown::default());
+        let (Shown { targets, metrics }, shutdown) = (show.borrow().clone(), Shutdown::default());
         reloads.show(&metrics);
         let hired = tokio::select! {
-            hired = Staff::hire(&config, targets.clone(), &metrics, &shutdown) => hired,
+            hired = Staff::hire(&config, targets, &metrics, &shutdown) => hired,
             // Docker may take its time to answer; nothing was read yet that could be lost.
             () = signals.end() => {
                 tracing::info!("stopped before anything was read");
@@ -106,13 +105,10 @@ pub async fn run(
             (Err(error), Some(old)) => {
                 reloads.rejected(&error);
                 config = old;
+                show.send_replace(Shown::default());
                 continue;
             }
         };
-        show.send_replace(Shown { targets, metrics: metrics.clone() });
-        if let Some(admin) = admin.take() {
-            pages.spawn(admin.run(show.subscribe(), admin_stop.clone()));
-        }
         let mut next = None;
         let reload = || reloads.load(&config, &load, &metrics);
         let ended = staff.watch((&mut signals, shutdown), config.shutdown_deadline, reload, &mut next).await;
@@ -123,6 +119,7 @@ pub async fn run(
         };
         tracing::info!(unacknowledged = left.lines, "ended in order, to begin with the new config");
         before = Some(std::mem::replace(&mut config, new));
+        show.send_replace(Shown::default());
     }
 }
 

@@ -33,6 +33,8 @@ enum Asked {
     Reload,
 }
 
+const STOPPING: &str = "stopping: the sources end, what was read is delivered";
+
 impl Signals {
     /// Takes over SIGTERM, SIGINT and SIGHUP.
     ///
@@ -74,13 +76,12 @@ impl Signals {
         mut load: impl FnMut() -> Option<T>,
         next: &mut Option<T>,
     ) {
-        let stop = "stopping: the sources end, what was read is delivered";
         loop {
             tokio::select! {
                 () = shutdown.stop.cancelled() => break,
                 asked = self.next() => match asked {
                     Asked::End => {
-                        tracing::info!(deadline = ?grace, "{stop}");
+                        tracing::info!(deadline = ?grace, "{STOPPING}");
                         break;
                     }
                     Asked::Reload => *next = load(),
@@ -97,7 +98,7 @@ impl Signals {
             tokio::select! {
                 asked = self.next() => match asked {
                     Asked::Reload => tracing::warn!("SIGHUP while ending: not heard"),
-                    Asked::End if next.take().is_some() => tracing::info!(deadline = ?grace, "{stop}"),
+                    Asked::End if next.take().is_some() => tracing::info!(deadline = ?grace, "{STOPPING}"),
                     Asked::End => {
                         tracing::warn!("second signal: ending at once");
                         break;

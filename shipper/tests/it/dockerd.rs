@@ -6,10 +6,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
-use crate::support::dockerd::{Dockerd, logged};
+use crate::support::docker_log;
+use crate::support::dockerd::Dockerd;
 use crate::support::engine::{Engine, Made};
 use crate::support::numbered::Numbered;
-use crate::support::program::{PATIENCE, Program, assert_conserved, sum};
+use crate::support::program::{PATIENCE, Program, assert_conserved, sum, until};
 use crate::support::stage::Stage;
 
 struct World {
@@ -49,7 +50,7 @@ impl World {
     async fn settled(&self, program: &Program) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let logs = |writer: &Numbered| logged(&self.dockerd.containers(), writer.id().as_str());
+            let logs = |writer: &Numbered| docker_log::kept(&self.dockerd.containers(), writer.id());
             let lines: BTreeSet<String> = self.writers.iter().flat_map(logs).collect();
             let missing: Vec<&String> = lines.iter().filter(|line| !self.stage.sink.has(line)).collect();
             let page = program.page("/metrics").await;
@@ -69,14 +70,9 @@ impl World {
         }
     }
 
-    /// Each has written, and what it was told last.
+    /// Each has written what it was told last.
     async fn written(&self) {
-        let all = async {
-            while !self.writers.iter().all(Numbered::is_idle) {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, all).await.expect("the containers do not write");
+        until("all is written", || self.writers.iter().all(Numbered::is_idle)).await;
     }
 }
 

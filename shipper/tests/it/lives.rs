@@ -25,16 +25,16 @@ async fn a_container_that_is_renamed_while_it_logs_loses_nothing_and_its_lines_b
         let program = stage.start(design, &[]).await;
         let mut writer = stage.writer("a").await;
         writer.write(20).await;
-        stage.settled(&program, &stage.written(&[&writer])).await;
+        stage.settled(&program, &stage.written([&writer])).await;
         assert!(writer.order(1000));
         let (old, new) = (writer.running.name.clone(), unique());
         stage.engine.rename(&writer.running, &new).await;
         program.until("/debug/targets", |page| page.contains(&new) && !page.contains(&old)).await;
         until("all is written", || writer.is_idle()).await;
-        let before = stage.written(&[&writer]);
+        let before = stage.written([&writer]);
         stage.settled(&program, &before).await;
         writer.write(20).await;
-        let all = stage.written(&[&writer]);
+        let all = stage.written([&writer]);
         stage.settled(&program, &all).await;
         assert_eq!((stage.repeated(), stage.dead().len()), (0, 0));
         for (number, line) in all.iter().enumerate() {

@@ -51,7 +51,7 @@ impl Case {
     /// Waits until all is settled; lines that have met an act which is still to come are more to write.
     async fn told(mut self) -> Told {
         loop {
-            let page = self.stage.settled(&self.program, &self.stage.written(&[&self.writer])).await;
+            let page = self.stage.settled(&self.program, &self.stage.written([&self.writer])).await;
             if self.stage.sink.planned() == 0 {
                 return Told { page, case: self };
             }
@@ -78,7 +78,7 @@ impl Told {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.case.stage.written(&[&self.case.writer])
+        self.case.stage.written([&self.case.writer])
     }
 }
 
@@ -107,7 +107,7 @@ async fn a_400_is_final_for_the_lines_that_it_names_and_the_others_are_stored() 
     // Both halves in one push, if this machine is quick.
     let mut case = Case::start(&["batch: {max_wait: 6s}"]).await;
     case.write().await;
-    let old = case.stage.written(&[&case.writer]);
+    let old = case.stage.written([&case.writer]);
     // Loki's words have whole seconds: a line of the very second that they name counts as refused.
     let now = || Clock::system().now_ns() / 1_000_000_000;
     let edge = now() + 1;
@@ -214,7 +214,7 @@ async fn a_connection_that_is_reset_while_idle_costs_no_line() {
     for round in 1..=5 {
         case.stage.sink.next([Act::StoreThenReset]);
         case.write().await;
-        case.stage.settled(&case.program, &case.stage.written(&[&case.writer])).await;
+        case.stage.settled(&case.program, &case.stage.written([&case.writer])).await;
         assert!(case.stage.sink.opened() >= round);
     }
     let told = case.told().await;

@@ -32,7 +32,7 @@ async fn one_container_over_its_rate_waits_in_its_log_and_the_others_flow() {
             .await;
         assert!(quiet.order(10));
         let behind = |page: &str| sum(page, "shipper_lines_delivered_total") < 1220.0;
-        let quiet_lines = || stage.written(&[&quiet]);
+        let quiet_lines = || stage.written([&quiet]);
         let all = async {
             while quiet_lines().len() < 20 || !quiet_lines().iter().all(|line| stage.sink.has(line)) {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -40,7 +40,7 @@ async fn one_container_over_its_rate_waits_in_its_log_and_the_others_flow() {
         };
         tokio::time::timeout(crate::support::program::PATIENCE, all).await.expect("the quiet one waits too");
         assert!(behind(&program.page("/metrics").await), "the noisy one was not slowed down");
-        stage.settled(&program, &stage.written(&[&noisy, &quiet])).await;
+        stage.settled(&program, &stage.written([&noisy, &quiet])).await;
         assert_eq!(stage.repeated(), 0);
         let page: Value = serde_json::from_str(&program.page("/debug/targets").await).unwrap();
         let noisy_one = target(&page, &name);

@@ -47,7 +47,7 @@ async fn flat_while_loki_is_down(design: &str) {
     let mut writer = stage.writer("a").await;
     // Once through everything, so that what is made once is made.
     writer.write(50).await;
-    stage.settled(&program, &stage.written(&[&writer])).await;
+    stage.settled(&program, &stage.written([&writer])).await;
     stage.sink.down().await;
     writer.write(PAIRS).await;
     full(&program).await;
@@ -67,7 +67,7 @@ async fn flat_while_loki_is_down(design: &str) {
     }
     assert_flat(&samples, &MAY_VARY);
     stage.sink.up();
-    stage.settled(&program, &stage.written(&[&writer])).await;
+    stage.settled(&program, &stage.written([&writer])).await;
     assert_eq!((stage.repeated(), stage.dead().len()), (0, 0));
     assert_eq!(program.terminate().await, 0);
 }
@@ -105,7 +105,7 @@ async fn end_in_an_outage(design: &str) {
         stage.sink.mood(Act::Store);
         writer.write(10).await;
         let program = stage.start(design, &SMALL).await;
-        stage.settled(&program, &stage.written(&[&writer])).await;
+        stage.settled(&program, &stage.written([&writer])).await;
         assert_eq!((stage.repeated(), stage.dead().len()), (0, 0), "{outage:?}");
         assert_eq!(program.terminate().await, 0);
     }

@@ -1,12 +1,13 @@
 //! SIGHUP: another config comes into force without a line lost or repeated, or the old one stays.
 
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::numbered::Numbered;
-use crate::support::program::{PATIENCE, Program, sum};
-use crate::support::sink::{Act, Sink};
+use crate::support::program::{PATIENCE, Program, sum, until};
+use crate::support::sink::{Act, Sink, reserved_port};
 use crate::support::stage::Stage;
 
 const APPLIED: &str = "shipper_config_reloads_total{result=\"applied\"}";
@@ -20,14 +21,9 @@ async fn reload(stage: &Stage, program: &Program, design: &str, own: &[&str]) {
 
 /// Has it write until that many pairs stand at one of the sinks, each line once.
 async fn write(writer: &mut Numbered, pairs: u64, stage: &Stage, sinks: &[&Sink]) {
-    assert!(writer.order(pairs));
+    writer.write(pairs).await;
     let arrived = |line: &String| sinks.iter().any(|sink| sink.has(line));
-    let all = async {
-        while !writer.is_idle() || !stage.written(&[writer]).iter().all(arrived) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, all).await.expect("all lines arrive");
+    until("all lines arrive", || stage.written([&*writer]).iter().all(arrived)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,14 +44,12 @@ async fn another_config_comes_into_force_and_no_line_is_lost_or_repeated() {
         reload(&stage, &program, design, &own).await;
         program.until("/metrics", |page| sum(page, APPLIED) == 1.0).await;
         program.until("/ready", |page| page == "ready\n").await;
-        while !writer.is_idle() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("it has written", || writer.is_idle()).await;
         write(&mut writer, 100, &stage, &[&stage.sink, &other]).await;
         program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 0.0).await;
         let stored =
             |sink: &Sink| sink.book(|book| book.lines.values().map(|l| l.arrivals.len()).sum::<usize>());
-        assert_eq!(stored(&stage.sink) + stored(&other), stage.written(&[&writer]).len());
+        assert_eq!(stored(&stage.sink) + stored(&other), stage.written([&writer]).len());
         assert!(stored(&other) >= 200, "the new sink has got {}", stored(&other));
         assert_eq!(program.terminate().await, 0);
     }
@@ -102,7 +96,7 @@ async fn while_loki_is_down_what_is_left_is_read_again_and_a_stop_is_still_heard
     let mut gone = stage.writer("gone").await;
     assert!(writer.order(10) && gone.order(10));
     program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 40.0).await;
-    let lines = stage.written(&[&gone]);
+    let lines = stage.written([&gone]);
     stage.engine.remove(gone.running).await;
     program.until("/metrics", |page| sum(page, "shipper_containers") == 1.0).await;
     reload(&stage, &program, "hybrid", &short).await;
@@ -115,11 +109,53 @@ async fn while_loki_is_down_what_is_left_is_read_again_and_a_stop_is_still_heard
     stage.sink.down().await;
     stage.sink.up();
     program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 0.0).await;
-    assert!(stage.written(&[&writer]).iter().all(|line| stage.sink.has(line)));
+    assert!(stage.written([&writer]).iter().all(|line| stage.sink.has(line)));
 
     stage.sink.mood(Act::Hang);
     assert!(writer.order(1));
     program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 2.0).await;
     reload(&stage, &program, "hybrid", &["shutdown_deadline: 30s"]).await;
+    assert_eq!(program.terminate().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_terminal_sighup_reloads_too_and_the_end_of_the_terminal_ends_it_in_order() {
+    let stage = Stage::new().await;
+    let config = stage.path("shipper.yaml");
+    let (_reserved, port) = reserved_port();
+    let own = format!("admin: {{listen: \"127.0.0.1:{port}\"}}");
+    std::fs::write(&config, stage.config("hybrid", &[&own])).unwrap();
+    // `script` gives it a terminal; that ends with `script`.
+    let pid_file = stage.path("pid");
+    let run = format!(
+        "echo $$ > {}; exec {} run --config {}",
+        pid_file.display(),
+        env!("CARGO_BIN_EXE_shipper"),
+        config.display()
+    );
+    let mut terminal = tokio::process::Command::new("script");
+    terminal.args(["--quiet", "--command", &run, "/dev/null"]).kill_on_drop(true);
+    terminal.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+    let mut terminal = terminal.spawn().unwrap();
+    let page = async |path: &str| match reqwest::get(format!("http://127.0.0.1:{port}{path}")).await {
+        Ok(answer) => answer.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    let when = async |path: &str, holds: &dyn Fn(&str) -> bool| {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !holds(&page(path).await) {
+            assert!(tokio::time::Instant::now() < deadline, "{path}: {}", page(path).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    when("/ready", &|page| page == "ready\n").await;
+    let pid: i32 = std::fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
+    when("/metrics", &|page| sum(page, APPLIED) == 1.0).await;
+    when("/ready", &|page| page == "ready\n").await;
+    terminal.kill().await.unwrap();
+    until("it ends with its terminal", || !Path::new(&format!("/proc/{pid}/exe")).exists()).await;
+    // In order: the state folder is free, and the checkpoint is whole.
+    let program = stage.start("hybrid", &[]).await;
     assert_eq!(program.terminate().await, 0);
 }

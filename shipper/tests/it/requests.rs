@@ -6,43 +6,31 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::support::between::Between;
+use crate::support::engine::SOCKET;
 use crate::support::numbered::Numbered;
-use crate::support::program::{PATIENCE, Program, sum};
+use crate::support::program::{Program, sum, until};
 use crate::support::stage::Stage;
-
-const DOCKER: &str = "/var/run/docker.sock";
 
 /// A shipper that reaches Docker only through the proxy.
 async fn start(stage: &Stage, design: &str) -> (Between, Program) {
-    let between = Between::start(stage.path("between.sock"), Path::new(DOCKER));
+    let between = Between::unix(stage.path("between.sock"), Path::new(SOCKET)).await;
     let docker = format!("docker: {{host: \"{}\"}}", between.host());
     let program = stage.start(design, &[&docker]).await;
     (between, program)
 }
 
-/// Has each write, and waits until all of it is written.
+/// Has each write so many pairs more.
 async fn write(writers: &mut [Numbered], pairs: u64) {
-    for writer in writers.iter_mut() {
-        assert!(writer.order(pairs));
+    for writer in writers {
+        writer.write(pairs).await;
     }
-    let written = async {
-        while !writers.iter().all(Numbered::is_idle) {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, written).await.expect("the containers do not write");
 }
 
 /// Until so many more listings have been asked for.
 async fn reconciled(between: &Between, times: usize) {
     let lists = || between.count("/containers/json", "");
-    let until = lists() + times;
-    let asked = async {
-        while lists() < until {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.expect("nothing is reconciled");
+    let enough = lists() + times;
+    until("enough is reconciled", || lists() >= enough).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,8 +43,7 @@ async fn in_the_steady_state_docker_is_asked_for_nothing_but_the_reconciles_list
             writers.push(stage.writer(name).await);
         }
         write(&mut writers, 10).await;
-        let refs = |writers: &[Numbered]| stage.written(&writers.iter().collect::<Vec<_>>());
-        stage.settled(&program, &refs(&writers)).await;
+        stage.settled(&program, &stage.written(&writers)).await;
         // One inspection a container, and one log request each where files are not read.
         let logs = if design == "pool" { 3 } else { 0 };
         assert_eq!(between.count("/containers/", "/logs"), logs, "{design}: {:?}", between.all());
@@ -66,14 +53,14 @@ async fn in_the_steady_state_docker_is_asked_for_nothing_but_the_reconciles_list
         while lists < 2 {
             let asked = between.count("/containers/json", "");
             write(&mut writers, 300).await;
-            stage.settled(&program, &refs(&writers)).await;
+            stage.settled(&program, &stage.written(&writers)).await;
             sleep(Duration::from_millis(200)).await;
             lists += between.count("/containers/json", "") - asked;
             rounds += 1;
         }
         let since: Vec<String> = between.all()[before..].to_vec();
         assert!(rounds > 3 && since.len() >= 2, "{design}: {rounds} rounds, {since:?}");
-        assert!(since.iter().all(|path| path == "/containers/json"), "{design}: {since:?}");
+        assert!(since.iter().all(|path| path == "GET /containers/json"), "{design}: {since:?}");
         assert_eq!(program.terminate().await, 0);
         assert_eq!(stage.repeated(), 0);
     }
@@ -94,10 +81,10 @@ async fn what_the_events_keep_silent_about_is_found_by_the_next_reconcile() {
         write(&mut writers, 10).await;
         // Born, and stopped again, without a word. Stopped ones are listed too.
         stage.engine.stop(&writers[2].running).await;
-        stage.settled(&program, &stage.written(&writers.iter().collect::<Vec<_>>())).await;
+        stage.settled(&program, &stage.written(&writers)).await;
         // And one that is removed without a word is forgotten.
         let gone = writers.remove(0);
-        let lines = stage.written(&[&gone]);
+        let lines = stage.written([&gone]);
         stage.engine.remove(gone.running).await;
         reconciled(&between, 2).await;
         program.until("/metrics", |page| sum(page, "shipper_metadata_cache_entries") == 2.0).await;
@@ -115,19 +102,15 @@ async fn a_proxy_that_cuts_silent_connections_costs_no_line_and_repeats_none() {
         let mut writers = vec![stage.writer("a").await, stage.writer("b").await];
         for round in 1..=5 {
             write(&mut writers, 20).await;
-            stage.settled(&program, &stage.written(&writers.iter().collect::<Vec<_>>())).await;
+            stage.settled(&program, &stage.written(&writers)).await;
             let heard = between.count("/events", "");
             between.cut().await;
             // While it is away lines go on being written.
             write(&mut writers, 5).await;
-            let again = async {
-                while between.count("/events", "") == heard {
-                    sleep(Duration::from_millis(20)).await;
-                }
-            };
-            tokio::time::timeout(PATIENCE, again).await.unwrap_or_else(|_| panic!("{design}: cut {round}"));
+            until(&format!("{design}: events after cut {round}"), || between.count("/events", "") > heard)
+                .await;
         }
-        stage.settled(&program, &stage.written(&writers.iter().collect::<Vec<_>>())).await;
+        stage.settled(&program, &stage.written(&writers)).await;
         program.until("/ready", |page| page == "ready\n").await;
         assert_eq!(program.terminate().await, 0);
         assert_eq!(stage.repeated(), 0);
@@ -141,7 +124,7 @@ async fn while_docker_is_away_nothing_grows_and_all_lines_come_when_it_is_back()
         let (mut between, program) = start(&stage, design).await;
         let mut writers = vec![stage.writer("a").await, stage.writer("b").await];
         write(&mut writers, 20).await;
-        stage.settled(&program, &stage.written(&writers.iter().collect::<Vec<_>>())).await;
+        stage.settled(&program, &stage.written(&writers)).await;
         let (descriptors, tasks) = (open(&program), program.number("shipper_tasks_alive").await);
         between.away().await;
         program.until("/ready", |page| page.contains("Docker")).await;
@@ -153,8 +136,8 @@ async fn while_docker_is_away_nothing_grows_and_all_lines_come_when_it_is_back()
         }
         writers.push(stage.writer("born").await);
         write(&mut writers, 10).await;
-        between.back();
-        stage.settled(&program, &stage.written(&writers.iter().collect::<Vec<_>>())).await;
+        between.back().await;
+        stage.settled(&program, &stage.written(&writers)).await;
         program.until("/ready", |page| page == "ready\n").await;
         assert_eq!(program.terminate().await, 0);
         assert_eq!(stage.repeated(), 0);

@@ -2,51 +2,88 @@
 //! mutes or refuses connections when told to.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
-/// The proxy. While it is away its socket is there and nobody answers.
+/// The proxy. While it is away nobody answers where it listens.
 pub(crate) struct Between {
-    socket: PathBuf,
+    place: Place,
     docker: PathBuf,
     shared: Arc<Shared>,
     server: JoinSet<()>,
 }
 
+/// Where it listens.
+#[derive(Clone)]
+enum Place {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// Either kind of connection.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+impl Listener {
+    async fn accept(&self) -> Box<dyn Socket> {
+        match self {
+            Self::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
+            Self::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Shared {
-    /// Paths of all requests, without version and query.
+    /// All requests, like `GET /events`: without version and query.
     requests: Mutex<Vec<String>>,
     /// Whether answers to `/events` are swallowed.
     mute: AtomicBool,
 }
 
 impl Between {
-    /// Listens at `socket`, for the Docker Engine at `docker`.
-    pub(crate) fn start(socket: PathBuf, docker: &Path) -> Self {
+    /// Listens at a socket with this path, for the Docker Engine at `docker`.
+    pub(crate) async fn unix(socket: PathBuf, docker: &Path) -> Self {
+        Self::at(Place::Unix(socket), docker).await
+    }
+
+    /// Listens at a port of this machine.
+    pub(crate) async fn tcp(docker: &Path) -> Self {
+        Self::at(Place::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), docker).await
+    }
+
+    async fn at(place: Place, docker: &Path) -> Self {
         let shared = Arc::new(Shared::default());
-        let mut between = Self { socket, docker: docker.to_owned(), shared, server: JoinSet::new() };
-        between.back();
+        let mut between = Self { place, docker: docker.to_owned(), shared, server: JoinSet::new() };
+        between.back().await;
         between
     }
 
     pub(crate) fn host(&self) -> String {
-        format!("unix://{}", self.socket.display())
+        match &self.place {
+            Place::Unix(path) => format!("unix://{}", path.display()),
+            Place::Tcp(address) => format!("tcp://{address}"),
+        }
     }
 
     /// How many requests there were whose path begins and ends like this.
     pub(crate) fn count(&self, begin: &str, end: &str) -> usize {
-        let requests = self.shared.requests.lock().unwrap();
-        requests.iter().filter(|path| path.starts_with(begin) && path.ends_with(end)).count()
+        let begin = format!("GET {begin}");
+        self.all().iter().filter(|request| request.starts_with(&begin) && request.ends_with(end)).count()
     }
 
-    /// How many there were in all.
+    /// All there were.
     pub(crate) fn all(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -59,7 +96,7 @@ impl Between {
     /// Closes all connections, as proxies do with those that were silent for long. New ones are taken.
     pub(crate) async fn cut(&mut self) {
         self.away().await;
-        self.back();
+        self.back().await;
     }
 
     /// Closes all connections and takes no more.
@@ -68,17 +105,25 @@ impl Between {
     }
 
     /// Takes connections again.
-    pub(crate) fn back(&mut self) {
-        drop(std::fs::remove_file(&self.socket));
-        let listener = UnixListener::bind(&self.socket).unwrap();
+    pub(crate) async fn back(&mut self) {
+        let listener = match &mut self.place {
+            Place::Unix(path) => {
+                drop(std::fs::remove_file(&*path));
+                Listener::Unix(UnixListener::bind(path).unwrap())
+            }
+            Place::Tcp(address) => {
+                let listener = TcpListener::bind(*address).await.unwrap();
+                *address = listener.local_addr().unwrap();
+                Listener::Tcp(listener)
+            }
+        };
         let (docker, shared) = (self.docker.clone(), self.shared.clone());
         self.server.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
                     Some(_) = connections.join_next() => {}
-                    accepted = listener.accept() => {
-                        let (client, _) = accepted.unwrap();
+                    client = listener.accept() => {
                         let (docker, shared) = (docker.clone(), shared.clone());
                         // Either side may go at any moment.
                         connections.spawn(async move { drop(pass(client, &docker, &shared).await) });
@@ -89,9 +134,9 @@ impl Between {
     }
 }
 
-async fn pass(client: UnixStream, docker: &Path, shared: &Shared) -> io::Result<()> {
-    let (from_client, to_client) = client.into_split();
-    let (from_docker, to_docker) = UnixStream::connect(docker).await?.into_split();
+async fn pass(client: Box<dyn Socket>, docker: &Path, shared: &Shared) -> io::Result<()> {
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_docker, to_docker) = tokio::io::split(UnixStream::connect(docker).await?);
     let events = AtomicBool::new(false);
     // Whoever closes, closes both.
     tokio::select! {
@@ -102,8 +147,8 @@ async fn pass(client: UnixStream, docker: &Path, shared: &Shared) -> io::Result<
 
 /// The shipper only asks with GET, so a connection is a row of heads.
 async fn requests(
-    mut client: OwnedReadHalf,
-    mut docker: OwnedWriteHalf,
+    mut client: ReadHalf<Box<dyn Socket>>,
+    mut docker: WriteHalf<UnixStream>,
     shared: &Shared,
     events: &AtomicBool,
 ) -> io::Result<()> {
@@ -111,9 +156,9 @@ async fn requests(
     while client.read_buf(&mut buffer).await? > 0 {
         while let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let head: Vec<u8> = buffer.drain(..end + 4).collect();
-            let path = path(std::str::from_utf8(&head).unwrap());
-            events.store(path == "/events", Ordering::SeqCst);
-            shared.requests.lock().unwrap().push(path);
+            let request = request(std::str::from_utf8(&head).unwrap());
+            events.store(request == "GET /events", Ordering::SeqCst);
+            shared.requests.lock().unwrap().push(request);
             docker.write_all(&head).await?;
         }
     }
@@ -121,8 +166,8 @@ async fn requests(
 }
 
 async fn answers(
-    mut docker: OwnedReadHalf,
-    mut client: OwnedWriteHalf,
+    mut docker: ReadHalf<UnixStream>,
+    mut client: WriteHalf<Box<dyn Socket>>,
     shared: &Shared,
     events: &AtomicBool,
 ) -> io::Result<()> {
@@ -138,12 +183,13 @@ async fn answers(
     }
 }
 
-/// `GET /v1.41/containers/json?all=1 HTTP/1.1` asks for `/containers/json`.
-fn path(head: &str) -> String {
-    let target = head.split(' ').nth(1).unwrap();
-    let target = target.split('?').next().unwrap();
-    match target.strip_prefix("/v1.") {
-        Some(versioned) => versioned.split_once('/').map_or(String::new(), |(_, path)| format!("/{path}")),
-        None => target.to_owned(),
+/// `GET /v1.41/containers/json?all=1 HTTP/1.1` is `GET /containers/json`.
+fn request(head: &str) -> String {
+    let mut words = head.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let path = target.split('?').next().unwrap();
+    match path.strip_prefix("/v1.").and_then(|versioned| versioned.split_once('/')) {
+        Some((_, path)) => format!("{method} /{path}"),
+        None => format!("{method} {path}"),
     }
 }

@@ -3,15 +3,17 @@
 //! Its containerd and the shims of its containers outlive it when it is killed, as everywhere; all of them, and
 //! what they have mounted, go when this is dropped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::support::orphans;
 use crate::support::program::PATIENCE;
 
 pub(crate) struct Dockerd {
@@ -24,7 +26,13 @@ impl Dockerd {
     /// Starts one and waits until it answers. `options` besides those that keep it to itself.
     pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         // A short path, since sockets lie below it.
-        let dir = tempfile::Builder::new().prefix("e").rand_bytes(6).tempdir().unwrap();
+        let prefix = format!("{}{}-", orphans::ENGINE, std::process::id());
+        let dir = tempfile::Builder::new().prefix(&prefix).rand_bytes(4).tempdir().unwrap();
+        for left in orphans::engines() {
+            end_all(&left);
+            // Another test may do the same.
+            drop(std::fs::remove_dir_all(left));
+        }
         let mut dockerd = Self { dir, daemon: None, options };
         dockerd.up().await;
         dockerd
@@ -99,31 +107,40 @@ impl Dockerd {
     }
 }
 
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        end_all(self.dir.path());
+    }
+}
+
+/// Ends the daemon of this folder, containerd, the shims and what runs in containers, and takes away their mounts.
 #[expect(
     clippy::disallowed_methods,
     reason = "nobody tells of the end of another's child, and a drop can't await"
 )]
-impl Drop for Dockerd {
-    fn drop(&mut self) {
-        let ours = self.dir.path().to_str().unwrap();
-        // The daemon, containerd, the shims, and what runs in containers. The latter are known by their shims.
-        for _ in 0..100 {
-            let processes = processes_of(ours);
-            if processes.is_empty() {
-                break;
-            }
-            for pid in processes {
-                // It may have ended by now.
-                kill_process(pid, Signal::KILL).ok();
-            }
-            std::thread::sleep(Duration::from_millis(50));
+fn end_all(folder: &Path) {
+    let folder = folder.to_str().unwrap();
+    for _ in 0..100 {
+        let processes = processes_of(folder);
+        if processes.is_empty() {
+            break;
         }
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let below =
-            mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|path| path.starts_with(ours));
-        // The innermost first.
-        for path in below.collect::<Vec<_>>().into_iter().rev() {
-            drop(std::process::Command::new("umount").args(["--lazy", path]).status());
+        for pid in processes {
+            match kill_process(pid, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => eprintln!("process {pid:?} of {folder} is left behind: {error}"),
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below =
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|path| path.starts_with(folder));
+    // The innermost first.
+    for path in below.collect::<Vec<_>>().into_iter().rev() {
+        let ended = std::process::Command::new("umount").args(["--lazy", path]).output().unwrap();
+        if !ended.status.success() {
+            eprintln!("{path} is left mounted: {}", String::from_utf8_lossy(&ended.stderr));
         }
     }
 }
@@ -160,21 +177,4 @@ fn pid_in(file: &Path) -> Option<i32> {
 fn is_zombie(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('Z'))
-}
-
-/// All lines that stand in the files of a container's log.
-pub(crate) fn logged(containers: &Path, id: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(containers.join(id)).unwrap().map(|entry| entry.unwrap());
-    let logs = entries.filter(|entry| entry.file_name().to_str().unwrap().contains("-json.log"));
-    let text = |path: PathBuf| {
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut File::open(path).unwrap(), &mut text).unwrap();
-        text
-    };
-    let line = |line: &str| {
-        // One that was being written when the daemon was killed is none.
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        Some(line["log"].as_str()?.trim_end_matches('\n').to_owned())
-    };
-    logs.flat_map(|log| text(log.path()).lines().filter_map(line).collect::<Vec<_>>()).collect()
 }

@@ -20,12 +20,14 @@ use futures_util::StreamExt;
 use shipper::record::ContainerId;
 use tokio::sync::OnceCell;
 
+use crate::support::orphans;
+
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 const IMAGE: &str = "shipper-tests:shell";
 /// What a container can run: `sh` with its builtins, and `sleep`.
 const PROGRAMS: [&str; 2] = ["/bin/sh", "/bin/sleep"];
 
-static IMPORTED: OnceCell<()> = OnceCell::const_new();
+static PREPARED: OnceCell<()> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// One test's share of the engine: all its containers bear one label, and go with it.
@@ -75,7 +77,11 @@ impl Default for Made {
 impl Engine {
     pub(crate) async fn new() -> Self {
         let engine = Self::at(Path::new(SOCKET)).await;
-        IMPORTED.get_or_init(|| import(&engine.docker)).await;
+        let prepare = async {
+            orphans::sweep();
+            import(&engine.docker).await;
+        };
+        PREPARED.get_or_init(|| prepare).await;
         engine
     }
 
@@ -192,7 +198,7 @@ impl Drop for Running {
 }
 
 pub(crate) fn unique() -> String {
-    format!("shipper-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    format!("{}{}-{}", orphans::NAME, std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Once per machine: to import it again would leave the old one behind without a name.

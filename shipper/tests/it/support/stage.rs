@@ -65,8 +65,8 @@ impl Stage {
     }
 
     /// All lines that these have written.
-    pub(crate) fn written(&self, writers: &[&Numbered]) -> Vec<String> {
-        let names: Vec<String> = writers.iter().map(|writer| writer.name.clone()).collect();
+    pub(crate) fn written<'a>(&self, writers: impl IntoIterator<Item = &'a Numbered>) -> Vec<String> {
+        let names: Vec<String> = writers.into_iter().map(|writer| writer.name.clone()).collect();
         numbered::all_lines(&self.folder(), &names).0
     }
 
