@@ -102,8 +102,8 @@ impl Deployment {
     /// Until the writer has written what it was told, and all of it has arrived.
     async fn arrived(&self, stage: &Stage, writer: &Numbered) {
         self.until("all lines arrive", async || {
-            let lines = stage.written([writer]);
-            (writer.is_idle() && lines.iter().all(|line| stage.sink.has(line))).then_some(())
+            let all = || stage.written([writer]).iter().all(|line| stage.sink.has(line));
+            (writer.is_idle() && all()).then_some(())
         })
         .await;
     }
@@ -194,13 +194,8 @@ async fn the_rules_for_a_socket_proxy_are_what_the_shipper_asks_for_and_no_more(
         let docker = format!("docker: {{host: \"{}\"}}", proxy.host());
         let program = stage.start(design, &[&docker]).await;
         let mut writer = stage.writer("writer").await;
-        assert!(writer.order(10));
-        program
-            .until("/metrics", |_| {
-                let lines = stage.written([&writer]);
-                lines.len() == 20 && lines.iter().all(|line| stage.sink.has(line))
-            })
-            .await;
+        writer.write(10).await;
+        stage.settled(&program, &stage.written([&writer])).await;
         assert_eq!(program.terminate().await, 0);
         for request in proxy.all() {
             let rule = rules.iter().find(|rule| allows(rule, &request));

@@ -30,7 +30,7 @@ async fn a_container_that_is_renamed_while_it_logs_loses_nothing_and_its_lines_b
         let (old, new) = (writer.running.name.clone(), unique());
         stage.engine.rename(&writer.running, &new).await;
         program.until("/debug/targets", |page| page.contains(&new) && !page.contains(&old)).await;
-        until("all is written", || writer.is_idle()).await;
+        writer.idle().await;
         let before = stage.written([&writer]);
         stage.settled(&program, &before).await;
         writer.write(20).await;

@@ -38,14 +38,7 @@ impl Case {
     }
 
     async fn write(&mut self) {
-        let until = self.writer.pairs() + PAIRS;
-        assert!(self.writer.order(PAIRS));
-        let written = async {
-            while self.writer.pairs() < until {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, written).await.expect("the container does not write");
+        self.writer.write(PAIRS).await;
     }
 
     /// Waits until all is settled; lines that have met an act which is still to come are more to write.

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::engine::Made;
-use crate::support::program::sum;
+use crate::support::program::{sum, until};
 use crate::support::sink::{Act, reserved_port};
 use crate::support::stage::Stage;
 
@@ -30,16 +30,12 @@ async fn one_container_over_its_rate_waits_in_its_log_and_the_others_flow() {
                 target(&page, &name)["waits_for"] == "rate"
             })
             .await;
-        assert!(quiet.order(10));
+        quiet.write(10).await;
         let behind = |page: &str| sum(page, "shipper_lines_delivered_total") < 1220.0;
-        let quiet_lines = || stage.written([&quiet]);
-        let all = async {
-            while quiet_lines().len() < 20 || !quiet_lines().iter().all(|line| stage.sink.has(line)) {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(crate::support::program::PATIENCE, all).await.expect("the quiet one waits too");
+        let lines = stage.written([&quiet]);
+        until("the quiet one's lines arrive", || lines.iter().all(|line| stage.sink.has(line))).await;
         assert!(behind(&program.page("/metrics").await), "the noisy one was not slowed down");
+        noisy.idle().await;
         stage.settled(&program, &stage.written([&noisy, &quiet])).await;
         assert_eq!(stage.repeated(), 0);
         let page: Value = serde_json::from_str(&program.page("/debug/targets").await).unwrap();

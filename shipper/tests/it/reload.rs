@@ -44,7 +44,7 @@ async fn another_config_comes_into_force_and_no_line_is_lost_or_repeated() {
         reload(&stage, &program, design, &own).await;
         program.until("/metrics", |page| sum(page, APPLIED) == 1.0).await;
         program.until("/ready", |page| page == "ready\n").await;
-        until("it has written", || writer.is_idle()).await;
+        writer.idle().await;
         write(&mut writer, 100, &stage, &[&stage.sink, &other]).await;
         program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 0.0).await;
         let stored =
@@ -94,7 +94,8 @@ async fn while_loki_is_down_what_is_left_is_read_again_and_a_stop_is_still_heard
     stage.sink.mood(Act::Hang);
     let mut writer = stage.writer("writer").await;
     let mut gone = stage.writer("gone").await;
-    assert!(writer.order(10) && gone.order(10));
+    writer.write(10).await;
+    gone.write(10).await;
     program.until("/metrics", |page| sum(page, "shipper_lines_in_flight") == 40.0).await;
     let lines = stage.written([&gone]);
     stage.engine.remove(gone.running).await;

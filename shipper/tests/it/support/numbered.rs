@@ -9,13 +9,12 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use shipper::record::ContainerId;
 
 use crate::support::engine::{Engine, Made, Running};
-use crate::support::program::PATIENCE;
+use crate::support::program::until;
 
 /// Where the folder lies in the container.
 const INSIDE: &str = "/numbered";
@@ -68,14 +67,13 @@ impl Numbered {
 
     /// Has it write that many pairs more, and waits until it has.
     pub(crate) async fn write(&mut self, pairs: u64) {
-        let until = self.pairs() + pairs;
         assert!(self.order(pairs));
-        let written = async {
-            while self.pairs() < until {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, written).await.expect("the container does not write");
+        self.idle().await;
+    }
+
+    /// Waits until it has carried out the last order.
+    pub(crate) async fn idle(&self) {
+        until(&format!("{} is idle", self.name), || self.is_idle()).await;
     }
 
     /// Whether it has carried out the last order.

@@ -64,9 +64,14 @@ impl Stage {
         Numbered::start(&self.engine, &self.folder(), name, Made::default()).await
     }
 
-    /// All lines that these have written.
+    /// All lines that these have written. Each must have carried out its order: a list that is taken before
+    /// is too short.
     pub(crate) fn written<'a>(&self, writers: impl IntoIterator<Item = &'a Numbered>) -> Vec<String> {
-        let names: Vec<String> = writers.into_iter().map(|writer| writer.name.clone()).collect();
+        let name = |writer: &Numbered| {
+            assert!(writer.is_idle(), "{} still writes", writer.name);
+            writer.name.clone()
+        };
+        let names: Vec<String> = writers.into_iter().map(name).collect();
         numbered::all_lines(&self.folder(), &names).0
     }
 
