@@ -496,7 +496,7 @@ window: 7d
     #[test]
     fn what_is_too_large_for_the_program_is_refused_and_does_not_end_it_later() {
         let text = "docker: {max_connections: 18446744073709551615}\nlimits: {queue_lines: 18446744073709551616}\n\
-            batch: {max_wait: 500years}\nretry: {max: 500years, budget: 0s}\nwindow: {max_future: 500years, max_streams: 0, probe_every: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
+            batch: {max_wait: 500years}\nretry: {max: 500years, budget: 0s}\nwindow: {max_future: 500years, probe_every: 500years}\nshutdown_deadline: 0s\nstate_dir: \"\"";
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
         shipper.yaml:1:27: docker.max_connections is 18446744073709551615: it must be at most 1000000
         shipper.yaml:2:23: limits.queue_lines is "18446744073709551616": write a whole number, 0 or more
@@ -504,8 +504,7 @@ window: 7d
         shipper.yaml:4:14: retry.max is longer than 100 years
         shipper.yaml:4:32: retry.budget is 0s: it must be longer
         shipper.yaml:5:22: window.max_future is longer than 100 years
-        shipper.yaml:5:45: window.max_streams is 0: it must be at least 1
-        shipper.yaml:5:61: window.probe_every is longer than 100 years
+        shipper.yaml:5:45: window.probe_every is longer than 100 years
         shipper.yaml:6:20: shutdown_deadline is 0s: it must be longer
         shipper.yaml:7:12: state_dir is empty: write a folder
         "#);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Container, Stream};
+use crate::window::shared::{Seat, Window};
 
 pub mod streams;
 
@@ -93,7 +94,7 @@ impl Scheme {
 
     /// The labels of the lines that `container` writes to `stream`.
     #[must_use]
-    pub fn of(&self, container: &Container, stream: Stream) -> Arc<Labels> {
+    pub fn of(&self, container: &Container, stream: Stream) -> Labels {
         let label = |key: &str| container.labels.get(key).map(String::as_str).unwrap_or_default();
         let own = OWN.into_iter().zip([
             label("com.docker.compose.project"),
@@ -108,16 +109,12 @@ impl Scheme {
 
     /// Those of a container whose own would be too many streams.
     #[must_use]
-    pub fn of_other(&self, container: &Container, stream: Stream) -> Arc<Labels> {
+    pub fn of_other(&self, container: &Container, stream: Stream) -> Labels {
         let own = [("container", "other"), (JOB, "docker"), ("stream", stream.as_str())];
         self.with(own.into_iter(), container)
     }
 
-    fn with<'a>(
-        &self,
-        pairs: impl Iterator<Item = (&'a str, &'a str)>,
-        container: &Container,
-    ) -> Arc<Labels> {
+    fn with<'a>(&self, pairs: impl Iterator<Item = (&'a str, &'a str)>, container: &Container) -> Labels {
         let mut labels: BTreeMap<&str, &str> = pairs.filter(|(_, value)| !value.is_empty()).collect();
         labels.extend(self.fixed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let owned = |(name, value): (&str, &str)| {
@@ -137,7 +134,7 @@ fn sanitised(name: &str) -> String {
 
 /// The labels of one stream, and the metadata that all of its lines share. Made once per container and
 /// stream, never per line.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Labels {
     /// Sorted by name.
     pub pairs: Vec<(Cow<'static, str>, String)>,
@@ -145,24 +142,39 @@ pub struct Labels {
     pub text: String,
     /// `container_id`, as `docker ps` prints it.
     pub container_id: String,
+    /// Whoever has these labels, and so every line on its way, keeps what the window knows of the stream.
+    _seat: Option<Arc<Seat>>,
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.pairs, &self.container_id) == (&other.pairs, &other.container_id)
+    }
 }
 
 impl Labels {
     /// As without any `labels:` in the config.
     #[must_use]
     pub fn of(container: &Container, stream: Stream) -> Arc<Self> {
-        Scheme::default().of(container, stream)
+        Arc::new(Scheme::default().of(container, stream))
+    }
+
+    /// With a seat in the window.
+    #[must_use]
+    pub fn seated(self, window: &Window) -> Arc<Self> {
+        Arc::new(Self { _seat: Some(Arc::new(window.join(&self.text))), ..self })
     }
 
     /// As they were written down.
     #[must_use]
     pub fn restored(pairs: BTreeMap<String, String>, container_id: String) -> Arc<Self> {
-        Self::with(pairs.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect(), container_id)
+        let pairs = pairs.into_iter().map(|(name, value)| (Cow::Owned(name), value)).collect();
+        Arc::new(Self::with(pairs, container_id))
     }
 
-    fn with(pairs: Vec<(Cow<'static, str>, String)>, container_id: String) -> Arc<Self> {
+    fn with(pairs: Vec<(Cow<'static, str>, String)>, container_id: String) -> Self {
         let text = text(pairs.iter().map(|(name, value)| (name.as_ref(), value.as_str())));
-        Arc::new(Self { pairs, text, container_id })
+        Self { pairs, text, container_id, _seat: None }
     }
 }
 

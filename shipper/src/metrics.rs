@@ -76,10 +76,9 @@ pub struct Metrics {
     pub window_max_behind_seconds: Gauge<f64, AtomicU64>,
     /// `shipper_window_floors`: streams of which Loki has refused lines as too far behind.
     pub window_floors: Gauge,
-    /// `shipper_window_streams`: streams whose newest line is remembered.
+    /// `shipper_window_streams`: streams whose newest line is remembered, for as long as a container writes
+    /// to them or lines of them are on their way.
     pub window_streams: Gauge,
-    /// `shipper_window_streams_capacity`.
-    pub window_streams_capacity: Gauge,
     /// `shipper_window_probes_total`: lines sent again although lines like them were refused.
     pub window_probes: Counter,
     /// `shipper_streams`: sets of labels that containers write to.
@@ -261,7 +260,6 @@ impl Metrics {
                 "Streams of which Loki has refused lines as too far behind",
             ),
             window_streams: plain(into, "shipper_window_streams", "Streams whose newest line is remembered"),
-            window_streams_capacity: plain(into, "shipper_window_streams_capacity", "Bound of those"),
             window_probes: plain(
                 into,
                 "shipper_window_probes",

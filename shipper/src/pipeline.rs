@@ -210,7 +210,7 @@ impl Desk {
         let now = moment.at;
         let followed = self.follow(&container);
         let (lane, ticket) = (followed.lane, followed.numbering.take());
-        let labels = self.labels(&container, stream, now);
+        let labels = self.labels(lane, &container, stream, now);
         let window = &self.pipeline.windows[lane];
         let batcher = &mut self.batchers[lane];
         let verdict = window.judge(&labels.text, time_ns, moment);
@@ -259,7 +259,13 @@ impl Desk {
     }
 
     /// The labels of a container's output, from its first line on.
-    fn labels(&mut self, container: &Arc<Container>, stream: Stream, now: Instant) -> Arc<Labels> {
+    fn labels(
+        &mut self,
+        lane: Lane,
+        container: &Arc<Container>,
+        stream: Stream,
+        now: Instant,
+    ) -> Arc<Labels> {
         let followed = self.followed.get_mut(&container.id);
         let slot = followed.map(|followed| match stream {
             Stream::Stdout => &mut followed.stdout,
@@ -285,6 +291,7 @@ impl Desk {
                 );
             }
         }
+        let labels = labels.seated(&self.pipeline.windows[lane]);
         if let Some(slot) = slot {
             *slot = Some(Joined { labels: labels.clone(), own });
         }
@@ -414,7 +421,7 @@ mod tests {
     async fn a_container_that_is_gone_is_settled_behind_its_lines() {
         let gone = Item::Gone(container().id.clone());
         let passed = Item::Passed { container: container(), position: Position::Api { time_ns: 9, seen: 1 } };
-        let (batch, _) = one_batch(window::Config::default(), vec![line(NOW, "a"), passed, gone]).await;
+        let (batch, metrics) = one_batch(window::Config::default(), vec![line(NOW, "a"), passed, gone]).await;
         let mut ledger = crate::ledger::Ledger::default();
         for settled in batch.settled.clone() {
             assert_eq!(ledger.settle(settled), None);
@@ -424,5 +431,9 @@ mod tests {
             ledger.settle(group.entries[0].settled(&group.container)),
             Some(crate::ledger::Commit::Remove)
         );
+        // Its line is not there yet, so the window still knows the stream; then nothing is left of it.
+        assert_eq!(metrics.window_streams.get(), 1);
+        drop(batch);
+        assert_eq!(metrics.window_streams.get(), 0);
     }
 }

@@ -30,8 +30,6 @@ pub struct Config {
     /// How far behind the newest line of its stream.
     #[serde(with = "units")]
     pub max_behind: Duration,
-    /// How many streams are remembered.
-    pub max_streams: usize,
     /// A limit that Loki has shown is tried anew after this long, then less often while it stays.
     #[serde(with = "units")]
     pub probe_every: Duration,
@@ -49,7 +47,6 @@ impl Default for Config {
             max_age: Duration::from_secs(7 * 24 * 3600),
             max_future: Duration::from_secs(600),
             max_behind: Duration::from_secs(3600),
-            max_streams: 10_000,
             probe_every: Duration::from_secs(60),
             too_old: Policy::DeadLetter,
             too_new: Policy::Clamp,

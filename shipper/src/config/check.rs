@@ -34,7 +34,6 @@ impl Config {
             time("window.max_behind", self.window.max_behind),
             time("window.probe_every", self.window.probe_every),
             count("labels.max_streams", self.labels.max_streams),
-            count("window.max_streams", self.window.max_streams),
             time("retry.initial", self.retry.initial),
             time("retry.max", self.retry.max),
             self.retry.budget.and_then(|budget| time("retry.budget", budget)),

@@ -225,6 +225,7 @@ mod tests {
     use crate::batch::{Group, tests::group};
     use crate::delivery::sift::sift;
     use crate::metrics::Metrics;
+    use crate::window::shared::Seat;
     use crate::window::{self, Outside};
     use proptest::prelude::*;
 
@@ -246,6 +247,8 @@ mod tests {
         retrying: Vec<Parcel>,
         under_way: Vec<Turn>,
         refused: Vec<Outside>,
+        /// The containers write on.
+        seats: Vec<Seat>,
     }
 
     impl Desk {
@@ -254,10 +257,11 @@ mod tests {
             let now = Moment { ns: NOW, at: Instant::now() };
             let (turns, config) = (Turns::default(), retry::Config::default());
             let (retrying, under_way, refused) = (Vec::new(), Vec::new(), Vec::new());
-            Self { turns, window, now, config, retrying, under_way, refused }
+            Self { turns, window, now, config, retrying, under_way, refused, seats: Vec::new() }
         }
 
         fn arrive(&mut self, groups: Vec<Group>) {
+            self.seats.extend(groups.iter().map(|group| self.window.join(&group.labels.text)));
             self.turns.arrive(Parcel::new(groups, &self.config));
             self.send();
         }

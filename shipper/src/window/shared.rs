@@ -36,15 +36,12 @@ struct Shown {
     tenant: Tenant,
     streams: i64,
     floors: i64,
-    capacity: i64,
 }
 
 impl Shown {
     fn new(config: &Config, tenant: Option<&str>, metrics: Arc<Metrics>) -> Self {
         metrics.window_max_behind_seconds.set(config.max_behind.as_secs_f64());
-        let capacity = signed(config.max_streams);
-        metrics.window_streams_capacity.inc_by(capacity);
-        Self { metrics, tenant: Tenant::of(tenant), streams: 0, floors: 0, capacity }
+        Self { metrics, tenant: Tenant::of(tenant), streams: 0, floors: 0 }
     }
 
     fn limits(&self, age: &Limit, future: &Limit) {
@@ -64,12 +61,11 @@ impl Shown {
     }
 }
 
-/// Another config may have other tenants and bounds.
+/// Another config may have other tenants.
 impl Drop for Shown {
     fn drop(&mut self) {
         self.metrics.window_streams.dec_by(self.streams);
         self.metrics.window_floors.dec_by(self.floors);
-        self.metrics.window_streams_capacity.dec_by(self.capacity);
         self.metrics.window_max_age_seconds.remove(&self.tenant);
         self.metrics.window_max_future_seconds.remove(&self.tenant);
     }
@@ -124,7 +120,7 @@ impl Window {
         let mut state = State {
             age: limit(config.max_age),
             future: limit(config.max_future),
-            streams: Streams::new(config.max_streams),
+            streams: Streams::default(),
             looked: None,
             about_floors: Complaint::default(),
             shown: Shown::new(&config, tenant, metrics),
@@ -139,30 +135,40 @@ impl Window {
         &self.config
     }
 
+    /// Remembers what it learns of the stream of these labels, for as long as what it returns is kept.
+    #[must_use]
+    pub fn join(&self, labels: &str) -> Seat {
+        let mut state = self.state();
+        state.streams.join(labels);
+        state.show_streams();
+        Seat { state: Arc::clone(&self.state), labels: labels.to_owned() }
+    }
+
     /// Judges a line before it is queued.
     #[must_use]
     pub fn judge(&self, labels: &str, time_ns: i64, now: Moment) -> Verdict {
         let mut state = self.look(now);
-        let State { age, future, streams, shown, .. } = &mut *state;
-        let verdict = streams.with(labels, |stream| {
-            let newest_ns = stream.newest_ns();
-            let floor_ns = stream.floor_ns(newest_ns, self.config.max_behind);
-            let edges = edges((age, future), now, floor_ns, newest_ns);
-            let Some(outside) = edges.outside(time_ns) else { return Verdict::Keep };
-            let probe = match outside {
-                Outside::TooOld => age.take_probe(now.ns.saturating_sub(time_ns), now.at),
-                Outside::TooNew => future.take_probe(time_ns.saturating_sub(now.ns), now.at),
-                Outside::TooFarBehind => stream.take_probe(time_ns, self.config.max_behind, now.at),
-            };
-            if probe { Verdict::Probe } else { edges.apply(self.config.policy(outside), outside) }
-        });
-        shown.streams(streams.len());
-        verdict
+        let State { age, future, streams, .. } = &mut *state;
+        let mut stream = streams.get_mut(labels);
+        let newest_ns = stream.as_ref().and_then(|stream| stream.newest_ns());
+        let floor_ns = stream.as_ref().and_then(|stream| stream.floor_ns(newest_ns, self.config.max_behind));
+        let edges = edges((age, future), now, floor_ns, newest_ns);
+        let Some(outside) = edges.outside(time_ns) else { return Verdict::Keep };
+        let probe = match outside {
+            Outside::TooOld => age.take_probe(now.ns.saturating_sub(time_ns), now.at),
+            Outside::TooNew => future.take_probe(time_ns.saturating_sub(now.ns), now.at),
+            Outside::TooFarBehind => stream
+                .as_mut()
+                .is_some_and(|stream| stream.take_probe(time_ns, self.config.max_behind, now.at)),
+        };
+        if probe { Verdict::Probe } else { edges.apply(self.config.policy(outside), outside) }
     }
 
     /// A line of this stream is on its way: what comes later must not be too far behind it.
     pub fn admit(&self, labels: &str, time_ns: i64) {
-        self.state().streams.with(labels, |stream| stream.admit(time_ns));
+        if let Some(stream) = self.state().streams.get_mut(labels) {
+            stream.admit(time_ns);
+        }
     }
 
     /// The window for lines of this stream that are about to be sent: against what Loki has accepted.
@@ -213,7 +219,8 @@ impl Window {
                 forgotten = true;
             }
             let all = (span.oldest_ns, span.newest_ns);
-            if state.streams.with(span.labels, |stream| stream.accepted(all, alone, sent.at)) {
+            let stream = state.streams.get_mut(span.labels);
+            if stream.is_some_and(|stream| stream.accepted(all, alone, sent.at)) {
                 tracing::info!(stream = span.labels, "Loki takes lines further behind again");
                 forgotten = true;
             }
@@ -247,9 +254,8 @@ impl Window {
             );
         }
         if let Some((labels, floor_ns)) = lesson.behind {
-            let new = state
-                .streams
-                .with(labels, |stream| stream.refused(floor_ns, self.config.probe_every, moments));
+            let stream = state.streams.get_mut(labels);
+            let new = stream.is_some_and(|stream| stream.refused(floor_ns, self.config.probe_every, moments));
             let speak = if new { state.about_floors.may_speak(answered.at) } else { None };
             if let Some(withheld) = speak {
                 tracing::warn!(
@@ -285,7 +291,30 @@ impl Window {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
+    }
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Of someone who writes to a stream or holds lines of it. Without any the window forgets the stream, or
+/// each container that ever was would leave something behind.
+#[derive(Debug)]
+pub struct Seat {
+    state: Arc<Mutex<State>>,
+    labels: String,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = locked(&self.state);
+        let forgotten = state.streams.leave(&self.labels);
+        state.show_streams();
+        if forgotten {
+            state.show();
+        }
     }
 }
 
@@ -293,6 +322,11 @@ impl State {
     fn show(&mut self) {
         self.shown.limits(&self.age, &self.future);
         self.shown.floors(self.streams.floors());
+    }
+
+    /// Often, so without a look at each of them.
+    fn show_streams(&mut self) {
+        self.shown.streams(self.streams.len());
     }
 }
 

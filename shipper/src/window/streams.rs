@@ -1,5 +1,6 @@
 //! What is known of each of Loki's streams: its newest line, and what it was seen to take and to refuse.
-//! A stream is a set of labels: two containers with the same labels share one. Pure, and bounded.
+//! A stream is a set of labels: two containers with the same labels share one. It is known for as long as
+//! anyone writes to it or holds lines of it. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +22,6 @@ pub struct Stream {
     floor: Option<Floor>,
     /// How far behind Loki takes lines, if it was seen to be less than configured.
     behind_ns: Option<i64>,
-    used: u64,
 }
 
 /// Lines before this were refused.
@@ -107,21 +107,19 @@ impl Stream {
     }
 }
 
-/// The streams that were used of late.
-#[derive(Debug)]
+/// The streams that someone writes to, or holds lines of.
+#[derive(Debug, Default)]
 pub struct Streams {
-    max: usize,
-    map: HashMap<String, Stream>,
-    uses: u64,
+    map: HashMap<String, Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    by: usize,
+    stream: Stream,
 }
 
 impl Streams {
-    /// None yet, and never more than `max`.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        Self { max: max.max(1), map: HashMap::new(), uses: 0 }
-    }
-
     /// How many are known.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,37 +135,35 @@ impl Streams {
     /// How many of them have a learned floor.
     #[must_use]
     pub fn floors(&self) -> usize {
-        self.map.values().filter(|stream| stream.floor.is_some()).count()
+        self.map.values().filter(|shared| shared.stream.floor.is_some()).count()
+    }
+
+    /// One more uses the stream of these labels: it is known from now on.
+    pub fn join(&mut self, labels: &str) {
+        match self.map.get_mut(labels) {
+            Some(shared) => shared.by += 1,
+            None => drop(self.map.insert(labels.to_owned(), Shared { by: 1, stream: Stream::default() })),
+        }
+    }
+
+    /// One that has joined uses it no more; the last one leaves nothing behind. Says whether a learned floor
+    /// is forgotten for it.
+    pub fn leave(&mut self, labels: &str) -> bool {
+        let Some(shared) = self.map.get_mut(labels) else { return false };
+        shared.by -= 1;
+        shared.by == 0 && self.map.remove(labels).is_some_and(|shared| shared.stream.floor.is_some())
     }
 
     /// The stream of these labels, if it is known.
     #[must_use]
     pub fn get(&self, labels: &str) -> Option<&Stream> {
-        self.map.get(labels)
+        self.map.get(labels).map(|shared| &shared.stream)
     }
 
-    /// Does something with the stream of these labels. If there was none, those used longest ago make room.
-    pub fn with<T>(&mut self, labels: &str, act: impl FnOnce(&mut Stream) -> T) -> T {
-        self.uses += 1;
-        if let Some(stream) = self.map.get_mut(labels) {
-            stream.used = self.uses;
-            return act(stream);
-        }
-        if self.map.len() >= self.max {
-            self.evict();
-        }
-        let mut stream = Stream { used: self.uses, ..Stream::default() };
-        let done = act(&mut stream);
-        self.map.insert(labels.to_owned(), stream);
-        done
-    }
-
-    /// An eighth at once, so that a full map does not look at all of itself for each new stream.
-    fn evict(&mut self) {
-        let mut uses: Vec<u64> = self.map.values().map(|stream| stream.used).collect();
-        let (_, eighth, _) = uses.select_nth_unstable(self.max / 8);
-        let eighth = *eighth;
-        self.map.retain(|_, stream| stream.used > eighth);
+    /// The same, to learn something of it.
+    #[must_use]
+    pub fn get_mut(&mut self, labels: &str) -> Option<&mut Stream> {
+        self.map.get_mut(labels).map(|shared| &mut shared.stream)
     }
 }
 
@@ -217,24 +213,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_map_keeps_its_bound_and_the_streams_used_last(
-            max in 1..40_usize,
-            uses in proptest::collection::vec(0..100_u32, 1..300),
-        ) {
-            let mut streams = Streams::new(max);
-            for used in &uses {
-                streams.with(&used.to_string(), |stream| stream.admit(1));
-                prop_assert!(streams.len() <= max);
-                prop_assert!(streams.get(&used.to_string()).is_some());
-            }
-            let mut last: Vec<&u32> = Vec::new();
-            for used in uses.iter().rev() {
-                if !last.contains(&used) {
-                    last.push(used);
+        fn a_stream_is_known_while_anyone_uses_it(steps in prop::collection::vec((any::<bool>(), 0..3_usize), 0..60)) {
+            let (mut streams, mut users) = (Streams::default(), [0_usize; 3]);
+            for (joins, one) in steps {
+                let labels = one.to_string();
+                if joins {
+                    streams.join(&labels);
+                    users[one] += 1;
+                } else if users[one] > 0 {
+                    streams.leave(&labels);
+                    users[one] -= 1;
                 }
-            }
-            for used in last.iter().take(max - max / 8 - 1) {
-                prop_assert!(streams.get(&used.to_string()).is_some(), "{used} was used of late");
+                if let Some(stream) = streams.get_mut(&labels) {
+                    stream.admit(1);
+                }
+                prop_assert_eq!(streams.get(&labels).and_then(Stream::newest_ns), (users[one] > 0).then_some(1));
+                prop_assert_eq!(streams.len(), users.iter().filter(|users| **users > 0).count());
             }
         }
     }
