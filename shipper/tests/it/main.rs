@@ -18,6 +18,7 @@ mod docker;
 mod dockerd;
 mod fairness;
 mod filters;
+mod flat;
 mod hybrid;
 mod lanes;
 mod lives;

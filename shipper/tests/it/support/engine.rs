@@ -30,7 +30,8 @@ const PROGRAMS: [&str; 2] = ["/bin/sh", "/bin/sleep"];
 static PREPARED: OnceCell<()> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// One test's share of the engine: all its containers bear one label, and go with it.
+/// One test's share of the engine: all its containers bear one label.
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) docker: Docker,
     pub(crate) label: String,

@@ -1,6 +1,7 @@
 //! What a running shipper holds, and whether that stays the same.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::support::program::{Program, sum};
 
@@ -35,4 +36,63 @@ pub(crate) fn assert_flat(samples: &[Holdings], may_vary: &[(&str, f64)]) {
         let most = values.iter().copied().fold(0.0, f64::max);
         assert!(most - least <= *may_vary, "{name}: {values:?}");
     }
+}
+
+/// Descriptors, threads, tasks and all that the metrics count as held, each by its kind.
+pub(crate) type ByKind = BTreeMap<String, usize>;
+
+/// Gauges of what is held. Not the connections to the admin pages: this very look has one.
+const HELD: [&str; 13] = [
+    "shipper_containers ",
+    "shipper_metadata_cache_entries ",
+    "shipper_streams ",
+    "shipper_window_streams ",
+    "shipper_window_floors ",
+    "shipper_open_files ",
+    "shipper_inotify_watches ",
+    "shipper_docker_connections_in_use ",
+    "shipper_lines_in_flight ",
+    "shipper_in_flight_bytes ",
+    "shipper_retry_queue_items ",
+    "shipper_tasks_alive{",
+    "shipper_containers_without_credit ",
+];
+
+/// All that it holds now.
+pub(crate) async fn by_kind(program: &Program) -> ByKind {
+    let process = format!("/proc/{}", program.pid().as_raw_nonzero());
+    let process = Path::new(&process);
+    let page = program.page("/metrics").await;
+    let targets: serde_json::Value = serde_json::from_str(&program.page("/debug/targets").await).unwrap();
+    let series = page.lines().filter(|line| !line.starts_with('#'));
+    let mut held = ByKind::from([
+        ("series".to_owned(), series.clone().count()),
+        ("targets".to_owned(), targets.as_array().unwrap().len()),
+        ("threads".to_owned(), std::fs::read_dir(process.join("task")).unwrap().count()),
+    ]);
+    for line in series.filter(|line| HELD.iter().any(|name| line.starts_with(name))) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        if !name.contains("admin_connection") {
+            held.insert(name.to_owned(), value.parse().unwrap());
+        }
+    }
+    let tcp = std::fs::read_to_string(process.join("net/tcp")).unwrap();
+    for entry in std::fs::read_dir(process.join("fd")).unwrap().map(|entry| entry.unwrap()) {
+        // One that is closed meanwhile is not held.
+        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+        let target = target.to_str().unwrap();
+        let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let kind = match inode {
+            Some(inode) if tcp.split_whitespace().any(|word| word == inode) => "TCP socket",
+            Some(_) => "Unix socket",
+            None if target.contains("-json.log") => "log file",
+            None => target,
+        };
+        *held.entry(format!("descriptor: {kind}")).or_default() += 1;
+        let info =
+            std::fs::read_to_string(process.join("fdinfo").join(entry.file_name())).unwrap_or_default();
+        *held.entry("inotify watch".to_owned()).or_default() +=
+            info.lines().filter(|line| line.starts_with("inotify ")).count();
+    }
+    held
 }

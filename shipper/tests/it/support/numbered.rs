@@ -109,6 +109,12 @@ pub(crate) fn all_lines(folder: &Path, names: &[String]) -> (Vec<String>, Vec<St
     (sure, perhaps)
 }
 
+/// The last pair that it has written in its last life.
+pub(crate) fn last_pair(writer: &Numbered) -> [String; 2] {
+    let (life, pairs) = written(&writer.folder, &writer.name).pop_last().expect("it has written");
+    pair(&writer.name, life, pairs)
+}
+
 fn pair(name: &str, life: u64, number: u64) -> [String; 2] {
     ["out", "err"].map(|output| format!("{name} life {life} {output} {number} {PADDING}"))
 }

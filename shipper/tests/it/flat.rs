@@ -1,0 +1,154 @@
+//! A thousand containers' lives and a thousand rotations leave nothing behind, and while they last what is
+//! held stays in proportion to what is there. Both designs at once, on the same containers.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use bollard::query_parameters::WaitContainerOptions;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use crate::support::docker_log;
+use crate::support::engine::{Engine, Made};
+use crate::support::holdings::{ByKind, by_kind};
+use crate::support::numbered::{Numbered, last_pair};
+use crate::support::program::{PATIENCE, Program, until};
+use crate::support::stage::Stage;
+
+/// Containers that are there at a time and go again, and how many of them go, one behind the other.
+const AT_A_TIME: usize = 4;
+const EACH: usize = 84;
+const LIVES: usize = 3;
+/// Containers whose logs rotate, and how often each.
+const ROTATORS: usize = 4;
+const ROTATIONS: usize = 250;
+/// An order is a little less than `max-size`: a log that rotates twice before Docker's own reader has looked is
+/// not sent whole (see `docs/pool.md`).
+const PAIRS: u64 = 16;
+const MAX_SIZE: &str = "5600";
+/// What may be held beyond the quiet state, of each kind: containers come and go faster than they are
+/// forgotten, and each may have its log in several generations. A leak of one for each start is far beyond.
+const PROPORTION: usize = 64;
+/// Longer than a thread or a connection is kept that has nothing to do.
+const QUIET: Duration = Duration::from_secs(12);
+
+struct Shipper {
+    stage: Stage,
+    program: Program,
+}
+
+impl Shipper {
+    async fn start(engine: &Engine, design: &str) -> Self {
+        let stage = Stage::on(engine.clone());
+        let program = stage.start(design, &[]).await;
+        Self { stage, program }
+    }
+
+    /// What it holds once that has not changed for a while.
+    async fn at_rest(&self) -> ByKind {
+        let (mut before, mut since) = (by_kind(&self.program).await, Instant::now());
+        let deadline = since + 3 * PATIENCE;
+        while since.elapsed() < QUIET {
+            assert!(Instant::now() < deadline, "it never comes to rest: {before:#?}");
+            sleep(Duration::from_millis(500)).await;
+            let now = by_kind(&self.program).await;
+            if now != before {
+                (before, since) = (now, Instant::now());
+            }
+        }
+        before
+    }
+
+    /// Looks, for ever, whether what it holds is in proportion.
+    async fn watch(&self, at_rest: &ByKind) {
+        loop {
+            let held = by_kind(&self.program).await;
+            // As many lines are on their way as are written.
+            for (kind, held) in held.into_iter().filter(|(kind, _)| !kind.contains("in_flight")) {
+                let bound = at_rest.get(&kind).copied().unwrap_or_default() + PROPORTION;
+                assert!(held <= bound, "{held} of {kind}, and {at_rest:?} at rest:\n{}", self.program.log());
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+}
+
+/// Until all have these lines.
+async fn arrived(shippers: &[Shipper; 2], lines: &[String]) {
+    let all = || shippers.iter().all(|shipper| lines.iter().all(|line| shipper.stage.sink.has(line)));
+    until(&format!("all have {:?}", lines.last()), all).await;
+}
+
+/// One container after the other, each with several lives. What it has written last is waited for, so that
+/// all of them are read.
+async fn live_and_die(engine: &Engine, shippers: &[Shipper; 2], worker: usize) {
+    for number in 0..EACH {
+        let name = format!("{worker}-{number}");
+        let script = format!(
+            "echo >> /lives; n=0; while read l; do n=$((n+1)); done < /lives; \
+                              echo {name} out $n; echo {name} err $n >&2"
+        );
+        let container = engine.create(&script, &[], false).await;
+        for life in 1..=LIVES {
+            engine.start(&container).await;
+            let mut ends = engine.docker.wait_container(container.id.as_str(), None::<WaitContainerOptions>);
+            ends.next().await.unwrap().unwrap();
+            arrived(shippers, &[format!("{name} out {life}"), format!("{name} err {life}")]).await;
+        }
+        engine.remove(container).await;
+    }
+}
+
+/// Has it write until its log has rotated so often, and goes on only once all have come, since Docker keeps no
+/// more than a few generations.
+async fn rotate(shippers: &[Shipper; 2], writer: &mut Numbered, times: usize) {
+    let log = docker_log::path(writer.id());
+    let inode = || log.metadata().unwrap().ino();
+    let (mut before, mut rotated) = (inode(), 0);
+    while rotated < times {
+        writer.write(PAIRS).await;
+        arrived(shippers, &last_pair(writer)).await;
+        rotated += usize::from(before != inode());
+        before = inode();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_starts_and_a_thousand_rotations_leave_nothing_behind() {
+    let engine = Engine::new().await;
+    let shippers = [Shipper::start(&engine, "hybrid").await, Shipper::start(&engine, "pool").await];
+    let folder = shippers[0].stage.path("numbered");
+    let mut rotators = Vec::new();
+    for number in 0..ROTATORS {
+        let options = [("max-size", MAX_SIZE), ("max-file", "3")];
+        let log_options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        let made = Made { log_options, ..Made::default() };
+        rotators.push(Numbered::start(&engine, &folder, &format!("rotator-{number}"), made).await);
+    }
+    for writer in &mut rotators {
+        rotate(&shippers, writer, 4).await;
+    }
+    let before = [shippers[0].at_rest().await, shippers[1].at_rest().await];
+
+    let lives = join_all((0..AT_A_TIME).map(|worker| live_and_die(&engine, &shippers, worker)));
+    let rotations = join_all(rotators.iter_mut().map(|writer| rotate(&shippers, writer, ROTATIONS)));
+    tokio::select! {
+        _ = async { tokio::join!(lives, rotations) } => {}
+        _ = async { tokio::join!(shippers[0].watch(&before[0]), shippers[1].watch(&before[1])) } => {}
+    }
+
+    for (shipper, before) in shippers.iter().zip(before) {
+        let after = shipper.at_rest().await;
+        let differs = |kind: &&String| before.get(*kind) != after.get(*kind);
+        let kinds: BTreeMap<_, _> = before
+            .keys()
+            .chain(after.keys())
+            .filter(differs)
+            .map(|kind| (kind, (before.get(kind), after.get(kind))))
+            .collect();
+        assert!(kinds.is_empty(), "not as before: {kinds:#?}");
+        assert_eq!(shipper.stage.dead().len(), 0);
+    }
+}
