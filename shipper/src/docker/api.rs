@@ -161,6 +161,14 @@ impl Api {
         self.docker.client_version().to_string()
     }
 
+    /// Whether the engine's own readers find a log's file by its name and may lose track when it is rotated:
+    /// until 23.0 (API 1.42), which rewrote them (moby, `daemon/logger/loggerutils/follow.go`).
+    #[must_use]
+    pub fn follows_by_name(&self) -> bool {
+        let version = self.docker.client_version();
+        (version.major_version, version.minor_version) < (1, 42)
+    }
+
     pub(super) fn count(&self, endpoint: Endpoint) {
         self.metrics.docker_requests.get_or_create(&endpoint).inc();
     }

@@ -27,6 +27,7 @@ mod operation;
 mod outage;
 mod reload;
 mod requests;
+mod rotation;
 mod shutdown;
 mod tls;
 mod window;

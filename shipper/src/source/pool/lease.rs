@@ -28,6 +28,13 @@ const SLICES_MAX_SILENT: u32 = 4;
 const HEALTHY: Duration = Duration::from_secs(10);
 /// A follow stream of a stopped container ends by itself; if it stays silent for this long it does not.
 const SILENCE: Duration = Duration::from_secs(2);
+/// A follow stream may be deaf from the beginning: older daemons open the file, send what stands in it, and
+/// only then watch what has its name (see [`Api::follows_by_name`]); a log that was rotated in between is
+/// followed in the wrong file. If it has sent something and falls silent for this long, it is opened once more.
+const DEAF: Duration = Duration::from_secs(5);
+/// A follow stream that is not read skips what is rotated away meanwhile, by newer daemons too ("file rotations
+/// were missed"). So it is closed when we have not read for this long, and what Docker has kept is asked for.
+const UNREAD_MAX: Duration = Duration::from_secs(2);
 /// What is kept while the mark is searched for.
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 
@@ -71,6 +78,8 @@ pub(super) struct Reader {
     progressed: bool,
     /// How many slices it may wait for the first message.
     patience: u32,
+    /// Whether the last stream was ended only to see whether it was deaf: the next one is not.
+    heard: bool,
 }
 
 impl Reader {
@@ -85,6 +94,7 @@ impl Reader {
             ahead_bytes: 0,
             progressed: false,
             patience: 1,
+            heard: false,
         }
     }
 
@@ -211,11 +221,18 @@ impl Lease {
             ending = self.called_off(began, reader.slices()) => return Ok(ending),
         };
         let mut decoder = Decoder::new(reader.tty);
+        let follows = self.until == Until::Stopped;
+        let heard = std::mem::take(&mut reader.heard);
+        let mut may_be_deaf = follows && self.api.follows_by_name() && !heard;
         loop {
             if !reader.credit.is_left() {
                 tokio::select! {
                     () = self.preempted(began, reader.slices()) => return Ok(Ending::Preempted),
                     () = reader.credit.regained() => {}
+                    () = sleep(UNREAD_MAX), if follows => {
+                        drop(stream);
+                        return Ok(self.unread(reader, began).await);
+                    }
                 }
             }
             let piece = tokio::select! {
@@ -224,6 +241,14 @@ impl Lease {
                 () = sleep(SILENCE), if !reader.ahead.is_empty() => {
                     reader.lose_mark(self).await?;
                     continue;
+                }
+                () = sleep(DEAF), if may_be_deaf => {
+                    may_be_deaf = false;
+                    if !reader.progressed {
+                        continue;
+                    }
+                    reader.heard = true;
+                    return Ok(Ending::Doubtful);
                 }
                 piece = stream.next() => piece,
             };
@@ -270,6 +295,14 @@ impl Lease {
 
     fn stream_failed(&self, error: &frames::Error) -> Ending {
         Ending::Failed(ApiError::Broken { request: "GET /containers/{id}/logs", reason: error.to_string() })
+    }
+
+    /// Waits without a stream until there is room for what the next one brings.
+    async fn unread(&self, reader: &mut Reader, began: Instant) -> Ending {
+        tokio::select! {
+            () = self.preempted(began, reader.slices()) => Ending::Preempted,
+            () = reader.credit.regained() => Ending::Doubtful,
+        }
     }
 
     /// Completes when the lease is to end although the stream goes on.
