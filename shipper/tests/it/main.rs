@@ -30,4 +30,5 @@ mod requests;
 mod rotation;
 mod shutdown;
 mod tls;
+mod turns;
 mod window;
