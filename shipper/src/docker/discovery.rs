@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::complaint::Complaint;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::known::{Born, Change, Event, Known, Listed, Step};
-use crate::docker::metadata::{self, Cache};
+use crate::docker::metadata::{self, Cache, Found};
 use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId};
@@ -175,6 +175,7 @@ impl Discovery {
             tracing::info!(found = listing.len(), "Docker has told which containers there are");
             self.first_listing = Some(listing.iter().map(|row| row.id.clone()).collect());
         }
+        self.cache.keep_unknown(&listing.iter().map(|row| &row.id).collect());
         let steps = self.known.compare(&listing);
         self.carry_out(steps).await?;
         for event in heard {
@@ -252,8 +253,13 @@ impl Discovery {
     /// What the cache or Docker knows of it. If Docker knows nothing, it is forgotten here too, and the
     /// next listing brings it again if that was a mistake.
     async fn look(&mut self, id: &ContainerId) -> Option<(Arc<Container>, Born)> {
-        if let Some(found) = self.cache.get(id, Instant::now()) {
-            return Some(found);
+        match self.cache.get(id, Instant::now()) {
+            Found::Known(container, born) => return Some((container, born)),
+            Found::Unknown => {
+                self.known.forget(id);
+                return None;
+            }
+            Found::Missing => {}
         }
         match self.api.inspect(id).await {
             Ok(inspected) => {
@@ -271,6 +277,9 @@ impl Discovery {
                     tracing::warn!(container = %id, %error, withheld, "nothing could be learnt about a container");
                 }
                 self.known.forget(id);
+                if !matches!(error, ApiError::NoSuchContainer(_)) {
+                    self.cache.put_unknown(id, Instant::now());
+                }
                 None
             }
         }

@@ -4,8 +4,11 @@
 //! Events say when an entry is wrong (rename) or useless (destroy); the age limit is the net below them,
 //! for events that Docker loses. Lines in flight hold their container themselves, so an entry may go at
 //! any time.
+//!
+//! That Docker could not tell anything is kept too: each listing brings such a container again, and it is not
+//! asked about each time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +27,21 @@ pub struct Config {
     pub entries_max: usize,
 }
 
+/// A container of which nothing could be learnt is asked about again after this long, then half as often each
+/// time, down to once in [`Config::ttl`].
+const UNKNOWN_MIN: Duration = Duration::from_secs(5);
+
+/// What there is of a container.
+#[derive(Debug)]
+pub enum Found {
+    /// What an inspection told.
+    Known(Arc<Container>, Born),
+    /// An inspection has failed of late.
+    Unknown,
+    /// Nothing that is fresh enough.
+    Missing,
+}
+
 /// The cache.
 #[derive(Debug)]
 pub struct Cache {
@@ -34,9 +52,10 @@ pub struct Cache {
 
 #[derive(Debug)]
 struct Entry {
-    container: Arc<Container>,
-    born: Born,
+    /// Unless the inspection has failed.
+    told: Option<(Arc<Container>, Born)>,
     asked: Instant,
+    valid_for: Duration,
     used: Instant,
 }
 
@@ -48,28 +67,50 @@ impl Cache {
         Self { config, entries: HashMap::new(), metrics }
     }
 
-    /// What is known and fresh enough; counts a hit or a miss.
-    pub fn get(&mut self, id: &ContainerId, now: Instant) -> Option<(Arc<Container>, Born)> {
-        let ttl = self.config.ttl;
-        let entry = self.entries.get_mut(id).filter(|entry| now.duration_since(entry.asked) < ttl);
+    /// What is fresh enough; counts a hit or a miss.
+    pub fn get(&mut self, id: &ContainerId, now: Instant) -> Found {
+        let entry =
+            self.entries.get_mut(id).filter(|entry| now.duration_since(entry.asked) < entry.valid_for);
         let Some(entry) = entry else {
             self.metrics.metadata_cache_misses.inc();
-            return None;
+            return Found::Missing;
         };
         self.metrics.metadata_cache_hits.inc();
         entry.used = now;
-        Some((Arc::clone(&entry.container), entry.born))
+        match &entry.told {
+            Some((container, born)) => Found::Known(Arc::clone(container), *born),
+            None => Found::Unknown,
+        }
     }
 
     /// Keeps what an inspection told.
     pub fn put(&mut self, container: Arc<Container>, born: Born, now: Instant) {
+        let id = container.id.clone();
+        let (told, valid_for) = (Some((container, born)), self.config.ttl);
+        self.insert(id, Entry { told, asked: now, valid_for, used: now });
+    }
+
+    /// Keeps that an inspection has failed.
+    pub fn put_unknown(&mut self, id: &ContainerId, now: Instant) {
+        let before = self.entries.get(id).filter(|entry| entry.told.is_none());
+        let valid_for = before.map_or(UNKNOWN_MIN, |entry| entry.valid_for * 2).min(self.config.ttl);
+        self.insert(id.clone(), Entry { told: None, asked: now, valid_for, used: now });
+    }
+
+    /// Nobody tells that one of which nothing is known was removed, but the next listing lacks it.
+    pub fn keep_unknown(&mut self, listed: &HashSet<&ContainerId>) {
+        self.entries.retain(|id, entry| entry.told.is_some() || listed.contains(id));
+        self.show();
+    }
+
+    fn insert(&mut self, id: ContainerId, entry: Entry) {
         if self.config.entries_max == 0 {
             return;
         }
-        if self.entries.len() >= self.config.entries_max && !self.entries.contains_key(&container.id) {
+        if self.entries.len() >= self.config.entries_max && !self.entries.contains_key(&id) {
             self.evict();
         }
-        self.entries.insert(container.id.clone(), Entry { container, born, asked: now, used: now });
+        self.entries.insert(id, entry);
         self.show();
     }
 
@@ -117,8 +158,8 @@ mod tests {
         let mut cache = Cache::new(config, Arc::clone(&metrics));
         let (one, now) = (container(1), Instant::now());
         cache.put(Arc::clone(&one), Born::AfterUs, now);
-        assert!(cache.get(&one.id, now + Duration::from_secs(9)).is_some());
-        assert!(cache.get(&one.id, now + Duration::from_secs(10)).is_none());
+        assert!(matches!(cache.get(&one.id, now + Duration::from_secs(9)), Found::Known(..)));
+        assert!(matches!(cache.get(&one.id, now + Duration::from_secs(10)), Found::Missing));
         assert_eq!((metrics.metadata_cache_hits.get(), metrics.metadata_cache_misses.get()), (1, 1));
     }
 
@@ -133,8 +174,31 @@ mod tests {
         }
         cache.get(&container(1).id, now + Duration::from_secs(3));
         cache.put(container(3), Born::AfterUs, now + Duration::from_secs(4));
-        assert!(cache.get(&container(2).id, now + Duration::from_secs(5)).is_none());
-        assert!(cache.get(&container(1).id, now + Duration::from_secs(5)).is_some());
+        assert!(matches!(cache.get(&container(2).id, now + Duration::from_secs(5)), Found::Missing));
+        assert!(matches!(cache.get(&container(1).id, now + Duration::from_secs(5)), Found::Known(..)));
         assert_eq!((metrics.metadata_cache_entries.get(), metrics.metadata_cache_evictions.get()), (2, 1));
+    }
+
+    #[test]
+    fn what_docker_can_not_tell_is_asked_for_less_and_less_often_until_the_container_is_gone() {
+        let metrics = Metrics::new();
+        let config = Config { ttl: Duration::from_secs(60), entries_max: 4 };
+        let mut cache = Cache::new(config, Arc::clone(&metrics));
+        let id = container(1).id.clone();
+        let (mut now, mut waits) = (Instant::now(), Vec::new());
+        for _ in 0..6 {
+            cache.put_unknown(&id, now);
+            let since = now;
+            while matches!(cache.get(&id, now), Found::Unknown) {
+                now += Duration::from_secs(1);
+            }
+            waits.push((now - since).as_secs());
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
+        cache.keep_unknown(&HashSet::from([&id]));
+        assert_eq!(metrics.metadata_cache_entries.get(), 1);
+        cache.put(container(2), Born::AfterUs, now);
+        cache.keep_unknown(&HashSet::new());
+        assert_eq!(metrics.metadata_cache_entries.get(), 1, "of the known ones events and listings tell");
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::support::between::Between;
+use crate::support::between::{Between, LIST};
 use crate::support::engine::SOCKET;
+use crate::support::holdings::{TCP, descriptors};
 use crate::support::numbered::Numbered;
 use crate::support::program::{Program, sum, until};
 use crate::support::stage::Stage;
@@ -60,7 +61,7 @@ async fn in_the_steady_state_docker_is_asked_for_nothing_but_the_reconciles_list
         }
         let since: Vec<String> = between.all()[before..].to_vec();
         assert!(rounds > 3 && since.len() >= 2, "{design}: {rounds} rounds, {since:?}");
-        assert!(since.iter().all(|path| path == "GET /containers/json"), "{design}: {since:?}");
+        assert!(since.iter().all(|path| path == LIST), "{design}: {since:?}");
         assert_eq!(program.terminate().await, 0);
         assert_eq!(stage.repeated(), 0);
     }
@@ -92,6 +93,29 @@ async fn what_the_events_keep_silent_about_is_found_by_the_next_reconcile() {
         assert_eq!(program.terminate().await, 0);
         assert_eq!(stage.repeated(), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_of_which_docker_tells_nothing_is_not_asked_about_at_each_reconcile() {
+    let stage = Stage::new().await;
+    let (between, program) = start(&stage, "hybrid").await;
+    between.refuse_inspections(true);
+    let mut writers = vec![stage.writer("a").await];
+    write(&mut writers, 10).await;
+    let inspections = || between.count(&format!("/containers/{}/json", writers[0].id().as_str()), "");
+    until("it was asked about", || inspections() > 0).await;
+    program.until("/metrics", |page| sum(page, "shipper_metadata_cache_entries") == 1.0).await;
+    reconciled(&between, 4).await;
+    assert!(inspections() <= 3, "asked {} times at 4 reconciles", inspections());
+    between.refuse_inspections(false);
+    stage.settled(&program, &stage.written(&writers)).await;
+
+    between.refuse_inspections(true);
+    let gone = stage.writer("gone").await;
+    program.until("/metrics", |page| sum(page, "shipper_metadata_cache_entries") == 2.0).await;
+    stage.engine.remove(gone.running).await;
+    program.until("/metrics", |page| sum(page, "shipper_metadata_cache_entries") == 1.0).await;
+    assert_eq!(program.terminate().await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,14 +170,5 @@ async fn while_docker_is_away_nothing_grows_and_all_lines_come_when_it_is_back()
 
 /// File descriptors but those of connections to the sink and to the admin page, which come and go.
 fn open(program: &Program) -> usize {
-    let folder = format!("/proc/{}/fd", program.pid().as_raw_nonzero());
-    let all = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
-    let tcp = |name: &str| {
-        let inode = name.trim_start_matches("socket:[").trim_end_matches(']').to_owned();
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        name.starts_with("socket:")
-            && table.lines().any(|line| line.split_whitespace().nth(9) == Some(&inode))
-    };
-    let names = all.filter_map(|entry| std::fs::read_link(entry.path()).ok());
-    names.filter(|name| !tcp(name.to_str().unwrap())).count()
+    descriptors(program).into_iter().filter(|(kind, _)| kind != TCP).map(|(_, count)| count).sum()
 }

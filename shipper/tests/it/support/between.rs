@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
+pub(crate) const LIST: &str = "GET /containers/json";
+
 /// The proxy. While it is away nobody answers where it listens.
 pub(crate) struct Between {
     place: Place,
@@ -50,6 +52,8 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     /// Whether answers to `/events` are swallowed.
     mute: AtomicBool,
+    /// Whether Docker refuses inspections.
+    refuse: AtomicBool,
 }
 
 impl Between {
@@ -91,6 +95,11 @@ impl Between {
     /// Whether events get lost silently.
     pub(crate) fn mute(&self, mute: bool) {
         self.shared.mute.store(mute, Ordering::SeqCst);
+    }
+
+    /// Whether Docker refuses to tell about a container.
+    pub(crate) fn refuse_inspections(&self, refuse: bool) {
+        self.shared.refuse.store(refuse, Ordering::SeqCst);
     }
 
     /// Closes all connections, as proxies do with those that were silent for long. New ones are taken.
@@ -155,11 +164,16 @@ async fn requests(
     let mut buffer = Vec::new();
     while client.read_buf(&mut buffer).await? > 0 {
         while let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            let head: Vec<u8> = buffer.drain(..end + 4).collect();
-            let request = request(std::str::from_utf8(&head).unwrap());
+            let mut head = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
+            let request = request(&head);
             events.store(request == "GET /events", Ordering::SeqCst);
+            let inspects = request != LIST && request.ends_with("/json");
             shared.requests.lock().unwrap().push(request);
-            docker.write_all(&head).await?;
+            if inspects && shared.refuse.load(Ordering::SeqCst) {
+                // A version that Docker does not know: 400.
+                head = head.replacen("/v1.", "/v9.", 1);
+            }
+            docker.write_all(head.as_bytes()).await?;
         }
     }
     Ok(())

@@ -76,23 +76,35 @@ pub(crate) async fn by_kind(program: &Program) -> ByKind {
             held.insert(name.to_owned(), value.parse().unwrap());
         }
     }
+    let info = std::fs::read_dir(process.join("fdinfo")).unwrap().filter_map(Result::ok);
+    let info = info.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    let watches = info.map(|info| info.lines().filter(|line| line.starts_with("inotify ")).count());
+    held.insert("inotify watches".to_owned(), watches.sum());
+    held.extend(descriptors(program));
+    held
+}
+
+/// Connections to the sink and to the admin pages.
+pub(crate) const TCP: &str = "descriptor: TCP socket";
+
+/// Its open descriptors.
+pub(crate) fn descriptors(program: &Program) -> ByKind {
+    let process = format!("/proc/{}", program.pid().as_raw_nonzero());
+    let process = Path::new(&process);
     let tcp = std::fs::read_to_string(process.join("net/tcp")).unwrap();
-    for entry in std::fs::read_dir(process.join("fd")).unwrap().map(|entry| entry.unwrap()) {
-        // One that is closed meanwhile is not held.
-        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+    let mut held = ByKind::new();
+    // One that is closed meanwhile is not held.
+    let entries = std::fs::read_dir(process.join("fd")).unwrap().filter_map(Result::ok);
+    for target in entries.filter_map(|entry| std::fs::read_link(entry.path()).ok()) {
         let target = target.to_str().unwrap();
         let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
         let kind = match inode {
-            Some(inode) if tcp.split_whitespace().any(|word| word == inode) => "TCP socket",
-            Some(_) => "Unix socket",
-            None if target.contains("-json.log") => "log file",
-            None => target,
+            Some(inode) if tcp.split_whitespace().any(|word| word == inode) => TCP.to_owned(),
+            Some(_) => "descriptor: Unix socket".to_owned(),
+            None if target.contains("-json.log") => "descriptor: log file".to_owned(),
+            None => format!("descriptor: {target}"),
         };
-        *held.entry(format!("descriptor: {kind}")).or_default() += 1;
-        let info =
-            std::fs::read_to_string(process.join("fdinfo").join(entry.file_name())).unwrap_or_default();
-        *held.entry("inotify watch".to_owned()).or_default() +=
-            info.lines().filter(|line| line.starts_with("inotify ")).count();
+        *held.entry(kind).or_default() += 1;
     }
     held
 }
