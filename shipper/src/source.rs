@@ -5,11 +5,13 @@
 //! handed on is read again at the next start. What it waits for downstream is back-pressure: it stops
 //! reading, and Docker's log is the buffer.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::complaint::Complaint;
 use crate::credit::Credit;
 use crate::docker::known::Change;
 use crate::metrics::Metrics;
@@ -75,11 +77,12 @@ pub(crate) struct Outlet {
     out: mpsc::Sender<Item>,
     allowance: Allowance,
     metrics: Arc<Metrics>,
+    about_corrupt: Arc<Mutex<Complaint>>,
 }
 
 impl Outlet {
     pub(crate) fn new(out: mpsc::Sender<Item>, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
-        Self { out, allowance, metrics }
+        Self { out, allowance, metrics, about_corrupt: Arc::default() }
     }
 
     /// The credit of one more container.
@@ -113,6 +116,16 @@ impl Outlet {
     pub(crate) fn skipped(&self, reason: SkipReason, lines: u64) {
         self.metrics.lines.read(lines);
         self.metrics.lines.skipped(reason, lines);
+    }
+
+    /// A stretch of a log that holds no line.
+    pub(crate) fn corrupt(&self, container: &Container) {
+        self.skipped(SkipReason::Corrupt, 1);
+        let mut complaint = self.about_corrupt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(withheld) = complaint.may_speak(Instant::now()) {
+            let (id, name) = (&container.id, &container.name);
+            tracing::warn!(container = %id, name, withheld, "a stretch of its log is damaged, and passed over");
+        }
     }
 
     pub(crate) async fn passed(&self, container: &Arc<Container>, position: Position) -> Result<(), Closed> {

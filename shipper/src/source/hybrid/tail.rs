@@ -194,7 +194,7 @@ impl Tail {
         let after = open.position();
         let counted = std::mem::take(&mut open.overlong);
         if !counted && decoded.is_none_or(|head| head.torn) {
-            desk.outlet.skipped(SkipReason::Corrupt, 1);
+            desk.outlet.corrupt(&self.container);
         }
         self.untold |= room.is_none();
         let Some(Head { stream, time_ns, .. }) = decoded.filter(|_| !was_handed_on) else { return Ok(()) };
@@ -247,7 +247,7 @@ impl Tail {
         let waste = page.get(lead..).map_or(0, json_line::before_last_entry);
         open.pass(waste, identity::tail_hash(page.get(..lead + waste).unwrap_or_default()));
         if !std::mem::replace(&mut open.overlong, true) {
-            desk.outlet.skipped(SkipReason::Corrupt, 1);
+            desk.outlet.corrupt(&self.container);
         }
         Turn::More
     }

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
-use crate::metrics::labels::SkipReason;
 use crate::record::{Container, Stream};
 use crate::source::join::{Fragment, Joiner};
 use crate::source::pool::cursor::{Cursor, Verdict};
@@ -277,7 +276,7 @@ impl Lease {
                         return Ok(Some(ending));
                     }
                 }
-                Err(frames::Error::NoTimestamp { .. }) => self.outlet.skipped(SkipReason::Corrupt, 1),
+                Err(frames::Error::NoTimestamp { .. }) => self.outlet.corrupt(&self.container()),
                 Err(error) => return Ok(Some(self.stream_failed(&error))),
             }
         }

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::metrics::labels::SkipReason;
 use crate::record::{Ahead, Container, FileIdentity, Position};
 use crate::source::hybrid::chain::{self, Found, Place, Search};
 use crate::source::hybrid::content::Content;
@@ -104,7 +103,7 @@ impl Tail {
             tracing::warn!(container = %self.container.id, %error, "a compressed log is damaged: its rest is passed over");
         }
         if (open.torn > 0 || open.broken().is_some()) && !open.overlong {
-            desk.outlet.skipped(SkipReason::Corrupt, 1);
+            desk.outlet.corrupt(&self.container);
         }
         self.pass(open.identity);
         self.begin = Begin::Beginning;
