@@ -2,6 +2,7 @@
 #![no_main]
 
 use flatline::loki::config::Config;
+use flatline::loki::faults::FAIR;
 use flatline::loki::judge::{Court, judge};
 use flatline::loki::push::{self, Headers, Terms, Version};
 use flatline::loki::tenants::Tenants;
@@ -26,7 +27,7 @@ fuzz_target!(|input: (u8, u8, bool, Vec<u8>)| {
     };
     if let Ok(mut push) = push::read(version, headers, terms, &body) {
         let now = jiff::Timestamp::constant(1_800_000_000, 0);
-        let court = Court { config: &config, tenant, now, zone: &TimeZone::UTC };
+        let court = Court { config: &config, tenant, now, zone: &TimeZone::UTC, weather: &FAIR };
         judge(court, &mut Tenants::default(), &mut push);
     }
 });

@@ -94,6 +94,17 @@ with their place; without auth_enabled: true every push is that of one tenant. A
   ingester:
     max_chunk_age: 2h
 
+With --faults, pushes meet what a file plans, in times from the start on. The same seed draws the same:
+
+  seed: 7
+  faults:
+    - {at: 10s, for: 5s, every: 1m, fault: {status: {code: 429, retry_after: 3s, share: 0.5}}}
+    - {at: 20s, for: 5s, fault: hang}          # also: reset, half_close, outage
+    - {at: 30s, for: 5s, fault: {slow: {p50: 100ms, p99: 2s}}}
+    - {at: 40s, for: 5s, fault: {slow_body: 100ms}}
+    - {at: 50s, for: 5s, fault: {window: 10m}}
+    - {at: 0s, for: 48h, fault: {reject: {share: 0.01, of: entries}}}     # of streams, of batches
+
 With --keep, GET /loki/api/v1/query_range reads back what was stored: selectors with =, start, end, since,
 limit and direction, as Loki has them.
 
@@ -185,6 +196,9 @@ pub struct MockLokiArgs {
     /// The config, with Loki's own keys: auth_enabled, limits_config, overrides and others
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// What goes wrong, and when (see below)
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
     /// What is older is refused: reject_old_samples_max_age of limits_config [default: the config's, or 7d]
     #[arg(long, value_name = "DURATION")]
     pub max_age: Option<Span>,

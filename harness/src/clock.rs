@@ -1,7 +1,7 @@
 //! The only place that reads a clock. Wall time is for the times in lines and names; whatever is
 //! measured or judged uses the monotonic [`Stopwatch`], which no clock step moves.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Wall time, nanoseconds since the epoch. Zero for a clock set before 1970.
 #[must_use]
@@ -27,6 +27,12 @@ impl Stopwatch {
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 
     /// Seconds since the start.

@@ -4,9 +4,9 @@
 //! and it decodes with its own code: a mistake in a shipper's encoding can't cancel out.
 //!
 //! ```text
-//! HTTP ─ server ─ tenant ─ push (encoding, protobuf | json, labels) ─ judge (distributor, ingester) ─ answer
-//!           ├──── every entry's fate to the audit's ledger
-//!           └──── the last ones stored to `kept`, which queries read
+//! HTTP ─ connection ─ desk ─ tenant ─ push (encoding, protobuf | json, labels) ─ judge (distributor, ingester) ─ answer
+//!                       ├──── every entry's fate to the audit's ledger
+//!                       └──── the last ones stored to `kept`, which queries read
 //! ```
 
 pub mod forms;
@@ -19,6 +19,7 @@ pub mod tenant;
 pub mod metadata;
 pub mod level;
 pub mod grpc;
+pub mod faults;
 pub mod distributor;
 pub mod rate;
 pub mod ingester;
@@ -28,5 +29,7 @@ pub mod query;
 pub mod kept;
 mod life;
 mod tally;
-mod forget;
+mod reply;
+mod desk;
+mod connection;
 pub mod server;

@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs, UsageError};
-use flatline::loki::config::{Config, ConfigError};
+use flatline::loki::config::{Config, ConfigError, load_faults};
+use flatline::loki::faults::Plan;
 use flatline::loki::server::{Sink, SinkConfig};
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
@@ -37,7 +38,6 @@ const STOPPING: &str = "flatline: stopping in order; this takes some seconds";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tell_of_broken_requests();
     let done = match Cli::parse().command {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
@@ -69,20 +69,6 @@ fn in_words(error: &anyhow::Error) -> String {
     error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |said, cause| {
         if said.contains(&cause) { said } else { format!("{said}: {cause}") }
     })
-}
-
-/// A client that breaks off in the middle of a body, as a target that is killed does, makes wiremock panic
-/// in the task of that connection (0.6.5, `request.rs`), where it ends. A person is told in a line.
-fn tell_of_broken_requests() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>();
-        if said.is_some_and(|said| said.starts_with("Failed to read request body")) {
-            say("flatline: a client broke off in the middle of a request to the mock Loki");
-        } else {
-            usual(panic);
-        }
-    }));
 }
 
 async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
@@ -187,8 +173,10 @@ async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     if arguments.ready_at_once {
         loki.ingester.lifecycler.min_ready_duration = Duration::ZERO;
     }
-    let sink = SinkConfig { loki, keep: arguments.keep, zone: TimeZone::system() };
-    let sink = Sink::start(Some(listen), sink).await?;
+    let faults = arguments.faults.as_deref().map_or_else(|| Ok(Plan::default()), load_faults)?;
+    let sink = SinkConfig { loki, keep: arguments.keep, zone: TimeZone::system(), faults };
+    let sink = Sink::start(Some(listen), sink)?;
+    sink.begin_faults();
     let stop = CancellationToken::new();
     // Signals are heard before anyone is told where it listens: who reads that may send one at once.
     let listening = async {

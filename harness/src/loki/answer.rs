@@ -1,7 +1,5 @@
 //! From an outcome to an HTTP answer with Loki's status, headers and body.
 
-use wiremock::ResponseTemplate;
-
 use super::ingester::Refusal;
 use super::push::PushError;
 
@@ -14,6 +12,8 @@ pub struct Answer {
     pub text: Option<String>,
     /// Whether the text is JSON.
     pub is_json: bool,
+    /// `Retry-After`, in seconds.
+    pub retry_after_s: Option<u64>,
 }
 
 impl Answer {
@@ -23,35 +23,19 @@ impl Answer {
     pub const METHOD_NOT_ALLOWED: Self = Self::empty(405);
 
     const fn empty(status: u16) -> Self {
-        Self { status, text: None, is_json: false }
+        Self { status, text: None, is_json: false, retry_after_s: None }
     }
 
     /// An answer with a text.
     #[must_use]
     pub fn text(status: u16, text: impl Into<String>) -> Self {
-        Self { status, text: Some(text.into()), is_json: false }
+        Self { status, text: Some(text.into()), is_json: false, retry_after_s: None }
     }
 
     /// An answer in JSON.
     #[must_use]
     pub fn json(text: impl Into<String>) -> Self {
-        Self { status: 200, text: Some(text.into()), is_json: true }
-    }
-
-    /// As wiremock sends it.
-    #[must_use]
-    pub fn template(&self) -> ResponseTemplate {
-        let template = ResponseTemplate::new(self.status);
-        let Some(text) = &self.text else { return template };
-        let body = format!("{text}\n");
-        if self.is_json {
-            return template.set_body_raw(body, "application/json");
-        }
-        let template = template.insert_header("X-Content-Type-Options", "nosniff");
-        // Loki has not read what is too long, so the connection is of no more use.
-        let template =
-            if self.status == 413 { template.insert_header("Connection", "close") } else { template };
-        template.set_body_raw(body, "text/plain; charset=utf-8")
+        Self { status: 200, text: Some(text.into()), is_json: true, retry_after_s: None }
     }
 }
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
+use super::faults::Plan;
 use super::limits::{
     DistributorConfig, DistributorFile, IngesterConfig, IngesterFile, Limits, LimitsFile, ServerConfig,
     ServerFile,
@@ -82,10 +84,7 @@ impl Config {
     /// # Errors
     /// Line, column and what is wrong there.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: ConfigFile = serde_saphyr::from_str(text).map_err(|error| {
-            let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
-            format!("{at}: {}", UserMessageFormatter.format_message(error.without_snippet()))
-        })?;
+        let file: ConfigFile = read(text)?;
         let limits_config = file.limits_config.unwrap_or_default().over(&Limits::default());
         let overrides = file.overrides.unwrap_or_default().into_iter();
         let of_tenant = |said: Option<LimitsFile>| said.unwrap_or_default().over(&limits_config);
@@ -111,6 +110,27 @@ impl Config {
     pub fn limits_of(&self, tenant: &str) -> &Limits {
         self.overrides.get(tenant).unwrap_or(&self.limits_config)
     }
+}
+
+/// Reads a plan of faults: `seed` and `faults`.
+///
+/// # Errors
+/// [`ConfigError`]: it can't be read, or makes no sense.
+pub fn load_faults(path: &Path) -> Result<Plan, ConfigError> {
+    let wrong = |why| ConfigError::Parse { path: path.to_owned(), why };
+    let text = read_bounded(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let plan: Plan = read(&text).map_err(wrong)?;
+    match plan.mistakes().as_slice() {
+        [] => Ok(plan),
+        mistakes => Err(wrong(format!(" {}", mistakes.join("; ")))),
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
+        format!("{at}: {}", UserMessageFormatter.format_message(error.without_snippet()))
+    })
 }
 
 /// A device or a huge file given by mistake must not fill the memory.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::faults::Weather;
 use super::forms::{rfc3339, rfc3339_in};
 use super::labels::{Labels, SERVICE_NAME};
 use super::limits::Limits;
@@ -29,6 +30,8 @@ pub struct Terms<'a> {
     pub zone: &'a TimeZone,
     /// The zone of the entries' times where Loki prints them.
     pub entry_zone: &'a TimeZone,
+    /// What is planned to go wrong.
+    pub weather: &'a Weather<'a>,
 }
 
 /// What was found wrong with a push so far.
@@ -63,7 +66,7 @@ pub fn check(terms: Terms<'_>, stream: &mut Stream, findings: &mut Findings) -> 
         findings.is_blocked = true;
         return Ok(nothing);
     }
-    let window = Window::of(limits, labels, terms.now);
+    let window = Window::of(terms, labels);
     let mut kept = nothing;
     for (entry, kept) in entries.iter_mut().zip(&mut kept) {
         match entry_fault(terms, window, entry, labels) {
@@ -152,17 +155,23 @@ fn missing_labels(terms: Terms<'_>, labels: &Labels) -> Option<String> {
 /// The times that are accepted, both ends inside.
 #[derive(Clone, Copy)]
 struct Window {
-    oldest: Option<Timestamp>,
+    oldest: Timestamp,
+    /// Whether old ones are accepted all the same.
+    is_open: bool,
     newest: Timestamp,
 }
 
 impl Window {
-    fn of(limits: &Limits, labels: &Labels, now: Timestamp) -> Self {
-        let is_open = !limits.reject_old_samples || labels.is_backfill();
+    fn of(Terms { limits, now, weather, .. }: Terms<'_>, labels: &Labels) -> Self {
         Self {
-            oldest: (!is_open).then(|| earlier(now, limits.reject_old_samples_max_age)),
+            oldest: earlier(now, weather.max_age(limits.reject_old_samples_max_age)),
+            is_open: !limits.reject_old_samples || labels.is_backfill(),
             newest: now.saturating_add(limits.creation_grace_period).unwrap_or(Timestamp::MAX),
         }
+    }
+
+    fn is_too_old(&self, time: Timestamp) -> bool {
+        !self.is_open && time < self.oldest
     }
 }
 
@@ -172,8 +181,9 @@ pub(super) fn earlier(time: Timestamp, by: std::time::Duration) -> Timestamp {
 }
 
 fn entry_fault(terms: Terms<'_>, window: Window, entry: &Entry, labels: &Labels) -> Option<String> {
-    if let Some(oldest) = window.oldest.filter(|&oldest| entry.time < oldest) {
-        let (time, oldest) = (rfc3339_in(entry.time, terms.entry_zone), rfc3339_in(oldest, terms.zone));
+    if window.is_too_old(entry.time) || terms.weather.refuses(labels, &entry.line) {
+        let time = rfc3339_in(entry.time, terms.entry_zone);
+        let oldest = rfc3339_in(window.oldest, terms.zone);
         return Some(format!(
             "entry for stream '{labels}' has timestamp too old: {time}, oldest acceptable timestamp is: {oldest}"
         ));

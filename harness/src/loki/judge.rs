@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::config::Config;
 use super::distributor::{self, Findings};
+use super::faults::Weather;
 use super::grpc;
 use super::ingester::{self, Refusal};
 use super::limits::Limits;
@@ -23,6 +24,8 @@ pub struct Court<'a> {
     pub now: Timestamp,
     /// The server's zone.
     pub zone: &'a TimeZone,
+    /// What is planned to go wrong.
+    pub weather: &'a Weather<'a>,
 }
 
 /// What becomes of a push.
@@ -45,14 +48,14 @@ impl Judged {
 /// those of the distributor, and of the ingester's errors only the last stream's is kept: both are Loki's
 /// ways.
 pub fn judge(court: Court<'_>, tenants: &mut Tenants, push: &mut Push) -> Judged {
-    let Court { config, tenant, now, zone } = court;
+    let Court { config, tenant, now, zone, weather } = court;
     let inflight_max = config.distributor.max_inflight_bytes;
     if inflight_max != 0 && grpc::inflight_bytes(&push.streams) > inflight_max {
         return Judged::nothing(push, 503, "The server cannot accept more requests at this time.");
     }
     let limits = config.limits_of(tenant);
     let entry_zone = if push.has_local_times { zone } else { &TimeZone::UTC };
-    let terms = distributor::Terms { limits, tenant, now, zone, entry_zone };
+    let terms = distributor::Terms { limits, tenant, now, zone, entry_zone, weather };
     let (mut findings, mut stored) = (Findings::default(), Vec::with_capacity(push.streams.len()));
     for stream in &mut push.streams {
         match distributor::check(terms, stream, &mut findings) {
@@ -122,6 +125,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::loki::faults::FAIR;
     use crate::loki::labels::parse;
     use crate::loki::push::Entry;
 
@@ -140,6 +144,7 @@ mod tests {
             tenant: "t",
             now: Timestamp::new(NOW, 0).unwrap(),
             zone: &TimeZone::UTC,
+            weather: &FAIR,
         };
         judge(court, &mut Tenants::default(), &mut Push { streams, has_local_times: false })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,7 @@ impl<'a> House<'a> {
             order,
             engine,
             stopwatch,
-            sinks: try_join_all(sinks).await?.into_iter().map(Arc::new).collect(),
+            sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
             setting,
             truth_folder,
             old: BTreeMap::new(),

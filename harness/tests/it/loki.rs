@@ -3,6 +3,7 @@
 //! The recordings speak of times relative to their own now (`{{ns age_s=10}}`); times that a recording
 //! wrote out are moved so that its newest one is ten seconds old.
 
+mod faults;
 mod golden;
 mod load;
 mod program;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use jiff::tz::Offset;
 
 use super::*;
+use crate::loki::faults::FAIR;
 use crate::loki::labels::parse;
 
 const NOW: Timestamp = Timestamp::constant(1_795_523_511, 900_000_000);
@@ -22,7 +23,7 @@ fn labelled(labels: &str, entries: Vec<Entry>) -> Stream {
 }
 
 fn terms<'a>(limits: &'a Limits, zone: &'a TimeZone) -> Terms<'a> {
-    Terms { limits, tenant: "fake", now: NOW, zone, entry_zone: zone }
+    Terms { limits, tenant: "fake", now: NOW, zone, entry_zone: zone, weather: &FAIR }
 }
 
 fn checked(limits: &Limits, mut stream: Stream) -> (Vec<bool>, String, Stream) {

@@ -5,6 +5,7 @@
 
 use flatline::clock;
 use flatline::loki::config::Config;
+use flatline::loki::faults::Plan;
 use flatline::loki::server::{Sink, SinkConfig};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -125,7 +126,7 @@ fn cases(server: &str) -> Vec<Case> {
 async fn sink(config: &str, zone: TimeZone) -> Sink {
     let mut loki = Config::parse(config).unwrap();
     loki.ingester.lifecycler.min_ready_duration = std::time::Duration::ZERO;
-    Sink::start(None, SinkConfig { loki, keep: 10_000, zone }).await.unwrap()
+    Sink::start(None, SinkConfig { loki, keep: 10_000, zone, faults: Plan::default() }).unwrap()
 }
 
 async fn replay(server: &str, config: &str, zone: TimeZone) {

@@ -1,0 +1,117 @@
+//! How an answer goes out, or what happens instead: the plan of faults, at work on the pushes as they come.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::answer::Answer;
+use super::faults::{Fault, Plan, Status, Weather};
+use super::push::Push;
+use crate::clock::Stopwatch;
+
+/// What the client gets, and when.
+pub(super) struct Reply {
+    pub(super) after: Duration,
+    pub(super) how: How,
+}
+
+pub(super) enum How {
+    Answer(Answer),
+    /// Its text byte by byte, with a pause before each.
+    Trickle(Answer, Duration),
+    Never,
+    Break(Break),
+}
+
+/// How a connection ends without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    Reset,
+    HalfClose,
+}
+
+impl Reply {
+    pub(super) fn at_once(answer: Answer) -> Self {
+        Self { after: Duration::ZERO, how: How::Answer(answer) }
+    }
+}
+
+/// A plan and when it began.
+pub(super) struct Faults {
+    plan: Plan,
+    began: OnceLock<Stopwatch>,
+    /// How many pushes each fault has met, so that each is drawn for by itself.
+    met: Vec<AtomicU64>,
+}
+
+impl Faults {
+    pub(super) fn new(plan: Plan) -> Self {
+        let met = plan.faults.iter().map(|_| AtomicU64::new(0)).collect();
+        Self { plan, began: OnceLock::new(), met }
+    }
+
+    /// Its times count from now on.
+    pub(super) fn begin(&self) {
+        self.began.get_or_init(Stopwatch::start);
+    }
+
+    fn elapsed(&self) -> Option<Duration> {
+        self.began.get().map(|began| began.elapsed())
+    }
+
+    /// Completes when nobody is to listen any more (`true`), or again.
+    pub(super) async fn outage(&self, is_out: bool) {
+        const LOOK_EVERY: Duration = Duration::from_millis(20);
+        if !self.plan.faults.iter().any(|timed| timed.fault == Fault::Outage) {
+            return std::future::pending().await;
+        }
+        while self.elapsed().is_some_and(|elapsed| self.plan.is_out(elapsed)) != is_out {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What becomes of the lines of a push that is read.
+    pub(super) fn weather(&self, push: &Push) -> Weather<'_> {
+        self.elapsed().map_or_else(Weather::default, |elapsed| Weather::of(&self.plan, elapsed, push))
+    }
+
+    /// The reply to a push; `answer` is asked for only where the push is looked at.
+    pub(super) fn reply(&self, answer: impl FnOnce() -> Answer) -> Reply {
+        let (mut after, mut trickle) = (Duration::ZERO, None);
+        let faults = self.elapsed().into_iter().flat_map(|elapsed| self.plan.now(elapsed));
+        for (place, fault) in faults {
+            let how = match fault {
+                Fault::Status(status) if self.draw(place) < status.share => How::Answer(planned(status)),
+                Fault::Hang => How::Never,
+                Fault::Reset => How::Break(Break::Reset),
+                Fault::HalfClose => How::Break(Break::HalfClose),
+                Fault::Slow(slow) => {
+                    after += slow.at(self.draw(place));
+                    continue;
+                }
+                Fault::SlowBody(every) => {
+                    trickle = Some(every.0);
+                    continue;
+                }
+                Fault::Status(_) | Fault::Outage | Fault::Window(_) | Fault::Reject(_) => continue,
+            };
+            return Reply { after, how };
+        }
+        let how = match trickle {
+            Some(every) => How::Trickle(answer(), every),
+            None => How::Answer(answer()),
+        };
+        Reply { after, how }
+    }
+
+    fn draw(&self, place: usize) -> f64 {
+        let met = self.met.get(place).map_or(0, |met| met.fetch_add(1, Ordering::Relaxed));
+        self.plan.draw(place, &met.to_le_bytes())
+    }
+}
+
+fn planned(status: &Status) -> Answer {
+    let retry_after_s = status.retry_after.map(|after| after.0.as_secs());
+    let text = format!("planned fault: {}", status.code);
+    Answer { retry_after_s, ..Answer::text(status.code, text) }
+}
