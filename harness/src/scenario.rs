@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
+use crate::loki::faults::{self, Timed};
 use crate::result::{Expect, Resource};
 use crate::sample::sampler::OWN_NAME;
 use crate::target::spec::{Entry, Kind, Spec};
@@ -59,6 +60,9 @@ pub struct Scenario {
     pub window: Span,
     /// What the containers do.
     pub containers: load::Config,
+    /// What goes wrong in the sinks, in times from the beginning of the load on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Timed>,
     /// Growth allowed per minute, for each resource that is judged.
     pub limits: BTreeMap<Resource, f64>,
     /// Who is tested.
@@ -285,6 +289,7 @@ fn mistakes(scenario: &Scenario) -> Vec<String> {
     mistakes.extend(controls(scenario));
     mistakes.extend(durations(scenario));
     mistakes.extend(containers(&scenario.containers));
+    mistakes.extend(faults(scenario));
     mistakes
 }
 
@@ -361,6 +366,17 @@ fn durations(scenario: &Scenario) -> Vec<String> {
             "phases.load: at least 30 samples long, or nothing can be judged".to_owned(),
         ),
     ]));
+    mistakes
+}
+
+fn faults(scenario: &Scenario) -> Vec<String> {
+    let mut mistakes = faults::mistakes(&scenario.faults);
+    let load = scenario.phases.load.0;
+    for (place, timed) in scenario.faults.iter().enumerate() {
+        if timed.at.0 >= load {
+            mistakes.push(format!("faults[{place}].at: before the load ends, after {}", Span(load)));
+        }
+    }
     mistakes
 }
 

@@ -52,9 +52,9 @@ impl SinkConfig {
     /// The sink of a run: ready at once, and it takes whatever rate comes, since the targets are measured
     /// and not what a tenant has bought. What is older than `max_age` is refused.
     #[must_use]
-    pub fn for_run(max_age: Duration) -> Self {
+    pub fn for_run(max_age: Duration, faults: Plan) -> Self {
         const NO_RATE: usize = 1 << 50;
-        let mut sink = Self::default();
+        let mut sink = Self { faults, ..Self::default() };
         sink.loki.ingester.lifecycler.min_ready_duration = Duration::ZERO;
         sink.loki.limits_config = Limits {
             reject_old_samples_max_age: max_age,

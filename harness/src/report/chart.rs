@@ -11,7 +11,7 @@ use super::palette::{self, AXIS, FAULT, LIMIT, MUTED, TEXT};
 use super::panel::{Format, Panel, short};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::{self, Series};
-use crate::result::{Resource, RunResult, Verdict};
+use crate::result::{Event, Resource, RunResult, Verdict};
 
 /// The second panel appears where the first is so many times as high as the limit's end.
 const CROWDED: f64 = 4.0;
@@ -192,11 +192,12 @@ impl Plot<'_> {
     fn faults(&self) -> Vec<(f64, f64)> {
         let events = &self.result.events;
         let starts = events.iter().enumerate().filter(|(_, event)| event.event == "fault");
-        let end_of = |index: usize, target: &str| {
+        let end_of = |index: usize, fault: &Event| {
             let mut later = events.iter().skip(index).filter(|event| event.event == "fault_end");
-            later.find(|event| event.target == target).map_or(self.time.high, |event| event.elapsed_s)
+            let same = |event: &&Event| event.target == fault.target && event.detail == fault.detail;
+            later.find(same).map_or(self.time.high, |event| event.elapsed_s)
         };
-        starts.map(|(index, event)| (event.elapsed_s, end_of(index, &event.target))).collect()
+        starts.map(|(index, event)| (event.elapsed_s, end_of(index, event))).collect()
     }
 
     /// Draws one panel below what stands already.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::reconcile::{Unexplained, reconcile};
 use crate::clock::Stopwatch;
+use crate::loki::faults::{Change, Plan};
 use crate::loki::server::{Sink, SinkConfig};
 use crate::record::files::RecordError;
 use crate::result::Audit;
@@ -85,7 +86,8 @@ impl<'a> House<'a> {
             fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
         }
         let scenario = &order.loaded.scenario;
-        let sink = SinkConfig::for_run(scenario.window.0);
+        let faults = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
+        let sink = SinkConfig::for_run(scenario.window.0, faults);
         let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
         let setting = Setting {
             docker_host: engine.host().to_owned(),
@@ -139,19 +141,48 @@ impl<'a> House<'a> {
         self.attach(notes, stop).await?;
 
         let mut beat = self.churn_beat();
-        for (name, length) in [("warmup", phases.warmup.0), ("load", phases.load.0)] {
-            tell(notes, Note::Phase(name, Some(length))).await;
-            let end = Instant::now() + length;
-            while wait(end, beat.as_mut(), stop).await? == Woke::Churn {
-                self.churn(&mut load, notes).await?;
-            }
-        }
+        self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
+        let plan = Plan { seed: 0, faults: self.order.loaded.scenario.faults.clone() };
+        self.sinks.iter().for_each(|sink| sink.begin_faults());
+        let changes = plan.changes(phases.load.0);
+        self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
         let end = Instant::now() + phases.drain.0;
         self.engine.stop_all().await?;
         self.settled(Instant::now() + phases.drain.0 / 2).await;
         self.engine.remove_containers().await?;
         wait(end, None, stop).await.map(drop)
+    }
+
+    /// A phase in which containers come and go; what the sinks' faults do meanwhile is noted.
+    async fn busy(
+        &mut self,
+        (name, length): (&'static str, Duration),
+        changes: &[Change],
+        (load, mut beat): (&mut Load, Option<&mut Interval>),
+        (notes, stop): (&mpsc::Sender<Note>, &CancellationToken),
+    ) -> Result<(), RunError> {
+        let began = Instant::now();
+        tell(notes, Note::Phase(name, Some(length))).await;
+        for change in changes {
+            self.churn_until(began + change.at, load, beat.as_deref_mut(), (notes, stop)).await?;
+            let event = if change.begins { "fault" } else { "fault_end" };
+            tell(notes, Note::Event(event, change.what.clone())).await;
+        }
+        self.churn_until(began + length, load, beat, (notes, stop)).await
+    }
+
+    async fn churn_until(
+        &mut self,
+        end: Instant,
+        load: &mut Load,
+        mut beat: Option<&mut Interval>,
+        (notes, stop): (&mpsc::Sender<Note>, &CancellationToken),
+    ) -> Result<(), RunError> {
+        while wait(end, beat.as_deref_mut(), stop).await? == Woke::Churn {
+            self.churn(load, notes).await?;
+        }
+        Ok(())
     }
 
     async fn start_containers(&mut self, stop: &CancellationToken) -> Result<Load, RunError> {
