@@ -9,5 +9,5 @@ fuzz_target!(|input: (&str, &str)| {
     let (text, name) = input;
     metrics::count(text, name);
     let mut ledger = Ledger::default();
-    ledger.record(text, Fate::Accepted);
+    ledger.record(text, Fate::Accepted, 0);
 });

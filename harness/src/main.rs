@@ -176,7 +176,7 @@ async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     let faults = arguments.faults.as_deref().map_or_else(|| Ok(Plan::default()), load_faults)?;
     let sink = SinkConfig { loki, keep: arguments.keep, zone: TimeZone::system(), faults };
     let sink = Sink::start(Some(listen), sink)?;
-    sink.begin_faults();
+    sink.begin();
     let stop = CancellationToken::new();
     // Signals are heard before anyone is told where it listens: who reads that may send one at once.
     let listening = async {

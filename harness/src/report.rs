@@ -11,6 +11,7 @@ mod panel;
 mod chart;
 mod comparison;
 mod view;
+mod account;
 mod png;
 mod html;
 mod markdown;

@@ -191,6 +191,22 @@ pub struct Stability {
     pub last_log_lines: Vec<String>,
 }
 
+/// How long lines took from where they were written to where the sink had stored them, in seconds. Of those
+/// written since the load began.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How many.
+    pub lines: u64,
+    /// Half of them took no longer.
+    pub p50_s: f64,
+    /// 99 of 100.
+    pub p99_s: f64,
+    /// 999 of 1000.
+    pub p99_9_s: f64,
+    /// All of them.
+    pub max_s: f64,
+}
+
 /// One target's part of the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetResult {
@@ -206,6 +222,9 @@ pub struct TargetResult {
     pub resources: BTreeMap<Resource, ResourceResult>,
     /// Its lines.
     pub audit: Audit,
+    /// How long they took; `None` where none came that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Its process.
     pub stability: Stability,
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::intervals::Intervals;
+use super::latency::Latencies;
 use crate::world::line::{self, ParseError, Stream};
 
 /// A run has hundreds of sources. More than this many are no run of ours, and are counted as
@@ -60,9 +61,11 @@ impl Sequence {
 }
 
 /// The book of one sink.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     sequences: BTreeMap<Key, Sequence>,
+    /// How long lines took.
+    pub latencies: Latencies,
     /// Lines of ours that were altered on their way; their numbers can't be trusted and are missing.
     pub altered: u64,
     /// Lines that no generator of ours wrote.
@@ -72,10 +75,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Enters one line.
-    pub fn record(&mut self, text: &str, fate: Fate) {
+    /// Enters one line, at this time.
+    pub fn record(&mut self, text: &str, fate: Fate, now_ns: i64) {
         match line::parse(text.trim_end_matches(['\n', '\r'])) {
-            Ok(fields) => self.enter(fields.source, fields.stream, fields.number, fate),
+            Ok(fields) => {
+                if fate == Fate::Accepted {
+                    self.latencies.record(fields.written_ns, now_ns);
+                }
+                self.enter(fields.source, fields.stream, fields.number, fate);
+            }
             Err(ParseError::Altered(_)) => self.altered += 1,
             Err(ParseError::Foreign) => self.foreign += 1,
         }
@@ -122,15 +130,15 @@ mod tests {
     #[test]
     fn a_line_that_kept_its_newline_is_the_same_line() {
         let mut ledger = Ledger::default();
-        ledger.record(&format!("{}\r\n", text("c1", 1)), Fate::Accepted);
+        ledger.record(&format!("{}\r\n", text("c1", 1)), Fate::Accepted, 9);
         assert_eq!((ledger.altered, ledger.sequences().count()), (0, 1));
     }
 
     #[test]
     fn altered_and_foreign_lines_are_counted_and_enter_no_sequence() {
         let mut ledger = Ledger::default();
-        ledger.record("somebody else's", Fate::Accepted);
-        ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Accepted);
+        ledger.record("somebody else's", Fate::Accepted, 9);
+        ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Accepted, 9);
         assert_eq!((ledger.foreign, ledger.altered, ledger.sequences().count()), (1, 1, 0));
     }
 
@@ -142,7 +150,7 @@ mod tests {
             let mut ledger = Ledger::default();
             for &(number, source, accepted) in &pushed {
                 let fate = if accepted { Fate::Accepted } else { Fate::Refused };
-                ledger.record(&text(["a", "b"][source], number), fate);
+                ledger.record(&text(["a", "b"][source], number), fate, 9);
             }
             for (index, source) in ["a", "b"].into_iter().enumerate() {
                 let of = |accepted: bool| pushed.iter().filter(move |p| p.1 == index && p.2 == accepted).map(|p| p.0);

@@ -178,7 +178,7 @@ mod tests {
     fn give(ledger: &mut Ledger, source: &str, number: u64, fate: Fate) {
         let mut text = String::new();
         write(&mut text, &Fields { source, stream: Stream::Out, number, written_ns: 1 }, 1, 0);
-        ledger.record(&text, fate);
+        ledger.record(&text, fate, 9);
     }
 
     fn truth(written: u64, out_of_window_before: u64) -> BTreeMap<Key, Truth> {

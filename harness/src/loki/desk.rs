@@ -114,6 +114,12 @@ impl Desk {
         self.config.loki.distributor.max_recv_msg_size
     }
 
+    /// The times of its faults, and of lines, count from now on.
+    pub(super) fn begin(&self) {
+        self.faults.begin();
+        self.books().ledger.latencies.count_from(clock::now_ns());
+    }
+
     /// A copy of the audit's book as it stands.
     pub(super) fn ledger(&self) -> Ledger {
         self.books().ledger.clone()
@@ -192,6 +198,7 @@ impl Desk {
     fn store(&self, tenant: &str, mut push: Push) -> Answer {
         let weather = self.faults.weather(&push);
         let (config, zone) = (&self.config.loki, &self.config.zone);
+        let now_ns = clock::now_ns();
         let court = Court { config, tenant, now: now(), zone, weather: &weather };
         let mut books = self.books();
         let Judged { refusal, stored } = judge(court, &mut books.tenants, &mut push);
@@ -200,7 +207,7 @@ impl Desk {
             for (entry, &stored) in stream.entries.iter().zip(stored) {
                 let (fate, count) =
                     if stored { (Fate::Accepted, &mut accepted) } else { (Fate::Refused, &mut refused) };
-                books.ledger.record(&String::from_utf8_lossy(&entry.line), fate);
+                books.ledger.record(&String::from_utf8_lossy(&entry.line), fate, now_ns);
                 *count += 1;
             }
         }

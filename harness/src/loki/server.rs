@@ -14,6 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::connection::{self, Place};
 use super::desk::Desk;
 use crate::audit::ledger::{Ledger, Sequence};
+use crate::result::Latency;
 
 pub use super::desk::SinkConfig;
 pub use super::tally::Counters;
@@ -34,7 +35,7 @@ pub enum SinkError {
 }
 
 /// What there is to say of a sink at its end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Pushes and entries.
     #[serde(flatten)]
@@ -51,6 +52,8 @@ pub struct Summary {
     pub lines_altered: u64,
     /// Lines that no generator of ours wrote.
     pub lines_foreign: u64,
+    /// How long numbered lines took.
+    pub latency: Option<Latency>,
 }
 
 /// A mock Loki that runs until it is dropped.
@@ -89,9 +92,10 @@ impl Sink {
         format!("http://{}", self.address)
     }
 
-    /// The times of its faults count from now on.
-    pub fn begin_faults(&self) {
-        self.desk.faults.begin();
+    /// The load begins: the times of its faults count from now on, and how long lines take that are written from
+    /// now on.
+    pub fn begin(&self) {
+        self.desk.begin();
     }
 
     /// From now on it says that it is stopping, and takes no push any more. To be dropped a little later.
@@ -124,6 +128,7 @@ impl Sink {
             lines_out_of_order: sum(|sequence| sequence.out_of_order),
             lines_altered: ledger.altered,
             lines_foreign: ledger.foreign,
+            latency: ledger.latencies.figures(),
         }
     }
 }

@@ -58,6 +58,16 @@ pub(super) fn percent(share: f64) -> String {
     format!("{} %", plain(share * 100.0, 1))
 }
 
+/// How long something took: `512 ms`, `1.02 s`, `2 min 3 s`.
+pub(super) fn latency(seconds: f64) -> String {
+    match seconds {
+        _ if seconds < 1.0 => format!("{:.0} ms", seconds * 1000.0),
+        _ if seconds < 10.0 => format!("{seconds:.2} s"),
+        _ if seconds < 60.0 => format!("{seconds:.1} s"),
+        _ => duration(seconds),
+    }
+}
+
 /// A span of time in its two largest units: `6 h 12 min`, `40 s`.
 pub(super) fn duration(seconds: f64) -> String {
     let mut rest = whole(seconds);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
 use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
-use super::{chart, comparison};
+use super::{account, chart, comparison};
 use crate::result::{Manifest, Resource, RunResult};
 
 const TEMPLATE: &str = include_str!("report.html.j2");
@@ -91,7 +91,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         cut_short: result.verdict.cut_short,
         cards: view::cards(result),
         growths: view::growths(result),
-        audit: view::audit(result),
+        audit: account::account(result),
         costs: view::costs(result),
         facts: view::facts(result),
         command: view::command(result),

@@ -2,6 +2,7 @@
 //!
 //! Every string from outside is escaped for Markdown and for the HTML that it may carry.
 
+use super::account;
 use super::png;
 use super::view::{self, Card, Growth, Mark, Row};
 use crate::result::{Resource, RunResult};
@@ -114,7 +115,7 @@ fn reasons(result: &RunResult) -> String {
 fn audit(result: &RunResult) -> String {
     let names: Vec<String> = view::targets(result).iter().map(|(_, name, _)| safe(name)).collect();
     let mut table = header("Lines", &names);
-    for Row { title, note, cells } in view::audit(result) {
+    for Row { title, note, cells } in account::account(result) {
         table.push_str(&row(&format!("**{title}**: {note}"), cells.into_iter()));
     }
     details("Every line accounted for", &table)

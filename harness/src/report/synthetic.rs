@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::result::{
-    Audit, DrainResult, Event, Expect, FittedLine, Judgement, Machine, Manifest, Outcome, Phase, Projection,
-    Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability, TargetResult, Verdict, VerdictFile,
+    Audit, DrainResult, Event, Expect, FittedLine, Judgement, Latency, Machine, Manifest, Outcome, Phase,
+    Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability, TargetResult, Verdict,
+    VerdictFile,
 };
 
 const PHASES: [(&str, f64, f64); 4] =
@@ -136,6 +137,13 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
             in_flight: if leaks { 554 } else { 0 },
             lost: if leaks { 12 } else { 0 },
         },
+        latency: (!leaks).then_some(Latency {
+            lines: 14_400,
+            p50_s: 0.5104,
+            p99_s: 1.021,
+            p99_9_s: 9.871,
+            max_s: 95.0,
+        }),
         stability: Stability {
             crashes: 0,
             ended: "exit status 0 after SIGTERM".to_owned(),

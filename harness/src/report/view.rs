@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::figures;
 use crate::result::{
-    Audit, DrainResult, Expect, Judgement, Machine, Outcome, Projection, Resource, ResourceResult, RunResult,
+    DrainResult, Expect, Judgement, Machine, Outcome, Projection, Resource, ResourceResult, RunResult,
     TargetResult, Verdict,
 };
 
@@ -281,36 +281,6 @@ fn exhausted(process_limit: Option<u64>, in_s: Option<f64>) -> String {
 
 fn kept(drain: DrainResult) -> String {
     figures::change(drain.drained_count - drain.idle_count)
-}
-
-/// The audit's words, each with what it means, one count for each target.
-pub(super) fn audit(result: &RunResult) -> Vec<Row<String>> {
-    type Pick = fn(&Audit) -> u64;
-    let words: [(&str, &str, Pick); 9] = [
-        ("Sent", "written by the containers", |audit| audit.sent),
-        ("Delivered", "accepted by the sink, each line counted once", |audit| audit.delivered),
-        ("Duplicated", "accepted again after the first time", |audit| audit.duplicated),
-        ("Rejected", "refused by the sink, and never accepted", |audit| audit.rejected),
-        (
-            "Skipped",
-            "passed over by the target for a reason it counts: too old, or before its start",
-            |audit| audit.skipped,
-        ),
-        ("Dropped", "given up by the target for a reason it counts", |audit| audit.dropped),
-        ("Dead-lettered", "kept by the target in a file for what can't be delivered", |audit| {
-            audit.dead_lettered
-        }),
-        ("In flight", "still held by the target when the run ended, by its own count", |audit| {
-            audit.in_flight
-        }),
-        ("Lost", "accounted for by nobody", |audit| audit.lost),
-    ];
-    let row = |(title, note, pick): (&'static str, &str, Pick)| {
-        let cells =
-            targets(result).iter().map(|(_, _, target)| figures::count(pick(&target.audit))).collect();
-        Row { title, note: note.to_owned(), cells }
-    };
-    words.into_iter().map(row).collect()
 }
 
 /// What each target cost, and at last what the harness itself cost: the series that nobody loads.

@@ -45,9 +45,10 @@ pub(super) fn conclude(
         limits: &manifest.limits,
         cut_short: end == End::CutShort,
     };
-    let targets = accounts
-        .iter()
-        .map(|account| (account.detached.spec.name.clone(), case.target(&account.detached, account.audit)));
+    let targets = accounts.iter().map(|account| {
+        let (detached, lines) = (&account.detached, (account.audit, account.latency));
+        (detached.spec.name.clone(), case.target(detached, lines))
+    });
     let verdict = case.whole(targets.collect());
     files::write_json(&out.join(files::AUDIT), &audit_file(accounts))?;
     files::write_json(&out.join(files::VERDICT), &verdict)?;

@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 use crate::loki::faults::{Change, Plan};
 use crate::loki::server::{Sink, SinkConfig};
 use crate::record::files::RecordError;
-use crate::result::Audit;
+use crate::result::{Audit, Latency};
 use crate::run::attach::{Attached, Detached, Setting};
 use crate::run::journal::{Journal, Note};
 use crate::run::order::{Order, RunError};
@@ -54,6 +54,7 @@ pub(super) fn scratch(out: &Path) -> PathBuf {
 pub(super) struct Account {
     pub(super) detached: Detached,
     pub(super) audit: Audit,
+    pub(super) latency: Option<Latency>,
     pub(super) altered: u64,
     pub(super) out_of_order: u64,
     pub(super) unexplained: Vec<Unexplained>,
@@ -143,7 +144,7 @@ impl<'a> House<'a> {
         let mut beat = self.churn_beat();
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
         let plan = Plan { seed: 0, faults: self.order.loaded.scenario.faults.clone() };
-        self.sinks.iter().for_each(|sink| sink.begin_faults());
+        self.sinks.iter().for_each(|sink| sink.begin());
         let changes = plan.changes(phases.load.0);
         self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
@@ -284,6 +285,7 @@ impl<'a> House<'a> {
             Account {
                 detached,
                 audit: reconciled.audit,
+                latency: ledger.latencies.figures(),
                 altered: ledger.altered,
                 out_of_order: ledger.sequences().map(|(_, sequence)| sequence.out_of_order).sum(),
                 unexplained: reconciled.unexplained,

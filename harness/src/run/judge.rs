@@ -12,8 +12,8 @@ use crate::growth::verdict::{Settings, judge};
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Expect, Judgement, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult,
-    Verdict, VerdictFile,
+    Audit, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample,
+    TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::sample::process::Limits;
@@ -61,7 +61,11 @@ pub(super) fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
 impl Case<'_> {
     /// Judges one target.
     #[must_use]
-    pub(super) fn target(&self, detached: &Detached, audit: Audit) -> TargetResult {
+    pub(super) fn target(
+        &self,
+        detached: &Detached,
+        (audit, latency): (Audit, Option<Latency>),
+    ) -> TargetResult {
         let spec = &detached.spec;
         let resources: BTreeMap<Resource, ResourceResult> = self
             .limits
@@ -81,6 +85,7 @@ impl Case<'_> {
             reason,
             resources,
             audit,
+            latency,
             stability: detached.stability.clone(),
         }
     }
@@ -285,7 +290,7 @@ mod tests {
             claims: Claims::default(),
             stability,
         };
-        let result = case.target(&detached, audit);
+        let result = case.target(&detached, (audit, None));
         case.whole(BTreeMap::from([("t".to_owned(), result)]))
     }
 

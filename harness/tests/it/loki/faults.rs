@@ -23,7 +23,7 @@ fn plan(seed: u64, faults: &[&str]) -> Plan {
 
 fn sink(faults: Plan) -> Sink {
     let sink = Sink::start(None, SinkConfig { faults, ..SinkConfig::default() }).unwrap();
-    sink.begin_faults();
+    sink.begin();
     sink
 }
 

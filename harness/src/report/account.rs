@@ -1,0 +1,47 @@
+//! What became of every line, in words and counts.
+
+use super::figures;
+use super::view::{Row, targets};
+use crate::result::{Audit, Latency, RunResult};
+
+/// The audit's words, each with what it means, one count for each target.
+pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
+    type Pick = fn(&Audit) -> u64;
+    let words: [(&str, &str, Pick); 9] = [
+        ("Sent", "written by the containers", |audit| audit.sent),
+        ("Delivered", "accepted by the sink, each line counted once", |audit| audit.delivered),
+        ("Duplicated", "accepted again after the first time", |audit| audit.duplicated),
+        ("Rejected", "refused by the sink, and never accepted", |audit| audit.rejected),
+        (
+            "Skipped",
+            "passed over by the target for a reason it counts: too old, or before its start",
+            |audit| audit.skipped,
+        ),
+        ("Dropped", "given up by the target for a reason it counts", |audit| audit.dropped),
+        ("Dead-lettered", "kept by the target in a file for what can't be delivered", |audit| {
+            audit.dead_lettered
+        }),
+        ("In flight", "still held by the target when the run ended, by its own count", |audit| {
+            audit.in_flight
+        }),
+        ("Lost", "accounted for by nobody", |audit| audit.lost),
+    ];
+    let row = |(title, note, pick): (&'static str, &str, Pick)| {
+        let cells =
+            targets(result).iter().map(|(_, _, target)| figures::count(pick(&target.audit))).collect();
+        Row { title, note: note.to_owned(), cells }
+    };
+    let mut rows: Vec<Row<String>> = words.into_iter().map(row).collect();
+    if targets(result).iter().any(|(_, _, target)| target.latency.is_some()) {
+        let cells = targets(result).iter().map(|(_, _, target)| latency(target.latency)).collect();
+        let note = "from written to accepted, of lines written since the load began: the time within which \
+                    half, 99 %, 99.9 % and all of them came";
+        rows.push(Row { title: "Latency", note: note.to_owned(), cells });
+    }
+    rows
+}
+
+fn latency(latency: Option<Latency>) -> String {
+    let Some(Latency { p50_s, p99_s, p99_9_s, max_s, .. }) = latency else { return "–".to_owned() };
+    [p50_s, p99_s, p99_9_s, max_s].map(figures::latency).join(" · ")
+}
