@@ -53,6 +53,8 @@ pub struct Error {
 
 /// Connections at once; a further one waits to be accepted.
 const CONNECTIONS_MAX: usize = 16;
+/// By which `shipper ready` knows a shipper from others that have a `/ready`.
+pub const SERVER: &str = "shipper";
 /// For a request's head, and so for an idle connection.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -159,6 +161,9 @@ fn answer(method: &Method, path: &str, Shown { targets, metrics }: &Shown) -> Re
     }
 }
 
+const HELD: &str = "Loki refuses us and lines wait, its answer is in the log: look at loki.url, loki.tenant, \
+    loki.basic_auth and loki.bearer_token_file";
+
 /// Why it is not ready. A Loki that is down is no reason: the shipper does its work, it waits.
 fn unready(metrics: &Metrics) -> Vec<&'static str> {
     [
@@ -168,7 +173,7 @@ fn unready(metrics: &Metrics) -> Vec<&'static str> {
             metrics.dead_letters_failing.get() != 0,
             "dead letters can't be written in state_dir: delivery waits until they can",
         ),
-        (metrics.loki_held.get() != 0, "Loki refuses us (401, 403 or 404): look at loki.url and loki.tenant"),
+        (metrics.loki_held.get() != 0, HELD),
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))
@@ -178,13 +183,23 @@ fn unready(metrics: &Metrics) -> Vec<&'static str> {
 fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    headers.insert(header::SERVER, http::HeaderValue::from_static(SERVER));
     response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_answer_bears_our_name() {
+        for path in ["/ready", "/metrics", "/nowhere"] {
+            let answer = answer(&Method::GET, path, &Shown::default());
+            assert_eq!(answer.headers()[header::SERVER], SERVER, "{path}");
+        }
+    }
 
     #[test]
     fn ready_says_why_not() {

@@ -262,7 +262,9 @@ impl Config {
     /// # Errors
     /// Not in practice.
     pub fn to_yaml(&self) -> Result<String, String> {
-        serde_saphyr::to_string(self).map_err(|error| error.to_string())
+        let mut tree = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        expand::double_dollars(&mut tree);
+        serde_saphyr::to_string(&tree).map_err(|error| error.to_string())
     }
 }
 
@@ -358,7 +360,9 @@ shutdown_deadline: 8s
     #[test]
     fn what_is_printed_can_be_read_again() {
         let retry = retry::Config { budget: Some(Duration::from_secs(60)), ..retry::Config::default() };
-        let config = Config { start: Start::Since(Duration::from_secs(5400)), retry, ..Config::default() };
+        let mut config =
+            Config { start: Start::Since(Duration::from_secs(5400)), retry, ..Config::default() };
+        config.labels.fixed = [("price".to_owned(), "$5 or ${MORE} or $$".to_owned())].into();
         assert_eq!(parse(&config.to_yaml().unwrap()), Ok(config));
     }
 

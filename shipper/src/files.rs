@@ -73,8 +73,11 @@ pub fn lock(path: &Path) -> io::Result<Option<File>> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(flags(OFlags::NOFOLLOW))
+        .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
         .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     Ok(lock_now(&file)?.then_some(file))
 }
 

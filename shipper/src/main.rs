@@ -82,7 +82,7 @@ enum DeadLetters {
     /// Send them to Loki again; what it takes is removed, what it refuses again stays. May be stopped at any
     /// moment and started again. A shipper may run meanwhile: the segment it writes is left to it.
     #[command(
-        after_help = "Exit codes: 0 all was delivered, or it was stopped; 1 some lines were refused again."
+        after_help = "Exit codes: 0 all was delivered, or it was stopped; 1 some lines were refused again, or can't be read."
     )]
     Replay {
         #[command(flatten)]
@@ -161,7 +161,7 @@ fn replay(config: &Config, reason: Option<String>, dry_run: bool) -> ExitCode {
     start_log(&config.log);
     let mut out = std::io::stdout();
     match alone(operator::replay::run(config, reason, dry_run, &mut out)) {
-        Ok(tally) if tally.refused > 0 => ExitCode::from(LOST),
+        Ok(tally) if tally.refused + tally.unreadable > 0 => ExitCode::from(LOST),
         ended => told(ended),
     }
 }

@@ -138,6 +138,10 @@ pub enum Position {
         /// Lines of one stream that were handed on though they stand behind the offset.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ahead: Option<Ahead>,
+        /// The time of the line before the offset, in nanoseconds since the epoch: where `pool` goes on when it
+        /// takes over. Not known in checkpoints of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_ns: Option<i64>,
     },
     /// `pool`: at this line, as Docker's log API can be asked for (`since`).
     Api {
@@ -167,7 +171,7 @@ impl Position {
     #[must_use]
     pub fn with_ahead(&self, stream: Stream, until: &Self) -> Self {
         let (
-            Self::File { identity, offset, tail_hash, .. },
+            Self::File { identity, offset, tail_hash, time_ns, .. },
             Self::File { identity: there, offset: until, ahead, .. },
         ) = (self, until)
         else {
@@ -178,7 +182,13 @@ impl Position {
         if identity != there {
             ahead.file = ahead.file.or(Some(*there)); // or the same, which has grown meanwhile
         }
-        Self::File { identity: *identity, offset: *offset, tail_hash: *tail_hash, ahead: Some(ahead) }
+        Self::File {
+            identity: *identity,
+            offset: *offset,
+            tail_hash: *tail_hash,
+            ahead: Some(ahead),
+            time_ns: *time_ns,
+        }
     }
 }
 
@@ -226,7 +236,7 @@ mod tests {
     fn what_is_ahead_in_a_file_that_got_the_same_inode_is_ahead_in_that_file() {
         let at = |head_hash, offset, ahead| {
             let identity = FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash };
-            Position::File { identity, offset, tail_hash: None, ahead }
+            Position::File { identity, offset, tail_hash: None, ahead, time_ns: None }
         };
         let Position::File { identity: later, .. } = at(5, 0, None) else { panic!() };
         let (stream, until) = (Stream::Stderr, 30);

@@ -28,6 +28,16 @@ pub(super) fn expand(
     }
 }
 
+/// The other way: a dollar in a value becomes two, so that it is read as it was.
+pub(super) fn double_dollars(tree: &mut serde_json::Value) {
+    match tree {
+        serde_json::Value::String(text) => *text = text.replace('$', "$$"),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(double_dollars),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(double_dollars),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
 struct Expanded {
     text: String,
     from_outside: bool,

@@ -217,7 +217,16 @@ mod tests {
         let id = |digit: &str| ContainerId::parse(&digit.repeat(64)).unwrap();
         let identity = FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash: u64::MAX };
         let containers = Positions::from([
-            (id("a"), Position::File { identity, offset: 9, tail_hash: Some(u64::MAX), ahead: None }),
+            (
+                id("a"),
+                Position::File {
+                    identity,
+                    offset: 9,
+                    tail_hash: Some(u64::MAX),
+                    ahead: None,
+                    time_ns: Some(7),
+                },
+            ),
             (id("b"), Position::Api { time_ns: 5, seen: 2 }),
         ]);
         Checkpoint { since_ns: 7, containers }

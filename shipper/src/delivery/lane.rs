@@ -207,6 +207,10 @@ impl Lane {
             tracing::info!(tenant = self.tenant.as_deref(), "Loki lets us in again");
             self.queue.restart_budgets();
         }
+        if held && !self.is_held() {
+            // Also where something else was just complained about.
+            self.about_loki = Complaint::default();
+        }
         self.held.set(i64::from(held));
         if outcome != Outcome::Delivered {
             self.complain(&format!("{}: {}", answer.status, answer.head()));

@@ -102,7 +102,10 @@ pub fn judge(status: u16, retry_after: Option<Duration>, body: &str) -> Outcome 
     match status {
         // "Ingestion blocked" looks like success; nothing is stored.
         260 => Outcome::Refused,
-        200..=299 => Outcome::Delivered,
+        204 => Outcome::Delivered,
+        200..=299 if body.trim().is_empty() => Outcome::Delivered,
+        // Loki says nothing when it has stored a push: this is somebody else, a login page perhaps.
+        200..=299 => Outcome::Hold,
         // A server that speaks TLS and was spoken to in plain HTTP, as Go's and nginx's say it: not Loki's words.
         400 if body.contains("HTTPS server") || body.contains("HTTPS port") => Outcome::Hold,
         400 => refusal(body).map_or(Outcome::Refused, Outcome::Partial),
@@ -186,6 +189,12 @@ mod tests {
 
     const RETRY: Outcome = Outcome::Retry { after: None };
     const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn a_success_with_words_is_not_lokis() {
+        assert_eq!(judge(200, None, "\n"), Outcome::Delivered);
+        assert_eq!(judge(200, None, "<html>Log in</html>"), Outcome::Hold);
+    }
 
     #[test]
     fn each_status_has_its_outcome() {

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::header::SERVER;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::printable;
+use crate::admin;
 use crate::docker::api::chain;
 
 /// What it says.
@@ -37,7 +39,9 @@ pub enum Error {
         reason: String,
     },
     /// Somebody else listens there.
-    #[error("what answers at {address} (admin.listen) is no shipper: it says {status} to /ready")]
+    #[error(
+        "what answers at {address} (admin.listen) is no shipper: it says {status} to /ready and does not name itself so"
+    )]
     Stranger {
         /// Where.
         address: SocketAddr,
@@ -63,20 +67,23 @@ pub async fn ask(listen: SocketAddr) -> Result<Readiness, Error> {
     let silent = |_elapsed| no_answer(format!("it says nothing for {} s", ANSWER_MAX.as_secs()));
     let asked = tokio::time::timeout(ANSWER_MAX, page(listen)).await.map_err(silent)?;
     match asked.map_err(|error| no_answer(chain(error.as_ref())))? {
-        (StatusCode::OK, _) => Ok(Readiness::Ready),
-        (StatusCode::SERVICE_UNAVAILABLE, reasons) => Ok(Readiness::Unready(reasons)),
-        (status, _) => Err(Error::Stranger { address: listen, status }),
+        (StatusCode::OK, true, _) => Ok(Readiness::Ready),
+        (StatusCode::SERVICE_UNAVAILABLE, true, reasons) => Ok(Readiness::Unready(reasons)),
+        (status, _, _) => Err(Error::Stranger { address: listen, status }),
     }
 }
 
-/// Status and text of `/ready`. An unspecified address (0.0.0.0, ::) reaches this machine, as on any Linux.
-async fn page(listen: SocketAddr) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+/// Status of `/ready`, whether it is a shipper's, and its text. An unspecified address (0.0.0.0, ::) reaches this machine, as on any Linux.
+async fn page(
+    listen: SocketAddr,
+) -> Result<(StatusCode, bool, String), Box<dyn std::error::Error + Send + Sync>> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     let answer = client.get(format!("http://{listen}/ready").parse()?).await?;
     let status = answer.status();
+    let is_ours = answer.headers().get(SERVER).is_some_and(|server| server == admin::SERVER);
     let body = Limited::new(answer.into_body(), PAGE_BYTES_MAX).collect().await?.to_bytes();
     let lines: Vec<String> = String::from_utf8_lossy(&body).lines().map(printable).collect();
-    Ok((status, lines.join("\n")))
+    Ok((status, is_ours, lines.join("\n")))
 }
 
 #[cfg(test)]
@@ -94,13 +101,18 @@ mod tests {
 
     #[tokio::test]
     async fn each_answer_has_its_meaning() {
-        assert_eq!(asked(ResponseTemplate::new(200)).await.unwrap(), Readiness::Ready);
-        let unready = ResponseTemplate::new(503).set_body_string("one \u{1b}[31m\ntwo\n");
+        let ours = |status| ResponseTemplate::new(status).insert_header(SERVER, admin::SERVER);
+        assert_eq!(asked(ours(200)).await.unwrap(), Readiness::Ready);
+        for status in [200, 503] {
+            let loki = asked(ResponseTemplate::new(status).set_body_string("ready")).await;
+            assert!(matches!(loki, Err(Error::Stranger { .. })), "{loki:?}");
+        }
+        let unready = ours(503).set_body_string("one \u{1b}[31m\ntwo\n");
         let told = asked(unready).await.unwrap();
         assert_eq!(told, Readiness::Unready("one \\u{1b}[31m\ntwo".to_owned()));
         let stranger = asked(ResponseTemplate::new(404)).await.unwrap_err().to_string();
         assert!(stranger.contains("is no shipper: it says 404"), "{stranger}");
-        let endless = asked(ResponseTemplate::new(503).set_body_string("x".repeat(5000))).await;
+        let endless = asked(ours(503).set_body_string("x".repeat(5000))).await;
         assert!(matches!(endless, Err(Error::NoAnswer { .. })), "{endless:?}");
     }
 

@@ -28,8 +28,15 @@ pub async fn run(
         clock: Clock::system(),
         reason,
     };
+    let asked_for = settings.reason.clone();
     let tally = if rehearse { replay::rehearse(&settings)? } else { send(&settings).await? };
     write!(out, "{}", summary(&tally, rehearse))?;
+    if let Some(reason) = asked_for.filter(|_| tally.found == 0) {
+        writeln!(
+            out,
+            "no line is kept for the reason {reason:?}: `dead-letters list` shows which there are"
+        )?;
+    }
     Ok(tally)
 }
 

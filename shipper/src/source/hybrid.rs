@@ -157,6 +157,7 @@ impl Hybrid {
                 metrics,
                 text: Vec::new(),
                 archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
+                started_ns: inputs.started_ns,
             },
         }
     }
@@ -289,6 +290,10 @@ impl Hybrid {
             self.unreadable
                 .note(&container, "`design: hybrid` reads json-file logs only; use `auto` or `pool`");
             return;
+        }
+        if !self.desk.folder.has(&id) {
+            // Followed all the same: it may be there later.
+            self.unreadable.note(&container, "its folder is not in docker.containers_root: is that right?");
         }
         self.watch.add(&id, &self.desk.folder.of(&id));
         let position = self.resume.remove(&id);

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_position_in_a_file_says_how_far_the_other_stream_is_ahead() {
         let identity = crate::record::FileIdentity { dev: 1, ino: 2, head_len: 3, head_hash: 4 };
-        let at = |offset, ahead| Position::File { identity, offset, tail_hash: None, ahead };
+        let at = |offset, ahead| Position::File { identity, offset, tail_hash: None, ahead, time_ns: None };
         let fragment = |stream, offset, text| Fragment {
             stream,
             time_ns: 0,

@@ -268,10 +268,16 @@ impl Pool {
 
     fn first_mark(&mut self, id: &ContainerId, born: Born) -> Mark {
         let position = self.resume.remove(id);
-        if matches!(position, Some(Position::File { .. })) {
-            self.metrics.resume_lost.inc(); // left by design B: no time can be told from it
-        }
-        let position = position.filter(|position| matches!(position, Position::Api { .. }));
+        let position = position.and_then(|position| match position {
+            // Left by design B: its line is found by its time.
+            Position::File { time_ns: Some(time_ns), .. } => Some(Position::Api { time_ns, seen: 1 }),
+            Position::File { time_ns: None, .. } => {
+                self.metrics.resume_lost.inc();
+                tracing::warn!(container = %id, "its checkpoint tells no time: `start` says where to begin");
+                None
+            }
+            Position::Api { .. } => Some(position),
+        });
         match position::begin(position, born, self.start, self.started_ns) {
             Begin::At(Position::Api { time_ns, seen }) => Mark { time_ns, seen },
             Begin::At(Position::File { .. }) | Begin::End => Mark { time_ns: self.started_ns, seen: 0 },

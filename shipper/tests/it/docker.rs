@@ -325,10 +325,10 @@ async fn a_terminal_is_read_as_lines_too() {
 }
 
 #[tokio::test]
-async fn a_restarted_shipper_goes_on_behind_what_was_settled() {
+async fn a_restarted_shipper_goes_on_behind_what_was_settled_also_with_the_other_design() {
     let engine = Engine::new().await;
-    for design in BOTH {
-        let mut upstream = Upstream::start(&engine, design, Start::End, Resume::new()).await;
+    for (before, design) in BOTH.into_iter().flat_map(|before| BOTH.map(|design| (before, design))) {
+        let mut upstream = Upstream::start(&engine, before, Start::End, Resume::new()).await;
         let container = engine.run(&count_to(200)).await;
         let mut settled: Option<Position> = None;
         for _ in 0..90 {
@@ -337,7 +337,10 @@ async fn a_restarted_shipper_goes_on_behind_what_was_settled() {
         upstream.end().await;
         let resume = Resume::from([(container.id.clone(), settled.unwrap())]);
         let mut upstream = Upstream::start(&engine, design, Start::End, resume).await;
-        assert_eq!(upstream.lines(110).await[&container.id], numbered(90..200));
+        // A file knows no marks: from the time of one that `pool` has left, its line comes again.
+        let again = matches!((before, design), (Design::Pool { .. }, Design::Hybrid));
+        let first: u32 = if again { 89 } else { 90 };
+        assert_eq!(upstream.lines(200 - first as usize).await[&container.id], numbered(first..200));
         let id = container.id.clone();
         drop(container);
         upstream.gone([id]).await;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::docker_log;
 use crate::support::engine::Made;
 use crate::support::program::{sum, until};
 use crate::support::sink::{Act, reserved_port};
@@ -76,6 +77,26 @@ async fn a_running_shipper_is_asked_whether_it_is_ready_and_why_not() {
     program.until("/ready", |page| page == "ready\n").await;
     assert_eq!(program.terminate().await, 0);
     assert_eq!(ask().0, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_not_where_it_should_be_is_named_and_no_silence() {
+    let stage = Stage::new().await;
+    let mut writer = stage.writer("writer").await;
+    writer.write(1).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let docker =
+        format!("docker: {{host: \"{}\", containers_root: {:?}}}", stage.engine.host(), elsewhere.path());
+    let mut program = stage.start("hybrid", &[&docker]).await;
+    program.until_it_says("is not in docker.containers_root").await;
+    assert_eq!(program.number("shipper_containers_unreadable").await, 1.0);
+    assert_eq!(program.terminate().await, 0);
+
+    std::fs::remove_file(docker_log::path(writer.id())).unwrap();
+    let mut program = stage.start("hybrid", &[]).await;
+    let (_, said) = program.until_it_says("its log is not there").await;
+    assert!(said.contains("deleted by hand"), "{said}");
+    assert_eq!(program.terminate().await, 0);
 }
 
 const SECRETS: [&str; 4] = ["s3cr3t-env", "s3cr3t-label", "s3cr3t-password", "s3cr3t-url"];

@@ -143,6 +143,6 @@ impl Tail {
     fn position(&self, offset: u64) -> Position {
         let (dev, ino) = self.file.key;
         let identity = FileIdentity { dev, ino, head_len: 0, head_hash: 0 };
-        Position::File { identity, offset, tail_hash: None, ahead: None }
+        Position::File { identity, offset, tail_hash: None, ahead: None, time_ns: None }
     }
 }

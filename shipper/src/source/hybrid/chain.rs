@@ -76,6 +76,10 @@ pub fn end(folder: &Folder, id: &ContainerId) -> io::Result<Search> {
     Ok(search)
 }
 
+/// The time of a file's last change is that of the kernel's last tick, and some file systems keep whole seconds
+/// only: a line may be younger by as much.
+const MODIFIED_LAG_NS: i64 = 2_000_000_000;
+
 /// The oldest generation with lines of this time or later.
 ///
 /// # Errors
@@ -83,7 +87,8 @@ pub fn end(folder: &Folder, id: &ContainerId) -> io::Result<Search> {
 pub fn since(folder: &Folder, id: &ContainerId, since_ns: i64) -> io::Result<Search> {
     let chain = folder.chain(id);
     for (at, seen) in chain.iter().enumerate() {
-        if last_time_ns(folder, id, seen)?.is_none_or(|last_ns| last_ns >= since_ns) {
+        let last_ns = last_time_ns(folder, id, seen)?;
+        if last_ns.is_none_or(|last_ns| last_ns.saturating_add(MODIFIED_LAG_NS) >= since_ns) {
             return open(folder, id, &chain, at);
         }
     }

@@ -83,9 +83,10 @@ impl Open {
         Place { identity, offset, tail_hash, ahead }
     }
 
-    pub(super) fn position(&self) -> Position {
+    /// The place at its offset; the line before that bears this time.
+    pub(super) fn position(&self, time_ns: Option<i64>) -> Position {
         let Self { identity, offset, tail_hash, ahead, .. } = *self;
-        Position::File { identity, offset, tail_hash, ahead }
+        Position::File { identity, offset, tail_hash, ahead, time_ns }
     }
 
     /// Whether the line at the offset was handed on before a restart.

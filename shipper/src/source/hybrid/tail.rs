@@ -17,9 +17,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use memchr::memchr;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::credit::Credit;
 use crate::metrics::Metrics;
@@ -45,6 +47,8 @@ pub(super) struct Desk {
     pub(super) text: Vec<u8>,
     /// Places for archives: each one that is open takes memory.
     pub(super) archives: Arc<Semaphore>,
+    /// When the shipper began, in nanoseconds since the epoch.
+    pub(super) started_ns: i64,
 }
 
 /// What a turn came to.
@@ -57,6 +61,9 @@ pub(super) enum Turn {
     /// An archive is to be read, and as many as may be are open.
     NoPlace,
 }
+
+/// Longer than Docker takes to make the log of a container that starts.
+const MISSING_MAX: Duration = Duration::from_secs(4);
 
 /// One container's log.
 #[derive(Debug)]
@@ -76,8 +83,12 @@ pub(super) struct Tail {
     untold: bool,
     /// Lines older than this are passed over.
     since_ns: Option<i64>,
+    /// The time of the last line that was dealt with.
+    time_ns: Option<i64>,
     /// Its log could not be read, and that was said.
     complained: bool,
+    /// Since when there is no log though the container runs.
+    missing_since: Option<Instant>,
 }
 
 /// What Docker says of the container.
@@ -110,7 +121,24 @@ impl Tail {
             joiner: Joiner::new(LINE_BYTES_MAX),
             untold: false,
             since_ns: None,
+            time_ns: None,
             complained: false,
+            missing_since: None,
+        }
+    }
+
+    /// There is no log. Docker makes it when the container starts, so that is so for a moment only.
+    fn miss(&mut self) {
+        let since = *self.missing_since.get_or_insert_with(Instant::now);
+        if self.life == Life::Running
+            && since.elapsed() > MISSING_MAX
+            && !std::mem::replace(&mut self.complained, true)
+        {
+            let (id, name) = (&self.container.id, &self.container.name);
+            tracing::warn!(
+                container = %id, name,
+                "its log is not there, was it deleted by hand? What it writes can't be read until it starts again"
+            );
         }
     }
 
@@ -189,9 +217,10 @@ impl Tail {
         // From here on nothing waits, so all of it happens or nothing.
         let Some(open) = &mut self.open else { return Ok(()) };
         let was_handed_on = decoded.is_some_and(|head| open.is_ahead(head.stream));
-        let before = open.position();
+        let before = open.position(self.time_ns);
         open.pass(line.len(), tail_hash);
-        let after = open.position();
+        self.time_ns = decoded.map(|head| head.time_ns).or(self.time_ns);
+        let after = open.position(self.time_ns);
         let counted = std::mem::take(&mut open.overlong);
         if !counted && decoded.is_none_or(|head| head.torn) {
             desk.outlet.corrupt(&self.container);
@@ -221,6 +250,7 @@ impl Tail {
             return false;
         };
         open.pass(bytes, tail_hash);
+        self.time_ns = Some(old.time_ns);
         self.untold = true;
         if old.ends {
             desk.outlet.skipped(SkipReason::BeforeStart, 1);
@@ -233,7 +263,7 @@ impl Tail {
         if let Some(open) = &self.open
             && self.untold
         {
-            let position = self.joiner.safe(&open.position());
+            let position = self.joiner.safe(&open.position(self.time_ns));
             desk.outlet.passed(&self.container, position).await?;
             self.untold = false;
         }
@@ -290,7 +320,7 @@ impl Tail {
     /// Gives the file back, to go on there another time.
     pub(super) fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            self.begin = Begin::At(open.position());
+            self.begin = Begin::At(open.position(self.time_ns));
         }
     }
 

@@ -93,7 +93,7 @@ async fn an_inode_that_is_used_again_does_not_hide_the_generations_before_it() {
     // The file of the checkpoint was rotated away, and the newest one has got its inode.
     let inode = fs::metadata(disk.log()).unwrap();
     let identity = FileIdentity { dev: inode.dev(), ino: inode.ino(), head_len: 40, head_hash: 1 };
-    let position = Position::File { identity, offset: 400, tail_hash: Some(1), ahead: None };
+    let position = Position::File { identity, offset: 400, tail_hash: Some(1), ahead: None, time_ns: None };
     let mut source = Source::resume(&disk, position).await;
     assert_eq!(source.texts(20).await, texts(0..20));
     assert_eq!(source.metrics.resume_lost.get(), 1);

@@ -18,13 +18,18 @@ impl Tail {
     pub(super) fn open_first(&mut self, desk: &mut Desk) -> io::Result<Option<Turn>> {
         let (folder, id) = (&desk.folder, &self.container.id);
         let search = match &self.begin {
-            Begin::At(Position::File { identity, offset, tail_hash, ahead }) => {
+            Begin::At(Position::File { identity, offset, tail_hash, ahead, time_ns }) => {
                 let (identity, offset) = (*identity, *offset);
+                self.time_ns = *time_ns;
                 let place = Place { identity, offset, tail_hash: *tail_hash, ahead: *ahead };
                 chain::resume(folder, id, &place)?
             }
-            Begin::End => chain::end(folder, id)?,
+            Begin::End => {
+                self.time_ns = Some(desk.started_ns);
+                chain::end(folder, id)?
+            }
             Begin::Since(since_ns) => {
+                self.time_ns = Some(*since_ns);
                 self.since_ns = Some(*since_ns);
                 chain::since(folder, id, *since_ns)?
             }
@@ -37,6 +42,7 @@ impl Tail {
             Search::Moved => return Ok(Some(Turn::More)),
             Search::Nothing => {
                 folder.refuse_strangers(id)?;
+                self.miss();
                 if at_end {
                     self.begin = Begin::Beginning; // what appears later is new, all of it
                 }
@@ -54,6 +60,7 @@ impl Tail {
                     self.joiner.clear();
                 }
                 self.open = Some(open);
+                self.missing_since = None;
                 if let Some(before) = before {
                     self.pass(before);
                 }
