@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,10 +30,18 @@ use crate::targets::Targets;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where to listen. Port 0 takes a free one, which the log names.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Whether it may be another address than one of this machine's own: whoever reaches it sees the names of all
     /// containers, and there is no password.
     pub allow_remote: bool,
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong =
+        |_| D::Error::custom(format!("{text:?} is no IP address with a port, such as 127.0.0.1:9080"));
+    text.parse().map_err(wrong)
 }
 
 impl Default for Config {

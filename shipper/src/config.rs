@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::{dead_letters, retry};
+use crate::files;
 use crate::loki::client;
 use crate::source::hybrid;
 use crate::{admin, batch, filter, labels, pipeline, units, window};
@@ -216,14 +217,17 @@ fn list(path: &Path, mistakes: &[Mistake]) -> String {
     mistakes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// A config is a page of text; a device given by mistake must not fill the memory.
+const BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
     /// All mistakes in it.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = files::read_named(path, BYTES_MAX)
+            .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let variable = |name: &str| std::env::var(name).ok();
         Self::parse(&text, &variable).map_err(|mistakes| Error::Mistakes { path: path.to_owned(), mistakes })
     }
@@ -457,6 +461,19 @@ window: 7d
             let field = line.split(' ').nth(1).unwrap();
             let known = &root.nearest(field).path;
             assert!(known == field || field.starts_with("loki.tenants.") || field == "start.since", "{line}");
+        }
+    }
+
+    #[test]
+    fn what_surely_is_a_mistake_is_refused_with_what_to_write() {
+        for (text, words) in [
+            ("docker: {host: \"tcp://a:b\"}", "give unix:///path/to/docker.sock or tcp://host:port"),
+            ("admin: {listen: \"localhost:9080\"}", "\"localhost:9080\" is no IP address with a port, such as"),
+            ("lines: {drop: [\"\"]}", "lines.drop.0 is empty, and would drop every line"),
+            ("loki: {basic_auth: {username: \"a:b\", password_file: /etc/hostname}}", "loki.basic_auth.username has a colon"),
+        ] {
+            let told = parse(text).unwrap_err();
+            assert!(told.contains(words) && told.lines().count() == 1, "{text}: {told}");
         }
     }
 

@@ -53,6 +53,9 @@ impl Filter {
         };
         let mut mistakes = Vec::new();
         for (place, pattern) in config.drop.iter().enumerate() {
+            if pattern.is_empty() {
+                mistakes.push(format!("lines.drop.{place} is empty, and would drop every line"));
+            }
             mistakes.extend(compiled(format!("lines.drop.{place}"), pattern).err());
         }
         let mut redact = Vec::new();

@@ -46,10 +46,16 @@ impl Config {
             self.state_dir.as_os_str().is_empty().then(|| "state_dir is empty: write a folder".to_owned()),
             self.listen_mistake(),
             self.label_mistake(),
+            self.user_mistake(),
         ];
         let of_lines = filter::Filter::new(&self.lines).err().unwrap_or_default();
         let others = self.size_mistakes().into_iter().chain(self.labels.mistakes()).chain(of_lines);
         mistakes.into_iter().flatten().chain(others).collect()
+    }
+
+    fn user_mistake(&self) -> Option<String> {
+        let basic = self.loki.basic_auth.as_ref().filter(|basic| basic.username.contains(':'));
+        basic.map(|_| "loki.basic_auth.username has a colon, which ends it (RFC 7617)".to_owned())
     }
 
     fn client_mistake(&self) -> Option<String> {

@@ -37,6 +37,14 @@ pub enum ApiError {
     /// The socket is there and nobody listens.
     #[error("nobody answers at {0:?}: is the Docker daemon running?")]
     Refused(PathBuf),
+    /// There is nobody at this address.
+    #[error("nobody answers at {host}: {reason}; is docker.host right?")]
+    Nobody {
+        /// Where.
+        host: String,
+        /// The system's answer.
+        reason: String,
+    },
     /// The socket is not ours to use.
     #[error("no permission to use {0:?}: add this user to the group `docker`, or run as root")]
     Permission(PathBuf),
@@ -93,11 +101,9 @@ impl Host {
         let tcp = text.strip_prefix("tcp://").or_else(|| text.strip_prefix("http://")).ok_or_else(unknown)?;
         let tcp = tcp.trim_end_matches('/');
         // A password has no use here, and would be shown by `print-config`.
-        if tcp.contains(':') && !tcp.contains(['/', '@']) {
-            Ok(Self::Tcp(tcp.to_owned()))
-        } else {
-            Err(unknown())
-        }
+        let has_port =
+            tcp.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        if has_port && !tcp.contains(['/', '@']) { Ok(Self::Tcp(tcp.to_owned())) } else { Err(unknown()) }
     }
 }
 
@@ -122,7 +128,15 @@ impl Api {
                 knock(path).await?;
                 Docker::connect_with_unix(&path.to_string_lossy(), TIMEOUT_SECONDS, API_DEFAULT_VERSION)
             }
-            Host::Tcp(_) => Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION),
+            Host::Tcp(address) => {
+                let nobody = |reason: String| ApiError::Nobody { host: host.to_owned(), reason };
+                let knocked =
+                    tokio::time::timeout(FIRST_ANSWER, tokio::net::TcpStream::connect(address)).await;
+                knocked
+                    .map_err(|_| nobody("no connection".to_owned()))?
+                    .map_err(|error| nobody(error.to_string()))?;
+                Docker::connect_with_http(host, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+            }
         };
         let stranger = |error: bollard::errors::Error| ApiError::NotDocker {
             host: host.to_owned(),

@@ -21,7 +21,7 @@ use crate::docker::known::{Born, Change};
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId, Item, Position};
 use crate::source::position::{self, Begin, Resume, Start};
-use crate::source::unreadable::Unreadable;
+use crate::source::unreadable::{NO_DRIVER, Unreadable};
 use crate::source::{Closed, Inputs, Outlet};
 
 pub mod files;
@@ -287,8 +287,11 @@ impl Hybrid {
     fn start(&mut self, container: Arc<Container>, born: Born) {
         let id = container.id.clone();
         if container.log_driver != DRIVER {
-            self.unreadable
-                .note(&container, "`design: hybrid` reads json-file logs only; use `auto` or `pool`");
+            let advice = match container.log_driver.as_str() {
+                NO_DRIVER => "its logging driver keeps nothing",
+                _ => "`design: hybrid` reads json-file logs only; use `auto` or `pool`",
+            };
+            self.unreadable.note(&container, advice);
             return;
         }
         if !self.desk.folder.has(&id) {

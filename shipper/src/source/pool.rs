@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId, Item, Position};
 use crate::source::position::{self, Begin, Resume, Start};
-use crate::source::unreadable::Unreadable;
+use crate::source::unreadable::{NO_DRIVER, Unreadable};
 use crate::source::{Closed, Inputs, Outlet};
 
 pub mod cursor;
@@ -35,8 +35,6 @@ pub mod lease;
 use cursor::{Cursor, Mark};
 use lease::{Ending, Lease, Reader};
 
-/// The driver that throws everything away.
-const NO_DRIVER: &str = "none";
 /// Docker's answer for a driver whose logs it can't read, and that keeps no copy that it could.
 const NOT_IMPLEMENTED: u16 = 501;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);

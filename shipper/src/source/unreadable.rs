@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::metrics::Metrics;
 use crate::record::{Container, ContainerId};
 
+/// The driver that throws everything away.
+pub(super) const NO_DRIVER: &str = "none";
+
 /// No more than there are containers.
 #[derive(Debug)]
 pub(super) struct Unreadable {
