@@ -468,9 +468,15 @@ window: 7d
     fn what_surely_is_a_mistake_is_refused_with_what_to_write() {
         for (text, words) in [
             ("docker: {host: \"tcp://a:b\"}", "give unix:///path/to/docker.sock or tcp://host:port"),
-            ("admin: {listen: \"localhost:9080\"}", "\"localhost:9080\" is no IP address with a port, such as"),
+            (
+                "admin: {listen: \"localhost:9080\"}",
+                "\"localhost:9080\" is no IP address with a port, such as",
+            ),
             ("lines: {drop: [\"\"]}", "lines.drop.0 is empty, and would drop every line"),
-            ("loki: {basic_auth: {username: \"a:b\", password_file: /etc/hostname}}", "loki.basic_auth.username has a colon"),
+            (
+                "loki: {basic_auth: {username: \"a:b\", password_file: /etc/hostname}}",
+                "loki.basic_auth.username has a colon",
+            ),
         ] {
             let told = parse(text).unwrap_err();
             assert!(told.contains(words) && told.lines().count() == 1, "{text}: {told}");
