@@ -66,6 +66,8 @@ pub(super) struct House<'a> {
     engine: &'a Engine,
     pub(super) stopwatch: Stopwatch,
     pub(super) sinks: Vec<Arc<Sink>>,
+    /// What goes wrong in them.
+    plan: Plan,
     setting: Setting,
     truth_folder: PathBuf,
     /// The counters when the oldest line that must arrive was written.
@@ -87,8 +89,8 @@ impl<'a> House<'a> {
             fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
         }
         let scenario = &order.loaded.scenario;
-        let faults = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
-        let sink = SinkConfig::for_run(scenario.window.0, faults);
+        let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
+        let sink = SinkConfig::for_run(scenario.window.0, plan.clone());
         let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
         let setting = Setting {
             docker_host: engine.host().to_owned(),
@@ -104,6 +106,7 @@ impl<'a> House<'a> {
             engine,
             stopwatch,
             sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
+            plan,
             setting,
             truth_folder,
             old: BTreeMap::new(),
@@ -143,9 +146,8 @@ impl<'a> House<'a> {
 
         let mut beat = self.churn_beat();
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
-        let plan = Plan { seed: 0, faults: self.order.loaded.scenario.faults.clone() };
         self.sinks.iter().for_each(|sink| sink.begin());
-        let changes = plan.changes(phases.load.0);
+        let changes = self.plan.changes(phases.load.0);
         self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
         let end = Instant::now() + phases.drain.0;
