@@ -74,7 +74,6 @@ pub async fn run(config: Config, api: Api, inputs: Inputs) -> Result<(), Error> 
         ended = pool.follow() => ended,
     };
     pool.leases.shutdown().await;
-    pool.show();
     ended
 }
 
@@ -207,11 +206,6 @@ impl Pool {
         } else {
             self.claims.forget_permits(offered - wanted);
         }
-        self.show();
-    }
-
-    fn show(&self) {
-        self.metrics.docker_connections_in_use.set(i64::try_from(self.leases.len()).unwrap_or(i64::MAX));
     }
 
     async fn change(&mut self, change: Change) -> Result<(), Closed> {
@@ -330,7 +324,7 @@ impl Pool {
             }
             (_, Life::Removed) => place.stage = Stage::Idle(reader),
             (Ending::Cut, Life::Stopped { .. })
-            | (Ending::Preempted | Ending::Doubtful, _)
+            | (Ending::Preempted | Ending::Again, _)
             | (Ending::Drained, Life::Running) => {
                 place.backoff = BACKOFF_MIN;
                 place.stage = Stage::Idle(reader);

@@ -129,11 +129,12 @@ impl Tail {
 
     /// There is no log. Docker makes it when the container starts, so that is so for a moment only.
     fn miss(&mut self) {
+        if self.life != Life::Running {
+            self.missing_since = None;
+            return;
+        }
         let since = *self.missing_since.get_or_insert_with(Instant::now);
-        if self.life == Life::Running
-            && since.elapsed() > MISSING_MAX
-            && !std::mem::replace(&mut self.complained, true)
-        {
+        if since.elapsed() > MISSING_MAX && !std::mem::replace(&mut self.complained, true) {
             let (id, name) = (&self.container.id, &self.container.name);
             tracing::warn!(
                 container = %id, name,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
+use crate::metrics::Metrics;
 use crate::record::{Container, Stream};
 use crate::source::join::{Fragment, Joiner};
 use crate::source::pool::cursor::{Cursor, Verdict};
@@ -46,8 +48,9 @@ pub(super) enum Ending {
     Drained,
     /// A stream that was to go on ended, or fell silent after its container had stopped.
     Cut,
-    /// The stream may repeat what it has sent: it is to be opened again at once.
-    Doubtful,
+    /// It is to be opened again at once: the stream may repeat what it has sent, or be deaf, or it was closed since
+    /// nobody read it.
+    Again,
     /// Docker refused, or the connection broke.
     Failed(ApiError),
     /// Nobody takes the lines.
@@ -160,7 +163,7 @@ impl Reader {
                 self.take(lease, message).await?;
             }
             Verdict::New => self.take(lease, message).await?,
-            Verdict::Doubtful => return Ok(Some(Ending::Doubtful)),
+            Verdict::Doubtful => return Ok(Some(Ending::Again)),
         }
         Ok(None)
     }
@@ -192,6 +195,22 @@ impl Reader {
     }
 }
 
+/// A connection, counted for as long as it is open.
+struct Connected(Gauge);
+
+impl Connected {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.docker_connections_in_use.inc();
+        Self(metrics.docker_connections_in_use.clone())
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl Lease {
     fn container(&self) -> Arc<Container> {
         Arc::clone(&self.container.borrow())
@@ -208,8 +227,13 @@ impl Lease {
     }
 
     async fn follow(&self, reader: &mut Reader, began: Instant) -> Result<Ending, Closed> {
+        if !reader.credit.is_left() {
+            // What came would not be read.
+            return Ok(self.unread(reader, began).await);
+        }
         let since_ns = reader.reopen();
         let id = self.container().id.clone();
+        let connected = Connected::new(&self.outlet.metrics);
         // Old daemons answer only with the first line, so the wait for the answer can be preempted too.
         let mut stream = tokio::select! {
             biased;
@@ -229,7 +253,7 @@ impl Lease {
                     () = self.preempted(began, reader.slices()) => return Ok(Ending::Preempted),
                     () = reader.credit.regained() => {}
                     () = sleep(UNREAD_MAX), if follows => {
-                        drop(stream);
+                        drop((stream, connected));
                         return Ok(self.unread(reader, began).await);
                     }
                 }
@@ -247,7 +271,7 @@ impl Lease {
                         continue;
                     }
                     reader.heard = true;
-                    return Ok(Ending::Doubtful);
+                    return Ok(Ending::Again);
                 }
                 piece = stream.next() => piece,
             };
@@ -300,7 +324,7 @@ impl Lease {
     async fn unread(&self, reader: &mut Reader, began: Instant) -> Ending {
         tokio::select! {
             () = self.preempted(began, reader.slices()) => Ending::Preempted,
-            () = reader.credit.regained() => Ending::Doubtful,
+            () = reader.credit.regained() => Ending::Again,
         }
     }
 
