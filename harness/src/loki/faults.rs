@@ -138,6 +138,18 @@ impl Timed {
         since_ns < self.lasts.0.as_nanos()
     }
 
+    /// How long until it begins or ends next; `None` where it does so no more.
+    #[must_use]
+    pub fn next_change(&self, elapsed: Duration) -> Option<Duration> {
+        let Some(since) = elapsed.checked_sub(self.at.0) else { return Some(self.at.0 - elapsed) };
+        let Some(every) = self.every else {
+            return self.lasts.0.checked_sub(since).filter(|left| !left.is_zero());
+        };
+        let round = Duration::from_nanos_u128(since.as_nanos() % every.0.as_nanos().max(1));
+        let end = if round < self.lasts.0 { self.lasts.0 } else { every.0 };
+        Some(end.saturating_sub(round))
+    }
+
     /// What makes no sense, with its field.
     #[must_use]
     pub fn mistakes(&self) -> Vec<(&'static str, String)> {
@@ -234,6 +246,13 @@ impl Plan {
     #[must_use]
     pub fn is_out(&self, elapsed: Duration) -> bool {
         self.now(elapsed).any(|(_, fault)| *fault == Fault::Outage)
+    }
+
+    /// How long until that may change; `None` where it does not any more.
+    #[must_use]
+    pub fn next_outage_change(&self, elapsed: Duration) -> Option<Duration> {
+        let outages = self.faults.iter().filter(|timed| timed.fault == Fault::Outage);
+        outages.filter_map(|timed| timed.next_change(elapsed)).min()
     }
 
     /// A number from 0 to below 1, for this part of the plan and this key: always the same.
@@ -379,6 +398,10 @@ mod tests {
         };
         assert_eq!(held(&once), [false, true, true, false, false, false, false, false]);
         assert_eq!(held(&again), [false, true, true, false, false, true, true, false]);
+        let next =
+            |timed: &Timed, second| timed.next_change(Duration::from_secs(second)).map(|left| left.as_secs());
+        assert_eq!([0, 10, 14, 15].map(|second| next(&once, second)), [Some(10), Some(5), Some(1), None]);
+        assert_eq!([0, 14, 15, 29, 30].map(|second| next(&again, second)), [10, 1, 15, 1, 5].map(Some));
     }
 
     #[test]

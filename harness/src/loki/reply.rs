@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::answer::Answer;
 use super::faults::{Fault, Plan, Status, Weather};
 use super::push::Push;
@@ -40,6 +42,7 @@ impl Reply {
 pub(super) struct Faults {
     plan: Plan,
     began: OnceLock<Stopwatch>,
+    begins: Notify,
     /// How many pushes each fault has met, so that each is drawn for by itself.
     met: Vec<AtomicU64>,
 }
@@ -47,12 +50,13 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn new(plan: Plan) -> Self {
         let met = plan.faults.iter().map(|_| AtomicU64::new(0)).collect();
-        Self { plan, began: OnceLock::new(), met }
+        Self { plan, began: OnceLock::new(), begins: Notify::new(), met }
     }
 
     /// Its times count from now on.
     pub(super) fn begin(&self) {
         self.began.get_or_init(Stopwatch::start);
+        self.begins.notify_one();
     }
 
     fn elapsed(&self) -> Option<Duration> {
@@ -61,12 +65,20 @@ impl Faults {
 
     /// Completes when nobody is to listen any more (`true`), or again.
     pub(super) async fn outage(&self, is_out: bool) {
-        const LOOK_EVERY: Duration = Duration::from_millis(20);
-        if !self.plan.faults.iter().any(|timed| timed.fault == Fault::Outage) {
-            return std::future::pending().await;
-        }
-        while self.elapsed().is_some_and(|elapsed| self.plan.is_out(elapsed)) != is_out {
-            tokio::time::sleep(LOOK_EVERY).await;
+        // Whoever begins leaves a permit, for a wait that comes later.
+        let began = async {
+            while self.began.get().is_none() {
+                self.begins.notified().await
+            }
+        };
+        began.await;
+        while let Some(elapsed) = self.elapsed()
+            && self.plan.is_out(elapsed) != is_out
+        {
+            match self.plan.next_outage_change(elapsed) {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
         }
     }
 
