@@ -364,12 +364,13 @@ impl Metrics {
         TaskGuard::new(self.tasks_alive.get_or_create_owned(&kind))
     }
 
-    /// The page for `/metrics`, in Prometheus' text format.
+    /// The page for `/metrics`, in Prometheus' text format. The conservation law holds on it.
     ///
     /// # Errors
     /// Never in practice: writing to a string does not fail.
     pub fn render(&self) -> Result<String, fmt::Error> {
         let mut page = String::with_capacity(16 * 1024);
+        let _still = self.lines.still();
         prometheus_client::encoding::prometheus_text::encode(&mut page, &self.registry)?;
         Ok(page)
     }
@@ -436,5 +437,33 @@ mod tests {
         metrics.lines.dead_lettered(1);
         assert_eq!(metrics.lines.in_flight(), 3);
         assert_eq!(metrics.lines.balance(), 0);
+    }
+
+    #[test]
+    fn the_law_holds_on_each_page_whatever_goes_on_meanwhile() {
+        let metrics = Metrics::new();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    metrics.lines.read(3);
+                    metrics.lines.delivered(1);
+                    metrics.lines.skipped(SkipReason::TooOld, 1);
+                    metrics.lines.dead_lettered(1);
+                }
+            });
+            let pages: Vec<String> = (0..2000).map(|_| metrics.render().unwrap()).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            for page in pages {
+                let of = |name: &str| -> i64 {
+                    let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+                    line.rsplit(' ').next().unwrap().parse().unwrap()
+                };
+                let settled = of("shipper_lines_delivered_total")
+                    + of("shipper_lines_skipped_total{reason=\"too_old\"}")
+                    + of("shipper_lines_dead_lettered_total");
+                assert_eq!(of("shipper_lines_read_total"), settled + of("shipper_lines_in_flight"));
+            }
+        });
     }
 }

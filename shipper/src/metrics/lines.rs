@@ -2,7 +2,10 @@
 //! `read = delivered + skipped + dropped + dead-lettered + in flight`.
 //!
 //! The counters are private, so that no line can be read without being in flight, or settled without
-//! leaving it.
+//! leaving it. Both of a change's counters move under a lock that it shares with all other changes and that
+//! a page takes for itself, so that no page shows half of one.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,6 +27,8 @@ pub struct Lines {
     dropped: Family<DropReason, Counter>,
     dead_lettered: Counter,
     in_flight: Gauge,
+    /// Shared by those who change two counters, alone with whom all must be seen to agree.
+    whole: Arc<RwLock<()>>,
 }
 
 impl Lines {
@@ -40,35 +45,50 @@ impl Lines {
             dropped: closed(into, DropReason::ALL, "shipper_lines_dropped", "Lines given up"),
             dead_lettered: plain(into, "shipper_lines_dead_lettered", "Lines settled by the dead letters"),
             in_flight: plain(into, "shipper_lines_in_flight", "Lines read and not settled"),
+            whole: Arc::default(),
         }
+    }
+
+    /// Nothing changes while the guard lives. It holds nothing that a panic could have left half done.
+    pub(super) fn still(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `lines` more were read and are in flight.
     pub fn read(&self, lines: u64) {
+        let _change = self.change();
         self.in_flight.inc_by(signed(lines));
         self.read.inc_by(lines);
     }
 
     /// Loki has acknowledged `lines` of them.
     pub fn delivered(&self, lines: u64) {
+        let _change = self.change();
         self.delivered.inc_by(lines);
         self.in_flight.dec_by(signed(lines));
     }
 
     /// `lines` of them were passed over.
     pub fn skipped(&self, reason: SkipReason, lines: u64) {
+        let _change = self.change();
         self.skipped.get_or_create(&reason).inc_by(lines);
         self.in_flight.dec_by(signed(lines));
     }
 
     /// `lines` of them were given up.
     pub fn dropped(&self, reason: DropReason, lines: u64) {
+        let _change = self.change();
         self.dropped.get_or_create(&reason).inc_by(lines);
         self.in_flight.dec_by(signed(lines));
     }
 
     /// `lines` of them are safe in the dead letters.
     pub fn dead_lettered(&self, lines: u64) {
+        let _change = self.change();
         self.dead_lettered.inc_by(lines);
         self.in_flight.dec_by(signed(lines));
     }
@@ -79,15 +99,16 @@ impl Lines {
         self.in_flight.get()
     }
 
-    /// What the law leaves over: 0 whenever no update is under way.
+    /// What the law leaves over: 0 at any moment.
     #[must_use]
     pub fn balance(&self) -> i64 {
+        let _still = self.still();
         let skipped: u64 =
             SkipReason::ALL.iter().map(|reason| self.skipped.get_or_create(reason).get()).sum();
         let dropped: u64 =
             DropReason::ALL.iter().map(|reason| self.dropped.get_or_create(reason).get()).sum();
         let settled = self.delivered.get() + skipped + dropped + self.dead_lettered.get();
-        signed(self.read.get()) - signed(settled) - self.in_flight()
+        signed(self.read.get()) - signed(settled) - self.in_flight.get()
     }
 }
 
