@@ -2,7 +2,7 @@
 #![no_main]
 
 use flatline::loki::config::Config;
-use flatline::loki::faults::FAIR;
+use flatline::loki::weather::FAIR;
 use flatline::loki::judge::{Court, judge};
 use flatline::loki::push::{self, Headers, Terms, Version};
 use flatline::loki::tenants::Tenants;

@@ -6,6 +6,8 @@ pub mod units;
 pub mod clock;
 pub mod result;
 pub mod environment;
+pub mod faults;
+pub mod orphans;
 pub mod world;
 pub mod audit;
 pub mod loki;

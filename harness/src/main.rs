@@ -13,18 +13,19 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs, UsageError};
+use flatline::faults::Plan;
 use flatline::loki::config::{Config, ConfigError, load_faults};
-use flatline::loki::faults::Plan;
 use flatline::loki::server::{Sink, SinkConfig};
+use flatline::orphans;
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
 use flatline::run::analyze::{Question, analyze};
 use flatline::run::order::{Order, RunError};
 use flatline::run::progress::Show;
 use flatline::scenario::{self, Overrides};
-use flatline::target::orphans;
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
+use flatline::world::{dockerd, small_disk};
 use flatline::{clock, record, report};
 
 const MET: u8 = 0;
@@ -153,9 +154,14 @@ fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn clean() -> anyhow::Result<ExitCode> {
-    let processes = orphans::end_processes().context("can't look for processes")?;
+    let is_over = |run_id: &str| !orphans::is_live(run_id);
+    let processes = orphans::end_processes(is_over).context("can't look for processes")?;
+    small_disk::unmount_all(is_over)?;
+    for (_, folder) in dockerd::folders().iter().filter(|(run_id, _)| is_over(run_id)) {
+        dockerd::remove(folder).with_context(|| format!("can't remove {}", folder.display()))?;
+    }
     let engine = Engine::connect(&engine::default_host(), "clean").await?;
-    let containers = engine.remove_runs(|run_id| !orphans::is_live(run_id)).await?;
+    let containers = engine.remove_runs(is_over).await?;
     print(&format!("removed {containers} containers, ended {processes} processes"))?;
     Ok(ExitCode::from(MET))
 }

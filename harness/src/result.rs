@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod lines;
+
+pub use lines::{Audit, Latency, SequenceAudit};
+
 /// Version of the serialised form.
 pub const SCHEMA: u32 = 1;
 
@@ -155,29 +159,8 @@ pub enum Expect {
     Flat,
     /// A control: the resources that it names must fail.
     Leak,
-}
-
-/// Every line accounted for. Counts of lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audit {
-    /// Written by the generators.
-    pub sent: u64,
-    /// Accepted by the sink, each counted once.
-    pub delivered: u64,
-    /// Accepted again.
-    pub duplicated: u64,
-    /// Refused by the sink at least once and never accepted.
-    pub rejected: u64,
-    /// Passed over by the target for a counted reason (older than the window, before its start).
-    pub skipped: u64,
-    /// Dropped by the target for a counted reason.
-    pub dropped: u64,
-    /// In the target's dead letters.
-    pub dead_lettered: u64,
-    /// Still in the target when the run ended, by its own count.
-    pub in_flight: u64,
-    /// Accounted for by nobody.
-    pub lost: u64,
+    /// A control of the audit: it must lose lines, or deliver them altered.
+    Lose,
 }
 
 /// What became of a target's process.
@@ -189,22 +172,6 @@ pub struct Stability {
     pub ended: String,
     /// Its last log lines, where it crashed.
     pub last_log_lines: Vec<String>,
-}
-
-/// How long lines took from where they were written to where the sink had stored them, in seconds. Of those
-/// written since the load began.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// How many.
-    pub lines: u64,
-    /// Half of them took no longer.
-    pub p50_s: f64,
-    /// 99 of 100.
-    pub p99_s: f64,
-    /// 999 of 1000.
-    pub p99_9_s: f64,
-    /// All of them.
-    pub max_s: f64,
 }
 
 /// One target's part of the result.

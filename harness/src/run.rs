@@ -7,6 +7,7 @@ mod truth;
 mod judge;
 mod live;
 mod journal;
+mod letters;
 mod house;
 mod conclude;
 pub mod ab;

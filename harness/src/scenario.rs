@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-use crate::loki::faults::{self, Timed};
+use crate::faults::{self, Plan, Timed};
 use crate::result::{Expect, Resource};
 use crate::sample::sampler::OWN_NAME;
 use crate::target::spec::{Entry, Kind, Spec};
@@ -60,10 +60,11 @@ pub struct Scenario {
     pub window: Span,
     /// What the containers do.
     pub containers: load::Config,
-    /// What goes wrong in the sinks, in times from the beginning of the load on.
+    /// What goes wrong, in the sinks and in the world, in times from the beginning of the load on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,
-    /// Growth allowed per minute, for each resource that is judged.
+    /// Growth allowed per minute, for each resource that is judged; where there are none, only lines are.
+    #[serde(default)]
     pub limits: BTreeMap<Resource, f64>,
     /// Who is tested.
     pub targets: IndexMap<String, Entry>,
@@ -314,7 +315,6 @@ fn names_and_limits(scenario: &Scenario) -> Vec<String> {
             targets.contains_key(OWN_NAME),
             format!("targets: {OWN_NAME} is the harness's own name; use another one"),
         ),
-        (scenario.limits.is_empty(), "limits: name at least one of tasks, threads, fds".to_owned()),
         (
             !scenario.limits.values().all(above_zero),
             "limits: growth per minute, a number above zero".to_owned(),
@@ -377,6 +377,8 @@ fn faults(scenario: &Scenario) -> Vec<String> {
             mistakes.push(format!("faults[{place}].at: before the load ends, after {}", Span(load)));
         }
     }
+    let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
+    mistakes.extend(plan.mistakes_of_the_world(load));
     mistakes
 }
 

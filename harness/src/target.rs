@@ -2,5 +2,4 @@
 //! metrics address.
 
 pub mod process;
-pub mod orphans;
 pub mod spec;

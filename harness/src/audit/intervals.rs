@@ -24,6 +24,23 @@ impl Intervals {
         true
     }
 
+    /// Adds all numbers of `first..=last`.
+    pub fn insert_run(&mut self, first: u64, last: u64) {
+        if first > last {
+            return;
+        }
+        let (mut from, mut to) = (first, last);
+        // Whatever touches the new run becomes a part of it.
+        while let Some((begin, end)) =
+            self.runs.range(..=to.saturating_add(1)).next_back().map(|(&begin, &end)| (begin, end))
+            && end.saturating_add(1) >= from
+        {
+            self.runs.remove(&begin);
+            (from, to) = (from.min(begin), to.max(end));
+        }
+        self.runs.insert(from, to);
+    }
+
     /// Whether the number is in the set.
     #[must_use]
     pub fn contains(&self, number: u64) -> bool {
@@ -107,6 +124,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_run_is_added_as_its_numbers_are(runs in proptest::collection::vec((0u64..50, 0u64..12), 0..20)) {
+            let (mut whole, mut single) = (Intervals::default(), Intervals::default());
+            for (first, length) in runs {
+                whole.insert_run(first, first + length);
+                (first..=first + length).for_each(|number| {
+                    single.insert(number);
+                });
+                prop_assert_eq!(&whole, &single);
+            }
+        }
+
         #[test]
         fn it_answers_as_a_plain_set_does(
             numbers in proptest::collection::vec(0u64..60, 0..80), first in 0u64..70, last in 0u64..70,

@@ -1,11 +1,12 @@
 //! What one sink was given, line by line, exact: which numbers of which source and stream it accepted,
-//! how often again, and which it refused. Memory grows with gaps and sources, never with lines.
+//! how often again, and which it refused and why; and which of them are in the target's dead letters. Memory
+//! grows with gaps and sources, never with lines.
 
 use std::collections::BTreeMap;
 
 use super::intervals::Intervals;
 use super::latency::Latencies;
-use crate::world::line::{self, ParseError, Stream};
+use crate::world::line::{self, Fields, ParseError, Stream};
 
 /// A run has hundreds of sources. More than this many are no run of ours, and are counted as
 /// [`Ledger::unrecorded`] rather than kept, so that nothing that is pushed can fill the memory.
@@ -25,8 +26,8 @@ pub struct Key {
 pub enum Fate {
     /// Stored.
     Accepted,
-    /// Refused, or dropped without a word.
-    Refused,
+    /// Refused, or dropped without a word, for this reason.
+    Refused(&'static str),
 }
 
 /// What is known of one sequence.
@@ -34,8 +35,13 @@ pub enum Fate {
 pub struct Sequence {
     /// Numbers accepted at least once.
     pub accepted: Intervals,
-    /// Numbers refused at least once, whether or not they were accepted at another time.
-    pub refused: Intervals,
+    /// Numbers refused at least once, by reason, whether or not they were accepted at another time.
+    pub refused: BTreeMap<&'static str, Intervals>,
+    /// Numbers of which a line was stored that is not as it was written, by its own word, which may be what is
+    /// altered.
+    pub altered: Intervals,
+    /// Numbers in the target's dead letters.
+    pub dead_lettered: Intervals,
     /// How many times a number that had been accepted was accepted again.
     pub duplicated: u64,
     /// How many numbers were accepted for the first time after a greater one.
@@ -45,8 +51,8 @@ pub struct Sequence {
 impl Sequence {
     fn record(&mut self, number: u64, fate: Fate) {
         match fate {
-            Fate::Refused => {
-                self.refused.insert(number);
+            Fate::Refused(reason) => {
+                self.refused.entry(reason).or_default().insert(number);
             }
             Fate::Accepted => {
                 let late = self.accepted.max().is_some_and(|max| number < max);
@@ -58,6 +64,19 @@ impl Sequence {
             }
         }
     }
+
+    /// How many of the numbers `first..=last` were refused at least once, for whatever reason.
+    #[must_use]
+    pub fn refused_within(&self, first: u64, last: u64) -> u64 {
+        if let [refused] = self.refused.values().collect::<Vec<_>>().as_slice() {
+            return refused.count_within(first, last);
+        }
+        let mut union = Intervals::default();
+        for (first, last) in self.refused.values().flat_map(|refused| refused.runs_within(first, last)) {
+            union.insert_run(first, last);
+        }
+        union.count()
+    }
 }
 
 /// The book of one sink.
@@ -66,7 +85,7 @@ pub struct Ledger {
     sequences: BTreeMap<Key, Sequence>,
     /// How long lines took.
     pub latencies: Latencies,
-    /// Lines of ours that were altered on their way; their numbers can't be trusted and are missing.
+    /// Lines of ours that were stored and are not as they were written.
     pub altered: u64,
     /// Lines that no generator of ours wrote.
     pub foreign: u64,
@@ -77,24 +96,45 @@ pub struct Ledger {
 impl Ledger {
     /// Enters one line, at this time.
     pub fn record(&mut self, text: &str, fate: Fate, now_ns: i64) {
-        match line::parse(text.trim_end_matches(['\n', '\r'])) {
-            Ok(fields) => {
+        let text = text.trim_end_matches(['\n', '\r']);
+        match (line::parse(text), fate) {
+            (Ok(fields), _) => {
                 if fate == Fate::Accepted {
                     self.latencies.record(fields.written_ns, now_ns);
                 }
-                self.enter(fields.source, fields.stream, fields.number, fate);
+                self.enter(fields, |sequence| sequence.record(fields.number, fate));
             }
-            Err(ParseError::Altered(_)) => self.altered += 1,
-            Err(ParseError::Foreign) => self.foreign += 1,
+            (Err(ParseError::Altered(_)), Fate::Accepted) => {
+                self.altered += 1;
+                if let Some(fields) = line::claimed(text) {
+                    self.enter(fields, |sequence| {
+                        sequence.altered.insert(fields.number);
+                    });
+                }
+            }
+            // What is not stored does no harm.
+            (Err(ParseError::Altered(_)), Fate::Refused(_)) => {}
+            (Err(ParseError::Foreign), _) => self.foreign += 1,
         }
     }
 
-    fn enter(&mut self, source: &str, stream: Stream, number: u64, fate: Fate) {
-        let key = Key { source: source.to_owned(), stream };
+    /// Enters a line that stands in the target's dead letters. Says whether it is one of ours, whole.
+    pub fn dead_letter(&mut self, text: &str) -> bool {
+        let fields = line::parse(text.trim_end_matches(['\n', '\r']));
+        if let Ok(fields) = fields {
+            self.enter(fields, |sequence| {
+                sequence.dead_lettered.insert(fields.number);
+            });
+        }
+        fields.is_ok()
+    }
+
+    fn enter(&mut self, fields: Fields<'_>, into: impl FnOnce(&mut Sequence)) {
+        let key = Key { source: fields.source.to_owned(), stream: fields.stream };
         if let Some(sequence) = self.sequences.get_mut(&key) {
-            sequence.record(number, fate);
+            into(sequence);
         } else if self.sequences.len() < SOURCES_MAX {
-            self.sequences.entry(key).or_default().record(number, fate);
+            into(self.sequences.entry(key).or_default());
         } else {
             self.unrecorded += 1;
         }
@@ -135,11 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn altered_and_foreign_lines_are_counted_and_enter_no_sequence() {
+    fn altered_and_foreign_lines_are_counted_and_accepted_in_no_sequence() {
         let mut ledger = Ledger::default();
         ledger.record("somebody else's", Fate::Accepted, 9);
         ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Accepted, 9);
-        assert_eq!((ledger.foreign, ledger.altered, ledger.sequences().count()), (1, 1, 0));
+        ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Refused("r"), 9);
+        assert_eq!((ledger.foreign, ledger.altered), (1, 1));
+        let sequence = ledger.sequence(&Key { source: "c2".to_owned(), stream: Stream::Out }).unwrap();
+        assert_eq!((sequence.accepted.count(), sequence.altered.count()), (0, 1));
+    }
+
+    #[test]
+    fn a_line_that_is_refused_for_two_reasons_is_one_line() {
+        let mut ledger = Ledger::default();
+        for (number, reason) in [(1, "a"), (2, "a"), (2, "b"), (3, "b"), (9, "b")] {
+            ledger.record(&text("c1", number), Fate::Refused(reason), 9);
+        }
+        let sequence = ledger.sequence(&Key { source: "c1".to_owned(), stream: Stream::Out }).unwrap();
+        assert_eq!((sequence.refused_within(1, 9), sequence.refused_within(2, 8)), (4, 2));
     }
 
     proptest! {
@@ -149,7 +202,7 @@ mod tests {
         ) {
             let mut ledger = Ledger::default();
             for &(number, source, accepted) in &pushed {
-                let fate = if accepted { Fate::Accepted } else { Fate::Refused };
+                let fate = if accepted { Fate::Accepted } else { Fate::Refused("r") };
                 ledger.record(&text(["a", "b"][source], number), fate, 9);
             }
             for (index, source) in ["a", "b"].into_iter().enumerate() {
@@ -168,7 +221,8 @@ mod tests {
                 prop_assert_eq!((sequence.duplicated, sequence.out_of_order), (duplicated, late));
                 let numbers = |set: &Intervals| set.runs().flat_map(|(a, b)| a..=b).collect::<BTreeSet<_>>();
                 prop_assert_eq!(numbers(&sequence.accepted), seen);
-                prop_assert_eq!(numbers(&sequence.refused), of(false).collect::<BTreeSet<_>>());
+                let refused = sequence.refused.get("r").cloned().unwrap_or_default();
+                prop_assert_eq!(numbers(&refused), of(false).collect::<BTreeSet<_>>());
             }
         }
     }

@@ -1,21 +1,23 @@
 //! Truth, sink and target balanced: which lines were written, which of them the sink has, and whether
-//! the target's own counts explain the rest. Pure.
+//! what the target says of itself explains the rest. Pure.
 //!
 //! A line is delivered when its number is among those that the sink accepted *and* that were really
-//! written: what came twice, or what nobody wrote, never makes up for what is missing. A missing line
-//! that was older than the window when the target attached is owed by nobody: it is skipped, whether the
-//! target counted it or never asked for it (Docker's log API takes a start time). Any other missing line
-//! must be dropped, dead-lettered or still in flight by the target's own count. What nobody explains is
-//! lost.
+//! written: what came twice, or what nobody wrote, never makes up for what is missing. Of a missing line it is
+//! asked in turn: is there one of its number that was altered? Is it in the target's dead letters? Was it older
+//! than the window when the target attached, so that nobody owes it? Then it is skipped, whether the target
+//! counted it or never asked for it (Docker's log API takes a start time). Any other missing line must be
+//! dropped, dead-lettered or still in flight by the target's own count. What nobody explains is lost.
 //!
-//! The target counts lines and does not name them, so a claim can only be held against how many lines
-//! are missing, not against which. A line that it counts as in flight and that did arrive explains one
-//! that did not: a run should end with nothing in flight, or `lost` is a lower bound.
+//! A count does not name its lines, so it can only be held against how many are missing, not against which. A
+//! line that the target counts as in flight and that did arrive explains one that did not: a run should end with
+//! nothing in flight, or `lost` is a lower bound. Dead letters that were read line by line have no such doubt.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::intervals::Intervals;
 use super::ledger::{Key, Ledger, Sequence};
-use crate::result::Audit;
+use crate::result::{Audit, SequenceAudit};
 
 /// How many sequences [`Reconciled::unexplained`] names at most.
 const SEQUENCES_NAMED_MAX: usize = 20;
@@ -35,11 +37,13 @@ pub struct Truth {
 /// The target's own counts of lines, from its metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
+    /// Acknowledged by its sink; `None` where it has no such count.
+    pub delivered: Option<u64>,
     /// Passed over for a counted reason.
     pub skipped: u64,
     /// Dropped for a counted reason.
     pub dropped: u64,
-    /// In its dead letters.
+    /// In its dead letters, where these were not read line by line.
     pub dead_lettered: u64,
     /// Read and not yet decided.
     pub in_flight: u64,
@@ -62,8 +66,14 @@ pub struct Unexplained {
 pub struct Reconciled {
     /// The figures of the results model.
     pub audit: Audit,
+    /// The same for each output of each container, as far as it is known of each.
+    pub sequences: Vec<SequenceAudit>,
+    /// [`Audit::rejected`] by Loki's reason; a line that was refused for two counts under each.
+    pub rejected_by: BTreeMap<&'static str, u64>,
     /// Distinct accepted lines that nobody wrote, by the truth given: a sign of a wrong truth.
     pub never_written: u64,
+    /// What the target says and the sink does not, in words.
+    pub disagreements: Vec<String>,
     /// Where to look, worst first; empty if nothing is lost.
     pub unexplained: Vec<Unexplained>,
 }
@@ -72,64 +82,119 @@ pub struct Reconciled {
 #[must_use]
 pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims) -> Reconciled {
     let nothing = Sequence::default();
-    let mut audit = Audit {
-        dropped: claims.dropped,
-        dead_lettered: claims.dead_lettered,
-        in_flight: claims.in_flight,
-        ..Audit::default()
-    };
+    let mut found = Reconciled::default();
     let mut missing = Missing::default();
     for (key, truth) in truth {
         let sequence = ledger.sequence(key).unwrap_or(&nothing);
-        audit.sent += truth.written;
-        audit.delivered += sequence.accepted.count_within(1, truth.written);
-        audit.rejected += rejected(sequence, truth.written);
-        missing.add(truth, sequence);
+        let of_sequence = Missing::of(truth, sequence);
+        missing.add(of_sequence);
+        for (&reason, refused) in &sequence.refused {
+            let rejected = within_gaps(&sequence.accepted, truth.written, |a, b| refused.count_within(a, b));
+            *found.rejected_by.entry(reason).or_default() += rejected;
+        }
+        found.sequences.push(line_by_line(key, truth, sequence, of_sequence));
     }
-    audit.duplicated = ledger.sequences().map(|(_, sequence)| sequence.duplicated).sum();
-    audit.skipped = missing.skipped(claims);
-    audit.lost = missing.due.saturating_sub(explained(claims));
-    let unexplained = if audit.lost == 0 { Vec::new() } else { name(truth, ledger) };
-    Reconciled { audit, never_written: never_written(truth, ledger), unexplained }
+    let sum = |figure: fn(&SequenceAudit) -> u64| found.sequences.iter().map(figure).sum::<u64>();
+    found.audit = Audit {
+        sent: sum(|sequence| sequence.sent),
+        delivered: sum(|sequence| sequence.delivered),
+        duplicated: ledger.sequences().map(|(_, sequence)| sequence.duplicated).sum(),
+        out_of_order: ledger.sequences().map(|(_, sequence)| sequence.out_of_order).sum(),
+        altered: ledger.altered,
+        rejected: sum(|sequence| sequence.rejected),
+        ..shared_out(missing, claims)
+    };
+    found.audit.dead_lettered += sum(|sequence| sequence.dead_lettered);
+    found.never_written = never_written(truth, ledger);
+    found.disagreements = disagreements(ledger, claims);
+    found.unexplained = if found.audit.lost == 0 { Vec::new() } else { name(truth, ledger) };
+    found
 }
 
-/// Missing lines of all sequences.
+/// Which part of the missing lines is whose: what the target counts explains as many of them as there are, first
+/// those that must arrive, then those that the sink has refused; the old ones that are left and that the sink never
+/// saw are skipped, whether or not it counted them. A target that has read a line twice may well count more than
+/// are missing.
+fn shared_out(missing: Missing, claims: &Claims) -> Audit {
+    let Missing { unseen, refused, due } = missing;
+    let explained = claims.dropped.saturating_add(claims.dead_lettered).saturating_add(claims.in_flight);
+    let lost = due.saturating_sub(explained);
+    let mut left = unseen + refused + due - lost;
+    let mut part = |claimed: u64| {
+        let part = claimed.min(left);
+        left -= part;
+        part
+    };
+    let (dropped, dead_lettered) = (part(claims.dropped), part(claims.dead_lettered));
+    let in_flight = part(claims.in_flight);
+    Audit { dropped, dead_lettered, in_flight, skipped: left.min(unseen), lost, ..Audit::default() }
+}
+
+/// Missing lines of which nothing that is known line by line says what became of them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Missing {
     /// Owed by nobody, and never seen by the sink.
     unseen: u64,
+    /// Owed by nobody, and refused by the sink.
+    refused: u64,
     /// Must arrive.
     due: u64,
 }
 
 impl Missing {
-    fn add(&mut self, truth: &Truth, sequence: &Sequence) {
+    fn of(truth: &Truth, sequence: &Sequence) -> Self {
+        let settled = settled(sequence);
         let owed_from = truth.out_of_window_before.min(truth.written);
-        for (first, last) in sequence.accepted.gaps_within(1, owed_from) {
-            self.unseen += last - first + 1 - sequence.refused.count_within(first, last);
+        let refused = within_gaps(&settled, owed_from, |a, b| sequence.refused_within(a, b));
+        let unseen = owed_from - settled.count_within(1, owed_from) - refused;
+        let owed = truth.written - owed_from;
+        Self { unseen, refused, due: owed - settled.count_within(owed_from + 1, truth.written) }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.unseen += other.unseen;
+        self.refused += other.refused;
+        self.due += other.due;
+    }
+}
+
+fn line_by_line(key: &Key, truth: &Truth, sequence: &Sequence, missing: Missing) -> SequenceAudit {
+    let Truth { written, .. } = *truth;
+    let never_accepted =
+        |set: &Intervals| within_gaps(&sequence.accepted, written, |a, b| set.count_within(a, b));
+    SequenceAudit {
+        source: key.source.clone(),
+        output: key.stream.output().to_owned(),
+        sent: written,
+        delivered: sequence.accepted.count_within(1, written),
+        duplicated: sequence.duplicated,
+        out_of_order: sequence.out_of_order,
+        altered: never_accepted(&sequence.altered),
+        rejected: within_gaps(&sequence.accepted, written, |a, b| sequence.refused_within(a, b)),
+        dead_lettered: within_gaps(&sequence.accepted, written, |first, last| {
+            let also_altered = sequence.dead_lettered.runs_within(first, last);
+            let also_altered = also_altered.map(|(a, b)| sequence.altered.count_within(a, b)).sum::<u64>();
+            sequence.dead_lettered.count_within(first, last) - also_altered
+        }),
+        before_start: missing.unseen,
+        missing: missing.due,
+    }
+}
+
+/// Those of which it is known line by line what became of them.
+fn settled(sequence: &Sequence) -> Cow<'_, Intervals> {
+    let mut settled = Cow::Borrowed(&sequence.accepted);
+    for more in [&sequence.altered, &sequence.dead_lettered] {
+        for (first, last) in more.runs() {
+            settled.to_mut().insert_run(first, last);
         }
-        let old = owed_from - sequence.accepted.count_within(1, owed_from);
-        self.due += truth.written - sequence.accepted.count_within(1, truth.written) - old;
     }
-
-    /// By the target's own count, or, where it never read them, by what is missing of the old lines.
-    fn skipped(self, claims: &Claims) -> u64 {
-        claims.skipped.max(self.unseen.saturating_sub(explained(claims)))
-    }
+    settled
 }
 
-fn explained(claims: &Claims) -> u64 {
-    claims.dropped.saturating_add(claims.dead_lettered).saturating_add(claims.in_flight)
-}
-
-/// Refused at least once, never accepted, and really written.
-fn rejected(sequence: &Sequence, written: u64) -> u64 {
-    sequence
-        .accepted
-        .gaps_within(1, written)
-        .into_iter()
-        .map(|(first, last)| sequence.refused.count_within(first, last))
-        .sum()
+/// The sum of `count` over what is not in the set up to `last`.
+fn within_gaps(set: &Intervals, last: u64, count: impl Fn(u64, u64) -> u64) -> u64 {
+    set.gaps_within(1, last).into_iter().map(|(first, last)| count(first, last)).sum()
 }
 
 fn never_written(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> u64 {
@@ -142,6 +207,19 @@ fn never_written(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> u64 {
         .sum()
 }
 
+/// A target may know of less than its sink has: an answer can get lost. It can't know of more.
+fn disagreements(ledger: &Ledger, claims: &Claims) -> Vec<String> {
+    let stored = |sequence: &Sequence| sequence.accepted.count() + sequence.duplicated;
+    let stored = ledger.sequences().map(|(_, sequence)| stored(sequence)).sum::<u64>() + ledger.altered;
+    let stored = stored + ledger.foreign + ledger.unrecorded;
+    let more = claims.delivered.filter(|delivered| *delivered > stored);
+    more.map(|delivered| {
+        format!("it counts {delivered} lines as delivered, and the sink has stored {stored}")
+    })
+    .into_iter()
+    .collect()
+}
+
 /// The sequences to look at: those of which lines that must arrive are missing.
 fn name(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> Vec<Unexplained> {
     let nothing = Sequence::default();
@@ -149,8 +227,8 @@ fn name(truth: &BTreeMap<Key, Truth>, ledger: &Ledger) -> Vec<Unexplained> {
         .iter()
         .filter_map(|(key, truth)| {
             let first_due = truth.out_of_window_before.saturating_add(1);
-            let mut runs =
-                ledger.sequence(key).unwrap_or(&nothing).accepted.gaps_within(first_due, truth.written);
+            let settled = settled(ledger.sequence(key).unwrap_or(&nothing));
+            let mut runs = settled.gaps_within(first_due, truth.written);
             let missing = runs.iter().map(|(first, last)| last - first + 1).sum();
             runs.truncate(RUNS_NAMED_MAX);
             (missing > 0).then(|| Unexplained { key: key.clone(), missing, first_runs: runs })
@@ -208,7 +286,7 @@ mod tests {
             (audit.skipped, audit.lost)
         };
         assert_eq!(found(5, 5), (5, 1), "number 10 is due, whatever was skipped");
-        assert_eq!(found(1000, 5), (1000, 1), "a surplus of skipped lines explains no line that is due");
+        assert_eq!(found(1000, 5), (5, 1), "a surplus of skipped lines explains no line that is due");
         assert_eq!(found(0, 5), (5, 1), "old lines that the target never read are skipped all the same");
         assert_eq!(found(6, 10), (6, 0));
     }
@@ -216,7 +294,7 @@ mod tests {
     #[test]
     fn an_old_line_that_the_sink_refused_was_not_skipped() {
         let mut ledger = Ledger::default();
-        give(&mut ledger, "a", 1, Fate::Refused);
+        give(&mut ledger, "a", 1, Fate::Refused("r"));
         let found = reconcile(&truth(2, 2), &ledger, &Claims::default());
         assert_eq!((found.audit.rejected, found.audit.skipped, found.audit.lost), (1, 1, 0));
     }
@@ -224,12 +302,56 @@ mod tests {
     #[test]
     fn a_refused_line_is_lost_unless_the_target_says_where_it_went() {
         let mut ledger = Ledger::default();
-        give(&mut ledger, "a", 1, Fate::Refused);
-        give(&mut ledger, "a", 2, Fate::Refused);
+        give(&mut ledger, "a", 1, Fate::Refused("r"));
+        give(&mut ledger, "a", 2, Fate::Refused("r"));
         give(&mut ledger, "a", 2, Fate::Accepted);
         let found = reconcile(&truth(2, 0), &ledger, &Claims { dead_lettered: 1, ..Claims::default() });
         assert_eq!((found.audit.rejected, found.audit.lost), (1, 0));
         assert_eq!(reconcile(&truth(2, 0), &ledger, &Claims::default()).audit.lost, 1);
+    }
+
+    #[test]
+    fn a_line_in_the_dead_letters_is_accounted_for_by_itself_and_not_by_a_count() {
+        let mut ledger = Ledger::default();
+        give(&mut ledger, "a", 1, Fate::Accepted);
+        give(&mut ledger, "a", 2, Fate::Refused("r"));
+        for number in [1, 2] {
+            let mut text = String::new();
+            write(&mut text, &Fields { source: "a", stream: Stream::Out, number, written_ns: 1 }, 1, 0);
+            assert!(ledger.dead_letter(&text));
+        }
+        let found = reconcile(&truth(3, 0), &ledger, &Claims::default());
+        let expected =
+            Audit { sent: 3, delivered: 1, rejected: 1, dead_lettered: 1, lost: 1, ..Audit::default() };
+        assert_eq!(found.audit, expected, "two letters, and number 3 is lost all the same");
+        assert_eq!(found.unexplained[0].first_runs, [(3, 3)]);
+        assert_eq!(found.rejected_by, BTreeMap::from([("r", 1)]));
+    }
+
+    #[test]
+    fn a_target_that_counts_more_than_is_missing_explains_what_is_missing() {
+        let mut ledger = Ledger::default();
+        give(&mut ledger, "a", 2, Fate::Accepted);
+        let claims = Claims { dropped: 9, in_flight: 7, delivered: Some(5), ..Claims::default() };
+        let found = reconcile(&truth(3, 0), &ledger, &claims);
+        assert_eq!(found.audit, Audit { sent: 3, delivered: 1, dropped: 2, ..Audit::default() });
+        assert_eq!(found.disagreements, ["it counts 5 lines as delivered, and the sink has stored 1"]);
+    }
+
+    /// By their own word, since their checksums do not fit: such a line is neither delivered nor lost.
+    #[test]
+    fn an_altered_line_is_altered_and_a_line_out_of_order_is_delivered() {
+        let mut ledger = Ledger::default();
+        let mut text = String::new();
+        write(&mut text, &Fields { source: "a", stream: Stream::Out, number: 1, written_ns: 1 }, 1, 99);
+        ledger.record(&text.replacen(' ', "  ", 9), Fate::Accepted, 9);
+        ledger.record(&format!("{text}x"), Fate::Accepted, 9);
+        [3, 2].into_iter().for_each(|number| give(&mut ledger, "a", number, Fate::Accepted));
+        let found = reconcile(&truth(4, 0), &ledger, &Claims::default());
+        let expected =
+            Audit { sent: 4, delivered: 2, out_of_order: 1, altered: 2, lost: 1, ..Audit::default() };
+        assert_eq!(found.audit, expected);
+        assert_eq!((found.sequences[0].altered, found.sequences[0].missing), (1, 1));
     }
 
     #[test]
@@ -257,7 +379,7 @@ mod tests {
             let mut ledger = Ledger::default();
             for number in (1..=written).filter(|number| !withheld.contains(number)) {
                 if refused_first {
-                    give(&mut ledger, "a", number, Fate::Refused);
+                    give(&mut ledger, "a", number, Fate::Refused("r"));
                 }
                 give(&mut ledger, "a", number, Fate::Accepted);
             }
@@ -283,7 +405,7 @@ mod tests {
                 match fate {
                     1 if number <= before => claims.skipped += 1,
                     2 => claims.dropped += 1,
-                    3 => { give(&mut ledger, "a", number, Fate::Refused); claims.dead_lettered += 1; }
+                    3 => { give(&mut ledger, "a", number, Fate::Refused("r")); claims.dead_lettered += 1; }
                     4 => claims.in_flight += 1,
                     _ => give(&mut ledger, "a", number, Fate::Accepted),
                 }

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-use super::faults::Plan;
 use super::limits::{
     DistributorConfig, DistributorFile, IngesterConfig, IngesterFile, Limits, LimitsFile, ServerConfig,
     ServerFile,
 };
+use crate::faults::Plan;
 
 /// A config is a page of text.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -120,7 +120,12 @@ pub fn load_faults(path: &Path) -> Result<Plan, ConfigError> {
     let wrong = |why| ConfigError::Parse { path: path.to_owned(), why };
     let text = read_bounded(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let plan: Plan = read(&text).map_err(wrong)?;
-    match plan.mistakes().as_slice() {
+    let of_the_world = plan.faults.iter().enumerate().filter(|(_, timed)| timed.fault.is_of_the_world());
+    let of_the_world = of_the_world.map(|(place, timed)| {
+        format!("faults[{place}].fault: {} happens in a run, not in a sink alone", timed.fault.words())
+    });
+    let mistakes: Vec<String> = plan.mistakes().into_iter().chain(of_the_world).collect();
+    match mistakes.as_slice() {
         [] => Ok(plan),
         mistakes => Err(wrong(format!(" {}", mistakes.join("; ")))),
     }

@@ -12,7 +12,6 @@ use reqwest::Url;
 
 use super::answer::Answer;
 use super::config::Config;
-use super::faults::Plan;
 use super::judge::{Court, Judged, judge};
 use super::kept::Kept;
 use super::life::Life;
@@ -23,8 +22,10 @@ use super::reply::{Faults, How, Reply};
 use super::tally::Tally;
 use super::tenant;
 use super::tenants::Tenants;
+use super::weather::Tampered;
 use crate::audit::ledger::{Fate, Ledger};
 use crate::clock;
+use crate::faults::Plan;
 
 /// What a real Loki said of itself: the one whose answers are copied.
 const BUILD: &str = r#"{"version":"main-65e30f8","revision":"65e30f8","branch":"main","buildUser":"","buildDate":"","goVersion":"go1.26.6"}"#;
@@ -89,6 +90,7 @@ pub(super) struct Desk {
 struct Books {
     tenants: Tenants,
     ledger: Ledger,
+    tampered: Tampered,
     kept: Kept,
 }
 
@@ -100,7 +102,12 @@ impl Desk {
             faults: Faults::new(std::mem::take(&mut config.faults)),
             config,
             tally: Tally::default(),
-            books: Mutex::new(Books { tenants: Tenants::default(), ledger: Ledger::default(), kept }),
+            books: Mutex::new(Books {
+                tenants: Tenants::default(),
+                ledger: Ledger::default(),
+                tampered: Tampered::default(),
+                kept,
+            }),
         }
     }
 
@@ -123,6 +130,11 @@ impl Desk {
     /// A copy of the audit's book as it stands.
     pub(super) fn ledger(&self) -> Ledger {
         self.books().ledger.clone()
+    }
+
+    /// How many lines were tampered with so far.
+    pub(super) fn tampered(&self) -> Tampered {
+        self.books().tampered
     }
 
     pub(super) fn reply(&self, request: &Request) -> Reply {
@@ -197,24 +209,24 @@ impl Desk {
 
     fn store(&self, tenant: &str, mut push: Push) -> Answer {
         let weather = self.faults.weather(&push);
+        let tampered = weather.tamper(&mut push);
         let (config, zone) = (&self.config.loki, &self.config.zone);
         let now_ns = clock::now_ns();
         let court = Court { config, tenant, now: now(), zone, weather: &weather };
         let mut books = self.books();
-        let Judged { refusal, stored } = judge(court, &mut books.tenants, &mut push);
+        let Judged { refusal, fates } = judge(court, &mut books.tenants, &mut push);
         let (mut accepted, mut refused) = (0, 0);
-        for (stream, stored) in push.streams.iter().zip(&stored) {
-            for (entry, &stored) in stream.entries.iter().zip(stored) {
-                let (fate, count) =
-                    if stored { (Fate::Accepted, &mut accepted) } else { (Fate::Refused, &mut refused) };
-                books.ledger.record(&String::from_utf8_lossy(&entry.line), fate, now_ns);
-                *count += 1;
+        for (stream, fates) in push.streams.iter().zip(&fates) {
+            for (entry, fate) in stream.entries.iter().zip(fates) {
+                books.ledger.record(&String::from_utf8_lossy(&entry.line), *fate, now_ns);
+                *if *fate == Fate::Accepted { &mut accepted } else { &mut refused } += 1;
             }
         }
+        books.tampered.add(tampered);
         if books.kept.is_on() {
             let tenant = Arc::from(tenant);
-            for (stream, stored) in push.streams.iter().zip(&stored) {
-                books.kept.add(&tenant, stream, stored);
+            for (stream, fates) in push.streams.iter().zip(&fates) {
+                books.kept.add(&tenant, stream, fates);
             }
         }
         self.tally.entries(accepted, refused);

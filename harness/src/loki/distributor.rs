@@ -10,12 +10,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::faults::Weather;
+use super::discard;
 use super::forms::{rfc3339, rfc3339_in};
 use super::labels::{Labels, SERVICE_NAME};
 use super::limits::Limits;
 use super::metadata::{self, EmptyName};
 use super::push::{Entry, Stream};
+use super::weather::Weather;
+use crate::audit::ledger::Fate;
 
 /// What holds for one push.
 #[derive(Clone, Copy, Debug)]
@@ -43,44 +45,50 @@ pub struct Findings {
     pub is_blocked: bool,
 }
 
-/// Checks one stream: for each entry whether it goes on to the ingester. What goes on is as it is stored.
+/// A fate and the words that go with it.
+type Fault = (Fate, String);
+
+/// Checks one stream: for each entry whether it goes on to the ingester, or why not. What goes on is as it is
+/// stored.
 ///
 /// # Errors
 /// [`EmptyName`], with which the whole push ends.
-pub fn check(terms: Terms<'_>, stream: &mut Stream, findings: &mut Findings) -> Result<Vec<bool>, EmptyName> {
+pub fn check(terms: Terms<'_>, stream: &mut Stream, findings: &mut Findings) -> Result<Vec<Fate>, EmptyName> {
     let limits = terms.limits;
     if limits.max_line_size_truncate {
         cut_lines(limits, &mut stream.entries);
     }
-    let nothing = vec![false; stream.entries.len()];
     let Stream { labels, entries } = stream;
     // Loki passes over a stream without entries, whatever its labels are.
     if entries.is_empty() {
-        return Ok(nothing);
+        return Ok(Vec::new());
     }
-    if let Some(fault) = label_fault(limits, labels).or_else(|| missing_labels(terms, labels)) {
-        findings.faults.add(fault);
-        return Ok(nothing);
+    if let Some((fate, text)) = label_fault(limits, labels).or_else(|| missing_labels(terms, labels)) {
+        findings.faults.add(text);
+        return Ok(vec![fate; entries.len()]);
     }
     if limits.block_ingestion_until.is_some_and(|until| terms.now < until) {
         findings.is_blocked = true;
-        return Ok(nothing);
+        return Ok(vec![discard::BLOCKED; entries.len()]);
     }
     let window = Window::of(terms, labels);
-    let mut kept = nothing;
-    for (entry, kept) in entries.iter_mut().zip(&mut kept) {
-        match entry_fault(terms, window, entry, labels) {
-            Some(fault) => findings.faults.add(fault),
+    let mut fates = Vec::with_capacity(entries.len());
+    for entry in entries.iter_mut() {
+        fates.push(match entry_fault(terms, window, entry, labels) {
+            Some((fate, text)) => {
+                findings.faults.add(text);
+                fate
+            }
             None => {
                 metadata::normalize(&mut entry.metadata)?;
-                *kept = true;
+                Fate::Accepted
             }
-        }
+        });
     }
     if limits.increment_duplicate_timestamp {
-        move_doubled_times(entries, &kept);
+        move_doubled_times(entries, &fates);
     }
-    Ok(kept)
+    Ok(fates)
 }
 
 fn cut_lines(limits: &Limits, entries: &mut [Entry]) {
@@ -92,9 +100,9 @@ fn cut_lines(limits: &Limits, entries: &mut [Entry]) {
 }
 
 /// An entry at the time of the one before it, but with another line, comes a nanosecond behind it.
-fn move_doubled_times(entries: &mut [Entry], kept: &[bool]) {
+fn move_doubled_times(entries: &mut [Entry], fates: &[Fate]) {
     let mut before: Option<(Timestamp, Timestamp, Bytes)> = None;
-    for (entry, _) in entries.iter_mut().zip(kept).filter(|(_, kept)| **kept) {
+    for (entry, _) in entries.iter_mut().zip(fates).filter(|(_, fate)| **fate == Fate::Accepted) {
         let mut sent = entry.time;
         if let Some((sent_before, time_before, line_before)) = &before {
             let doubled = entry.time == *sent_before || entry.time == *time_before;
@@ -108,9 +116,10 @@ fn move_doubled_times(entries: &mut [Entry], kept: &[bool]) {
     }
 }
 
-fn label_fault(limits: &Limits, labels: &Labels) -> Option<String> {
+fn label_fault(limits: &Limits, labels: &Labels) -> Option<Fault> {
     if labels.is_empty() {
-        return Some("error at least one label pair is required per stream".to_owned());
+        let text = "error at least one label pair is required per stream";
+        return Some((discard::MISSING_LABELS, text.to_owned()));
     }
     if labels.is_internal() {
         return None;
@@ -118,25 +127,35 @@ fn label_fault(limits: &Limits, labels: &Labels) -> Option<String> {
     let count = labels.iter().filter(|(name, _)| *name != SERVICE_NAME).count();
     if count > limits.max_label_names_per_series {
         let limit = limits.max_label_names_per_series;
-        return Some(format!("entry for stream '{labels}' has {count} label names; limit {limit}"));
+        let text = format!("entry for stream '{labels}' has {count} label names; limit {limit}");
+        return Some((discard::TOO_MANY_LABELS, text));
     }
     let mut before = "";
     for (name, value) in labels.iter() {
         if name.len() > limits.max_label_name_length {
-            return Some(format!("stream '{labels}' has label name too long: '{name}'"));
+            return Some((
+                discard::LABEL_NAME_TOO_LONG,
+                format!("stream '{labels}' has label name too long: '{name}'"),
+            ));
         }
         if value.len() > limits.max_label_value_length {
-            return Some(format!("stream '{labels}' has label value too long: '{value}'"));
+            return Some((
+                discard::LABEL_VALUE_TOO_LONG,
+                format!("stream '{labels}' has label value too long: '{value}'"),
+            ));
         }
         if name == before {
-            return Some(format!("stream '{labels}' has duplicate label name: '{name}'"));
+            return Some((
+                discard::DUPLICATE_LABELS,
+                format!("stream '{labels}' has duplicate label name: '{name}'"),
+            ));
         }
         before = name;
     }
     None
 }
 
-fn missing_labels(terms: Terms<'_>, labels: &Labels) -> Option<String> {
+fn missing_labels(terms: Terms<'_>, labels: &Labels) -> Option<Fault> {
     if labels.is_internal() {
         return None;
     }
@@ -148,7 +167,10 @@ fn missing_labels(terms: Terms<'_>, labels: &Labels) -> Option<String> {
     }
     let (missing, tenant) = (missing.join(","), terms.tenant);
     (!missing.is_empty()).then(|| {
-        format!("missing required labels '{missing}' for user '{tenant}' for stream '{labels}' (policy: '')")
+        let text = format!(
+            "missing required labels '{missing}' for user '{tenant}' for stream '{labels}' (policy: '')"
+        );
+        (discard::MISSING_LABELS, text)
     })
 }
 
@@ -163,6 +185,7 @@ struct Window {
 
 impl Window {
     fn of(Terms { limits, now, weather, .. }: Terms<'_>, labels: &Labels) -> Self {
+        let now = weather.by_their_clock(now);
         Self {
             oldest: earlier(now, weather.max_age(limits.reject_old_samples_max_age)),
             is_open: !limits.reject_old_samples || labels.is_backfill(),
@@ -180,49 +203,58 @@ pub(super) fn earlier(time: Timestamp, by: std::time::Duration) -> Timestamp {
     time.saturating_sub(by).unwrap_or(Timestamp::MIN)
 }
 
-fn entry_fault(terms: Terms<'_>, window: Window, entry: &Entry, labels: &Labels) -> Option<String> {
-    if window.is_too_old(entry.time) || terms.weather.refuses(labels, &entry.line) {
+fn entry_fault(terms: Terms<'_>, window: Window, entry: &Entry, labels: &Labels) -> Option<Fault> {
+    let is_too_old = window.is_too_old(entry.time);
+    if is_too_old || terms.weather.refuses(labels, &entry.line) {
         let time = rfc3339_in(entry.time, terms.entry_zone);
         let oldest = rfc3339_in(window.oldest, terms.zone);
-        return Some(format!(
+        let text = format!(
             "entry for stream '{labels}' has timestamp too old: {time}, oldest acceptable timestamp is: {oldest}"
-        ));
+        );
+        return Some((if is_too_old { discard::TOO_OLD } else { discard::PLANNED }, text));
     }
     if entry.time > window.newest {
         let time = rfc3339_in(entry.time, terms.entry_zone);
-        return Some(format!("entry for stream '{labels}' has timestamp too new: {time}"));
+        return Some((
+            discard::TOO_NEW,
+            format!("entry for stream '{labels}' has timestamp too new: {time}"),
+        ));
     }
     let (length, limit) = (entry.line.len(), terms.limits.max_line_size);
     if limit != 0 && length > limit {
-        return Some(format!(
+        let text = format!(
             "max entry size '{limit}' bytes exceeded for stream '{labels}' while adding an entry with length '{length}' bytes"
-        ));
+        );
+        return Some((discard::TOO_LONG, text));
     }
     if entry.metadata.is_empty() { None } else { metadata_fault(terms.limits, &entry.metadata, labels) }
 }
 
-fn metadata_fault(limits: &Limits, metadata: &[(String, String)], labels: &Labels) -> Option<String> {
+fn metadata_fault(limits: &Limits, metadata: &[(String, String)], labels: &Labels) -> Option<Fault> {
     if !limits.allow_structured_metadata {
-        return Some(format!(
+        let text = format!(
             "stream '{labels}' includes structured metadata, but this feature is disallowed. Please see \
              `limits_config.allow_structured_metadata` or contact your Loki administrator to enable it"
-        ));
+        );
+        return Some((discard::METADATA_DISALLOWED, text));
     }
     let (size, size_max) = (metadata::bytes(metadata), limits.max_structured_metadata_size);
     if size_max != 0 && size > size_max {
-        return Some(format!(
+        let text = format!(
             "stream '{labels}' has structured metadata too large: '{size}' bytes, limit: '{size_max}' bytes. \
              Please see `limits_config.max_structured_metadata_size` or contact your Loki administrator to \
              increase it"
-        ));
+        );
+        return Some((discard::METADATA_TOO_LARGE, text));
     }
     let (count, count_max) = (metadata.len(), limits.max_structured_metadata_entries_count);
     (count_max != 0 && count > count_max).then(|| {
-        format!(
+        let text = format!(
             "stream '{labels}' has too many structured metadata labels: '{count}', limit: '{count_max}'. \
              Please see `limits_config.max_structured_metadata_entries_count` or contact your Loki \
              administrator to increase it"
-        )
+        );
+        (discard::METADATA_TOO_MANY, text)
     })
 }
 

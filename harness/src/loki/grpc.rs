@@ -1,11 +1,13 @@
 //! How large the message is that Loki's distributor sends to its ingester. Loki's own servers refuse one of
 //! more than 4 MiB, also where both are one process. Pure.
 
+use super::discard;
 use super::labels::Labels;
 use super::level;
 use super::limits::Limits;
 use super::metadata::LEVEL;
 use super::push::{Entry, Stream};
+use crate::audit::ledger::Fate;
 
 /// Loki's hash of a stream is a number of 64 bits: ten bytes for every second one, fewer for the others.
 const HASH_BYTES: usize = 1 + 10;
@@ -18,8 +20,8 @@ const PAIR_HEAD_BYTES_MAX: usize = 32;
 
 /// The refusal of a push whose entries that go on are too much for one message.
 #[must_use]
-pub fn too_large(limits: &Limits, max: usize, streams: &[Stream], kept: &[Vec<bool>]) -> Option<String> {
-    let going_on = || streams.iter().zip(kept).filter(|(_, kept)| kept.contains(&true));
+pub fn too_large(limits: &Limits, max: usize, streams: &[Stream], kept: &[Vec<Fate>]) -> Option<String> {
+    let going_on = || streams.iter().zip(kept).filter(|(_, kept)| discard::any_accepted(kept));
     // By far the most pushes are so small that nothing need be measured.
     if going_on().map(|(stream, kept)| at_most(stream, kept)).sum::<usize>() <= max {
         return None;
@@ -44,12 +46,12 @@ pub fn inflight_bytes(streams: &[Stream]) -> usize {
 }
 
 /// What is kept of a stream.
-fn kept_of<'a>(stream: &'a Stream, kept: &'a [bool]) -> impl Iterator<Item = &'a Entry> {
-    stream.entries.iter().zip(kept).filter(|(_, kept)| **kept).map(|(entry, _)| entry)
+fn kept_of<'a>(stream: &'a Stream, kept: &'a [Fate]) -> impl Iterator<Item = &'a Entry> {
+    stream.entries.iter().zip(kept).filter(|(_, fate)| **fate == Fate::Accepted).map(|(entry, _)| entry)
 }
 
 /// No less than what a stream takes, without a look at its lines.
-fn at_most(stream: &Stream, kept: &[bool]) -> usize {
+fn at_most(stream: &Stream, kept: &[Fate]) -> usize {
     let labels = stream.labels.bytes();
     let labels = 2 * labels + PAIR_HEAD_BYTES_MAX * (1 + stream.labels.iter().count());
     // A level may be taken from a label or from metadata: then it is as long as that.
@@ -61,7 +63,7 @@ fn at_most(stream: &Stream, kept: &[bool]) -> usize {
     labels + kept_of(stream, kept).map(entry).sum::<usize>()
 }
 
-fn stream_bytes(limits: &Limits, stream: &Stream, kept: &[bool]) -> usize {
+fn stream_bytes(limits: &Limits, stream: &Stream, kept: &[Fate]) -> usize {
     let entry = |entry: &Entry| {
         let level = added_level(limits, &stream.labels, entry);
         field(entry_bytes(entry, level.as_deref()))
@@ -118,15 +120,15 @@ mod tests {
 
     const MAX: usize = 4 << 20;
 
-    fn push(lines: usize, line_bytes: usize) -> (Vec<Stream>, Vec<Vec<bool>>) {
+    fn push(lines: usize, line_bytes: usize) -> (Vec<Stream>, Vec<Vec<Fate>>) {
         let time = Timestamp::constant(1_795_523_511, 900_000_000);
         let entry = Entry::plain(time, Bytes::from(vec![b'z'; line_bytes]));
         // As long as the labels of the recorded push must have been.
         let labels = parse(r#"{case="def-4m", run="6b059112", service_name="unknown_service"}"#).unwrap();
-        (vec![Stream { labels, entries: vec![entry; lines] }], vec![vec![true; lines]])
+        (vec![Stream { labels, entries: vec![entry; lines] }], vec![vec![Fate::Accepted; lines]])
     }
 
-    fn refused(push: &(Vec<Stream>, Vec<Vec<bool>>)) -> Option<String> {
+    fn refused(push: &(Vec<Stream>, Vec<Vec<Fate>>)) -> Option<String> {
         too_large(&Limits::default(), MAX, &push.0, &push.1)
     }
 
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_refused_by_the_distributor_weighs_nothing() {
         let mut push = push(43, 100_000);
-        push.1[0][..2].fill(false);
+        push.1[0][..2].fill(discard::TOO_OLD);
         assert_eq!(refused(&push), None);
     }
 

@@ -11,12 +11,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use jiff::Timestamp;
 
 use self::refusals::{Reason, Refused};
+use super::discard;
 use super::distributor::earlier;
 use super::labels::Labels;
 use super::limits::{IngesterConfig, Limits};
 use super::metadata::entry_bytes;
 use super::push::{Entry, Stream};
 use super::rate::{Bucket, Pace, Rate};
+use super::weather::Weather;
+use crate::audit::ledger::Fate;
 
 /// What a stream takes in memory beside its labels.
 const STREAM_BYTES: usize = 400;
@@ -41,6 +44,8 @@ pub struct Terms<'a> {
     pub tenant: &'a str,
     /// The server's time.
     pub now: Timestamp,
+    /// What is planned to go wrong.
+    pub weather: &'a Weather<'a>,
 }
 
 /// What is known of one stream.
@@ -124,14 +129,14 @@ pub struct Ingester {
 }
 
 impl Ingester {
-    /// Stores what `kept` marks of a stream and unmarks what is refused; says why.
-    pub fn store(&mut self, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Option<Refusal> {
-        if !kept.contains(&true) {
+    /// Stores what is accepted so far of a stream, but for what it refuses itself; says why.
+    pub fn store(&mut self, terms: Terms<'_>, stream: &Stream, fates: &mut [Fate]) -> Option<Refusal> {
+        if !discard::any_accepted(fates) {
             return None;
         }
         if !self.streams.contains_key(&stream.labels) {
             if !self.has_room(terms) {
-                kept.fill(false);
+                refuse_all(fates, discard::STREAM_LIMIT);
                 return Some(refusals::too_many_streams(&stream.labels, terms.tenant));
             }
             self.bytes += bytes_of(&stream.labels);
@@ -145,9 +150,9 @@ impl Ingester {
         known.written_at = terms.now;
         known.flushed_at = None;
         let refused = if terms.limits.shard_streams.enabled {
-            whole(known, terms, stream, kept)
+            whole(known, terms, stream, fates)
         } else {
-            entry_by_entry(known, terms, stream, kept)
+            entry_by_entry(known, terms, stream, fates)
         };
         refused.refusal(terms.tenant, &stream.labels)
     }
@@ -204,7 +209,13 @@ struct Walk {
 
 impl Walk {
     fn of(known: &Known, terms: Terms<'_>) -> Self {
-        Self { newest: known.newest, behind: terms.config.max_chunk_age / 2 }
+        let newest = known.newest.map(|newest| terms.weather.by_their_clock(newest));
+        Self { newest, behind: terms.config.max_chunk_age / 2 }
+    }
+
+    /// The newest of all, by the sink's own clock.
+    fn newest(&self, terms: Terms<'_>) -> Option<Timestamp> {
+        self.newest.map(|newest| terms.weather.by_own_clock(newest))
     }
 
     /// The oldest time that is accepted now, where this one is older.
@@ -218,10 +229,11 @@ impl Walk {
 fn new_ones<'stream>(
     last: Option<Last>,
     stream: &'stream Stream,
-    kept: &[bool],
+    fates: &[Fate],
 ) -> impl Iterator<Item = (usize, &'stream Entry)> {
     let mut before: Option<&Entry> = None;
-    let reached = stream.entries.iter().zip(kept).enumerate().filter(|(_, (_, kept))| **kept);
+    let reached = stream.entries.iter().zip(fates).enumerate();
+    let reached = reached.filter(|(_, (_, fate))| **fate == Fate::Accepted);
     reached.filter_map(move |(place, (entry, _))| {
         let repeats = match before {
             Some(before) => before == entry,
@@ -232,19 +244,23 @@ fn new_ones<'stream>(
     })
 }
 
-fn refuse(kept: &mut [bool], place: usize) {
-    if let Some(kept) = kept.get_mut(place) {
-        *kept = false;
+fn refuse(fates: &mut [Fate], place: usize, why: Fate) {
+    if let Some(fate) = fates.get_mut(place) {
+        *fate = why;
     }
+}
+
+fn refuse_all(fates: &mut [Fate], why: Fate) {
+    fates.iter_mut().filter(|fate| **fate == Fate::Accepted).for_each(|fate| *fate = why);
 }
 
 /// With `shard_streams` a stream beyond its rate is refused as a whole.
 #[expect(clippy::cast_precision_loss, reason = "a push is far below 2^53 bytes")]
-fn whole(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Refused {
-    let mut refused = Refused::of(kept);
+fn whole(known: &mut Known, terms: Terms<'_>, stream: &Stream, fates: &mut [Fate]) -> Refused {
+    let mut refused = Refused::of(fates);
     let (mut walk, mut bytes, mut last) = (Walk::of(known, terms), 0, None);
     let mut behind = Vec::new();
-    for (place, entry) in new_ones(known.last, stream, kept) {
+    for (place, entry) in new_ones(known.last, stream, fates) {
         if let Some(oldest) = walk.too_far_behind(entry.time) {
             refused.add(entry.time, Reason::TooFarBehind { oldest });
             behind.push(place);
@@ -258,30 +274,30 @@ fn whole(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]
     known.pace.count(terms.now, bytes as u64);
     if !known.bucket.take(rate, terms.now, bytes as f64) {
         let limit = terms.limits.per_stream_rate_limit;
-        let mut refused = Refused::of(kept);
+        let mut refused = Refused::of(fates);
         let late = |place: usize| behind.binary_search(&place).is_ok();
-        for (_, entry) in new_ones(known.last, stream, kept).filter(|(place, _)| !late(*place)) {
+        for (_, entry) in new_ones(known.last, stream, fates).filter(|(place, _)| !late(*place)) {
             refused.add(entry.time, Reason::TooFast { limit, bytes: entry_bytes(entry) });
         }
-        kept.fill(false);
+        refuse_all(fates, discard::STREAM_RATE_LIMITED);
         return refused;
     }
     for place in behind {
-        refuse(kept, place);
+        refuse(fates, place, discard::TOO_FAR_BEHIND);
     }
-    known.newest = walk.newest;
+    known.newest = walk.newest(terms);
     known.last = last.map(Last::of).or(known.last);
     refused
 }
 
 /// Without it a stream is taken until its rate is reached.
 #[expect(clippy::cast_precision_loss, reason = "an entry is far below 2^53 bytes")]
-fn entry_by_entry(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &mut [bool]) -> Refused {
-    let mut refused = Refused::of(kept);
+fn entry_by_entry(known: &mut Known, terms: Terms<'_>, stream: &Stream, fates: &mut [Fate]) -> Refused {
+    let mut refused = Refused::of(fates);
     let (mut walk, mut last) = (Walk::of(known, terms), None);
     let (rate, limit) = (known.rate(terms, 0), terms.limits.per_stream_rate_limit);
     let mut places = Vec::new();
-    for (place, entry) in new_ones(known.last, stream, kept) {
+    for (place, entry) in new_ones(known.last, stream, fates) {
         let bytes = entry_bytes(entry);
         let reason = if !known.bucket.take(rate, terms.now, bytes as f64) {
             Reason::TooFast { limit, bytes }
@@ -293,12 +309,12 @@ fn entry_by_entry(known: &mut Known, terms: Terms<'_>, stream: &Stream, kept: &m
             continue;
         };
         refused.add(entry.time, reason);
-        places.push(place);
+        places.push((place, reason.fate()));
     }
-    for place in places {
-        refuse(kept, place);
+    for (place, fate) in places {
+        refuse(fates, place, fate);
     }
-    known.newest = walk.newest;
+    known.newest = walk.newest(terms);
     known.last = last.map(Last::of).or(known.last);
     refused
 }

@@ -4,14 +4,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::config::Config;
+use super::discard;
 use super::distributor::{self, Findings};
-use super::faults::Weather;
 use super::grpc;
 use super::ingester::{self, Refusal};
 use super::limits::Limits;
 use super::metadata::entry_bytes;
 use super::push::{Push, Stream};
 use super::tenants::{self, Tenant, Tenants};
+use super::weather::Weather;
+use crate::audit::ledger::Fate;
 
 /// Who judges, and when.
 #[derive(Clone, Copy, Debug)]
@@ -33,14 +35,21 @@ pub struct Court<'a> {
 pub struct Judged {
     /// `None` is 204, which says nothing of entries that were dropped in an earlier stream.
     pub refusal: Option<Refusal>,
-    /// For each stream and each of its entries: whether it is stored.
-    pub stored: Vec<Vec<bool>>,
+    /// For each stream and each of its entries: whether it is stored, or why not.
+    pub fates: Vec<Vec<Fate>>,
 }
 
 impl Judged {
-    fn nothing(push: &Push, status: u16, text: impl Into<String>) -> Self {
-        let stored = push.streams.iter().map(|stream| vec![false; stream.entries.len()]).collect();
-        Self { refusal: Some(Refusal { status, text: text.into() }), stored }
+    fn nothing(push: &Push, fate: Fate, status: u16, text: impl Into<String>) -> Self {
+        let fates = push.streams.iter().map(|stream| vec![fate; stream.entries.len()]).collect();
+        Self { refusal: Some(Refusal { status, text: text.into() }), fates }
+    }
+
+    /// What had gone on is refused all the same.
+    fn refused_late(mut fates: Vec<Vec<Fate>>, fate: Fate, status: u16, text: String) -> Self {
+        let gone_on = fates.iter_mut().flatten().filter(|fate| **fate == Fate::Accepted);
+        gone_on.for_each(|gone_on| *gone_on = fate);
+        Self { refusal: Some(Refusal { status, text }), fates }
     }
 }
 
@@ -51,34 +60,40 @@ pub fn judge(court: Court<'_>, tenants: &mut Tenants, push: &mut Push) -> Judged
     let Court { config, tenant, now, zone, weather } = court;
     let inflight_max = config.distributor.max_inflight_bytes;
     if inflight_max != 0 && grpc::inflight_bytes(&push.streams) > inflight_max {
-        return Judged::nothing(push, 503, "The server cannot accept more requests at this time.");
+        return Judged::nothing(
+            push,
+            discard::WHOLE_PUSH,
+            503,
+            "The server cannot accept more requests at this time.",
+        );
     }
     let limits = config.limits_of(tenant);
     let entry_zone = if push.has_local_times { zone } else { &TimeZone::UTC };
     let terms = distributor::Terms { limits, tenant, now, zone, entry_zone, weather };
-    let (mut findings, mut stored) = (Findings::default(), Vec::with_capacity(push.streams.len()));
+    let (mut findings, mut fates) = (Findings::default(), Vec::with_capacity(push.streams.len()));
     for stream in &mut push.streams {
         match distributor::check(terms, stream, &mut findings) {
-            Ok(kept) => stored.push(kept),
-            Err(error) => return Judged::nothing(push, 500, error.to_string()),
+            Ok(of_stream) => fates.push(of_stream),
+            Err(error) => return Judged::nothing(push, discard::WHOLE_PUSH, 500, error.to_string()),
         }
     }
     let own = own_refusal(limits, tenant, &findings);
-    let (lines, bytes) = surviving(&push.streams, &stored);
+    let (lines, bytes) = surviving(&push.streams, &fates);
     if lines == 0 {
-        return Judged { refusal: own, stored };
+        return Judged { refusal: own, fates };
     }
     tenants.with(tenant, limits, now, |state| {
         if !state.take(limits, now, bytes) {
-            return Judged::nothing(push, 429, too_fast(limits, tenant, lines, bytes));
+            let text = too_fast(limits, tenant, lines, bytes);
+            return Judged::refused_late(fates, discard::RATE_LIMITED, 429, text);
         }
         let message_max = config.server.grpc_server_max_recv_msg_size;
-        if let Some(text) = grpc::too_large(limits, message_max, &push.streams, &stored) {
-            return Judged::nothing(push, 500, text);
+        if let Some(text) = grpc::too_large(limits, message_max, &push.streams, &fates) {
+            return Judged::refused_late(fates, discard::WHOLE_PUSH, 500, text);
         }
-        let terms = ingester::Terms { limits, config: &config.ingester, tenant, now };
-        let refusal = store(terms, state, &push.streams, &mut stored);
-        Judged { refusal: refusal.or(own), stored }
+        let terms = ingester::Terms { limits, config: &config.ingester, tenant, now, weather };
+        let refusal = store(terms, state, &push.streams, &mut fates);
+        Judged { refusal: refusal.or(own), fates }
     })
 }
 
@@ -86,12 +101,12 @@ fn store(
     terms: ingester::Terms<'_>,
     state: &mut Tenant,
     streams: &[Stream],
-    stored: &mut [Vec<bool>],
+    fates: &mut [Vec<Fate>],
 ) -> Option<Refusal> {
     let mut refusal = None;
-    for (stream, kept) in streams.iter().zip(stored) {
-        if kept.contains(&true) {
-            refusal = state.ingester.store(terms, stream, kept);
+    for (stream, fates) in streams.iter().zip(fates) {
+        if discard::any_accepted(fates) {
+            refusal = state.ingester.store(terms, stream, fates);
         }
     }
     refusal
@@ -105,10 +120,10 @@ fn own_refusal(limits: &Limits, tenant: &str, findings: &Findings) -> Option<Ref
 }
 
 /// Lines and bytes that go on.
-fn surviving(streams: &[Stream], kept: &[Vec<bool>]) -> (usize, usize) {
-    let entries = streams.iter().zip(kept).flat_map(|(stream, kept)| stream.entries.iter().zip(kept));
-    let kept = entries.filter(|(_, kept)| **kept);
-    kept.fold((0, 0), |(lines, bytes), (entry, _)| (lines + 1, bytes + entry_bytes(entry)))
+fn surviving(streams: &[Stream], fates: &[Vec<Fate>]) -> (usize, usize) {
+    let entries = streams.iter().zip(fates).flat_map(|(stream, fates)| stream.entries.iter().zip(fates));
+    let going_on = entries.filter(|(_, fate)| **fate == Fate::Accepted);
+    going_on.fold((0, 0), |(lines, bytes), (entry, _)| (lines + 1, bytes + entry_bytes(entry)))
 }
 
 fn too_fast(limits: &Limits, tenant: &str, lines: usize, bytes: usize) -> String {
@@ -125,9 +140,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::loki::faults::FAIR;
     use crate::loki::labels::parse;
     use crate::loki::push::Entry;
+    use crate::loki::weather::FAIR;
 
     const NOW: i64 = 1_795_523_511;
     const TOO_OLD: i64 = 8 * 24 * 3600;
@@ -153,6 +168,11 @@ mod tests {
         judged_with("", streams)
     }
 
+    fn stored(judged: &Judged) -> Vec<Vec<bool>> {
+        let of = |fates: &Vec<Fate>| fates.iter().map(|fate| *fate == Fate::Accepted).collect();
+        judged.fates.iter().map(of).collect()
+    }
+
     fn status(judged: &Judged) -> Option<u16> {
         judged.refusal.as_ref().map(|refusal| refusal.status)
     }
@@ -160,14 +180,14 @@ mod tests {
     #[test]
     fn what_is_good_is_stored_beside_what_is_refused() {
         let judged = judged(vec![stream("{a=\"1\"}", &[10, TOO_OLD, 9])]);
-        assert_eq!(judged.stored, [[true, false, true]]);
+        assert_eq!(judged.fates, [[Fate::Accepted, discard::TOO_OLD, Fate::Accepted]]);
         assert_eq!(status(&judged), Some(400));
     }
 
     #[test]
     fn a_clean_last_stream_hides_what_an_earlier_one_lost() {
         let judged = judged(vec![stream("{a=\"1\"}", &[10, 5000]), stream("{a=\"2\"}", &[10])]);
-        assert_eq!(judged, Judged { refusal: None, stored: vec![vec![true, false], vec![true]] });
+        assert_eq!((status(&judged), stored(&judged)), (None, vec![vec![true, false], vec![true]]));
     }
 
     #[test]
@@ -188,9 +208,10 @@ mod tests {
     fn the_rate_takes_all_or_nothing_of_what_survives_and_hides_what_does_not() {
         let slow = "limits_config: {ingestion_rate_mb: 1, ingestion_burst_size_mb: 0.00002}";
         let two = judged_with(slow, vec![stream("{a=\"1\"}", &[10, TOO_OLD]), stream("{a=\"2\"}", &[10])]);
-        assert_eq!((status(&two), two.stored), (Some(400), vec![vec![true, false], vec![true]]));
+        assert_eq!((status(&two), stored(&two)), (Some(400), vec![vec![true, false], vec![true]]));
         let three = judged_with(slow, vec![stream("{a=\"1\"}", &[10, TOO_OLD, 11, 12])]);
-        assert_eq!(three.stored, [[false; 4]]);
+        let late = discard::RATE_LIMITED;
+        assert_eq!(three.fates, [[late, discard::TOO_OLD, late, late]]);
         let Refusal { status: code, text } = three.refusal.unwrap();
         assert_eq!(code, 429);
         assert!(
@@ -207,7 +228,7 @@ mod tests {
             vec![stream("{a=\"1\"}", &[10; 4]), stream("{a=\"2\"}", &[10, TOO_OLD])],
         );
         assert_eq!(status(&judged), Some(500));
-        assert!(!judged.stored.concat().contains(&true));
+        assert!(!stored(&judged).concat().contains(&true));
     }
 
     #[test]
@@ -215,7 +236,7 @@ mod tests {
         let block =
             "limits_config: {block_ingestion_until: \"2099-01-01T00:00:00Z\", max_label_value_length: 3}";
         let blocked = judged_with(block, vec![stream("{a=\"1\"}", &[10])]);
-        assert_eq!((status(&blocked), blocked.stored), (Some(260), vec![vec![false]]));
+        assert_eq!((status(&blocked), blocked.fates), (Some(260), vec![vec![discard::BLOCKED]]));
         let both = judged_with(block, vec![stream("{a=\"1\"}", &[10]), stream("{a=\"long\"}", &[10])]);
         assert_eq!(status(&both), Some(400));
         let silent = format!("{}, block_ingestion_status_code: 200}}", block.trim_end_matches('}'));
@@ -225,6 +246,6 @@ mod tests {
     #[test]
     fn a_push_above_what_may_be_under_way_is_told_to_come_again() {
         let judged = judged_with("distributor: {max_inflight_bytes: 10}", vec![stream("{a=\"1\"}", &[10])]);
-        assert_eq!((status(&judged), judged.stored), (Some(503), vec![vec![false]]));
+        assert_eq!((status(&judged), stored(&judged)), (Some(503), vec![vec![false]]));
     }
 }

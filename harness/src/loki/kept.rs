@@ -6,12 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::discard;
 use super::grpc::added_level;
 use super::labels::Labels;
 use super::limits::Limits;
 use super::metadata::LEVEL;
 use super::push::{Entry, Stream};
 use super::query::Query;
+use crate::audit::ledger::Fate;
 
 /// What they may take together, whatever number is asked for.
 const BYTES_MAX: usize = 256 << 20;
@@ -46,12 +48,12 @@ impl Kept {
     }
 
     /// Keeps what was stored of a stream.
-    pub fn add(&mut self, tenant: &Arc<str>, stream: &Stream, stored: &[bool]) {
-        if !self.is_on() || !stored.contains(&true) {
+    pub fn add(&mut self, tenant: &Arc<str>, stream: &Stream, fates: &[Fate]) {
+        if !self.is_on() || !discard::any_accepted(fates) {
             return;
         }
         let labels = Arc::new(stream.labels.clone());
-        for (entry, _) in stream.entries.iter().zip(stored).filter(|(_, stored)| **stored) {
+        for (entry, _) in stream.entries.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Accepted) {
             // A copy: as a part of the body it would keep the whole of it.
             let line = Bytes::copy_from_slice(&entry.line);
             let entry = Entry { line, metadata: entry.metadata.clone(), time: entry.time };
@@ -133,7 +135,7 @@ mod tests {
     }
 
     fn add(kept: &mut Kept, tenant: &str, stream: &Stream) {
-        kept.add(&Arc::from(tenant), stream, &vec![true; stream.entries.len()]);
+        kept.add(&Arc::from(tenant), stream, &vec![Fate::Accepted; stream.entries.len()]);
     }
 
     fn asked(kept: &Kept, tenant: &str, more: &[(&str, &str)]) -> Value {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::answer::Answer;
-use super::faults::{Fault, Plan, Status, Weather};
 use super::push::Push;
+use super::weather::Weather;
 use crate::clock::Stopwatch;
+use crate::faults::{Fault, Plan, Status};
 
 /// What the client gets, and when.
 pub(super) struct Reply {
@@ -105,7 +106,17 @@ impl Faults {
                     trickle = Some(every.0);
                     continue;
                 }
-                Fault::Status(_) | Fault::Outage | Fault::Window(_) | Fault::Reject(_) => continue,
+                Fault::Status(_)
+                | Fault::Outage
+                | Fault::Window(_)
+                | Fault::Reject(_)
+                | Fault::ClockStep(_)
+                | Fault::Tamper(_)
+                | Fault::Pause
+                | Fault::Truncate
+                | Fault::DiskFull
+                | Fault::DockerRestart
+                | Fault::Kill => continue,
             };
             return Reply { after, how };
         }

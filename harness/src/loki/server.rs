@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::connection::{self, Place};
 use super::desk::Desk;
+use super::weather::Tampered;
 use crate::audit::ledger::{Ledger, Sequence};
 use crate::result::Latency;
 
@@ -107,6 +108,12 @@ impl Sink {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.desk.tally.counters()
+    }
+
+    /// How many lines were tampered with on their way, by the plan of faults.
+    #[must_use]
+    pub fn tampered(&self) -> Tampered {
+        self.desk.tampered()
     }
 
     /// A copy of its book as it stands.

@@ -115,10 +115,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::audit::ledger::Fate;
     use crate::loki::ingester::Terms;
     use crate::loki::labels::Labels;
     use crate::loki::limits::IngesterConfig;
     use crate::loki::push::{Entry, Stream};
+    use crate::loki::weather::FAIR;
 
     #[test]
     fn the_rate_is_that_of_lokis_figures() {
@@ -147,9 +149,10 @@ mod tests {
             let tenant = format!("t{}", number.min(3000));
             let labels = Labels::normal(vec![("a".to_owned(), format!("{number}{}", "x".repeat(2000)))]);
             let stream = Stream { labels, entries: vec![Entry::plain(now, Bytes::new())] };
-            let terms = Terms { limits: &limits, config: &config, tenant: &tenant, now };
-            let refusal = tenants
-                .with(&tenant, &limits, now, |tenant| tenant.ingester.store(terms, &stream, &mut [true]));
+            let terms = Terms { limits: &limits, config: &config, tenant: &tenant, now, weather: &FAIR };
+            let refusal = tenants.with(&tenant, &limits, now, |tenant| {
+                tenant.ingester.store(terms, &stream, &mut [Fate::Accepted])
+            });
             assert_eq!(refusal, None);
         }
         assert_eq!(tenants.tenants.len(), TENANTS_MAX);

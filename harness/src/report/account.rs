@@ -7,10 +7,14 @@ use crate::result::{Audit, Latency, RunResult};
 /// The audit's words, each with what it means, one count for each target.
 pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
     type Pick = fn(&Audit) -> u64;
-    let words: [(&str, &str, Pick); 9] = [
+    let words: [(&str, &str, Pick); 11] = [
         ("Sent", "written by the containers", |audit| audit.sent),
         ("Delivered", "accepted by the sink, each line counted once", |audit| audit.delivered),
         ("Duplicated", "accepted again after the first time", |audit| audit.duplicated),
+        ("Out of order", "accepted for the first time after a later line of the same output", |audit| {
+            audit.out_of_order
+        }),
+        ("Altered", "stored, but not as they were written: each line has a checksum", |audit| audit.altered),
         ("Rejected", "refused by the sink, and never accepted", |audit| audit.rejected),
         (
             "Skipped",

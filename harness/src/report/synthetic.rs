@@ -136,6 +136,7 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
             dead_lettered: 0,
             in_flight: if leaks { 554 } else { 0 },
             lost: if leaks { 12 } else { 0 },
+            ..Audit::default()
         },
         latency: (!leaks).then_some(Latency {
             lines: 14_400,

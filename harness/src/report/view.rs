@@ -60,7 +60,9 @@ fn flatness(target: &TargetResult) -> Mark {
     let any = |wanted| target.resources.values().any(|found| found.judgement.verdict == wanted);
     if any(Verdict::Fail) {
         Mark { sign: "✗", word: "leaks", class: "bad" }
-    } else if any(Verdict::Invalid) || target.resources.is_empty() {
+    } else if target.resources.is_empty() {
+        Mark { sign: "–", word: "growth not judged", class: "open" }
+    } else if any(Verdict::Invalid) {
         Mark { sign: "!", word: "can't be judged", class: "open" }
     } else if any(Verdict::Inconclusive) {
         Mark { sign: "?", word: "not decided", class: "open" }
@@ -74,6 +76,7 @@ fn expected(target: &TargetResult) -> &'static str {
     match target.expect {
         Expect::Flat => "must stay flat and lose no line",
         Expect::Leak => "a control: it must leak",
+        Expect::Lose => "a control: it must lose lines, or alter them",
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Stopwatch};
 use crate::environment;
+use crate::faults::Fault;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Manifest, RunResult, SCHEMA};
@@ -21,7 +21,9 @@ use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
 use crate::run::order::{Order, RunError};
 use crate::run::progress::Progress;
+use crate::world::dockerd::Dockerd;
 use crate::world::engine::Engine;
+use crate::world::small_disk::unmount_all;
 
 /// How long a request that was given up half-way may still take to make its container.
 const LATE_CONTAINER: Duration = Duration::from_secs(1);
@@ -32,23 +34,22 @@ const LATE_CONTAINER: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`RunError`] where the environment fails.
 pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, RunError> {
-    let engine = tokio::select! {
-        biased;
-        () = stop.cancelled() => return Err(RunError::Stopped),
-        engine = Engine::connect(&order.docker_host, &order.run_id) => engine?,
-    };
-    let recorder = Recorder::create(&order.out)?;
-    let result = AssertUnwindSafe(conduct(&order, &engine, recorder, stop)).catch_unwind().await;
-    let mut containers = engine.remove_all().await;
-    if !matches!(result, Ok(Ok(_))) {
-        sleep(LATE_CONTAINER).await;
-        containers = engine.remove_all().await;
+    if stop.is_cancelled() {
+        return Err(RunError::Stopped);
     }
-    let files = remove_scratch(&order.out);
+    let own = order.loaded.scenario.faults.iter().any(|timed| timed.fault == Fault::DockerRestart);
+    let mut dockerd = if own { Some(Dockerd::start(&order.run_id).await?) } else { None };
+    let host = dockerd.as_ref().map_or_else(|| order.docker_host.clone(), Dockerd::host);
+    let result = AssertUnwindSafe(with_engine(&order, &host, dockerd.as_mut(), stop)).catch_unwind().await;
+    let ended = match dockerd {
+        Some(dockerd) => dockerd.end().await,
+        None => Ok(()),
+    };
+    let files = remove_scratch(&order);
     match result {
         Ok(result) => {
             let result = result?;
-            containers?;
+            ended?;
             files?;
             Ok(result)
         }
@@ -56,11 +57,40 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
     }
 }
 
-fn remove_scratch(out: &Path) -> Result<(), RecordError> {
-    let scratch = scratch(out);
+async fn with_engine(
+    order: &Order,
+    host: &str,
+    dockerd: Option<&mut Dockerd>,
+    stop: &CancellationToken,
+) -> Result<RunResult, RunError> {
+    let engine = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(RunError::Stopped),
+        engine = Engine::connect(host, &order.run_id) => engine?,
+    };
+    let recorder = Recorder::create(&order.out)?;
+    let result = AssertUnwindSafe(conduct(order, &engine, dockerd, recorder, stop)).catch_unwind().await;
+    let mut containers = engine.remove_all().await;
+    if !matches!(result, Ok(Ok(_))) {
+        sleep(LATE_CONTAINER).await;
+        containers = engine.remove_all().await;
+    }
+    match result {
+        Ok(result) => {
+            let result = result?;
+            containers?;
+            Ok(result)
+        }
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn remove_scratch(order: &Order) -> Result<(), RunError> {
+    unmount_all(|run_id| run_id == order.run_id)?;
+    let scratch = scratch(&order.out);
     match fs::remove_dir_all(&scratch) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(RecordError::io("remove", &scratch)(error))
+            Err(RecordError::io("remove", &scratch)(error).into())
         }
         _ => Ok(()),
     }
@@ -69,12 +99,13 @@ fn remove_scratch(out: &Path) -> Result<(), RecordError> {
 async fn conduct(
     order: &Order,
     engine: &Engine,
+    dockerd: Option<&mut Dockerd>,
     recorder: Recorder,
     stop: &CancellationToken,
 ) -> Result<RunResult, RunError> {
     let mut manifest = manifest(order, engine);
     recorder.manifest(&manifest)?;
-    let mut house = match House::build(order, engine, Stopwatch::start()).await {
+    let mut house = match House::build(order, engine, dockerd, Stopwatch::start()).await {
         Ok(house) => house,
         Err(error) => {
             manifest.ended = format!("failed: {error}");

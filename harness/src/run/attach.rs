@@ -1,6 +1,7 @@
 //! The targets of a run: each started with a sink, a folder and an address of its own, and stopped in
 //! order.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::sample::metrics;
 use crate::sample::process::{self, Limits};
 use crate::sample::sampler::{Sampler, Subject, TasksGauge};
 use crate::target::process::{Place, Process, ProcessError};
-use crate::target::spec::{Facts, Filled, MetricNames, Spec, TemplateError};
+use crate::target::spec::{DeadLetters, Facts, Filled, MetricNames, Spec, TemplateError};
+use crate::world::small_disk::{DiskError, SmallDisk};
 
 /// Longer than the shipper's own deadline of 8 s.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
@@ -27,6 +29,9 @@ pub enum AttachError {
     /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// Its state folder's file system.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// No free port for its admin page.
     #[error("no free port on loopback for the target's admin page: {0}")]
     Port(std::io::Error),
@@ -49,9 +54,11 @@ pub(super) struct Setting {
     pub(super) scratch: PathBuf,
     /// For their logs; kept.
     pub(super) logs: PathBuf,
+    /// Whether each state folder is a file system of its own, which can be filled up.
+    pub(super) small_disks: bool,
 }
 
-/// A target that runs.
+/// A target that runs, or is down for a planned while.
 #[derive(Debug)]
 pub(super) struct Attached {
     /// What it is.
@@ -59,7 +66,24 @@ pub(super) struct Attached {
     /// The kernel's limits on it.
     pub(super) limits: Limits,
     filled: Filled,
-    process: Process,
+    place: Place,
+    process: Option<Process>,
+    disk: Option<SmallDisk>,
+    /// What its earlier lives have counted.
+    before: Said,
+    /// How an earlier life of it ended, unasked.
+    crashes: Vec<String>,
+}
+
+/// What a target says of its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Its own counters; zero where it did not answer.
+    pub(super) claims: Claims,
+    /// Skipped lines by its own reasons.
+    pub(super) skipped_by: BTreeMap<String, u64>,
+    /// Dropped lines by its own reasons.
+    pub(super) dropped_by: BTreeMap<String, u64>,
 }
 
 /// What a target said of itself, and how it ended.
@@ -69,8 +93,10 @@ pub(super) struct Detached {
     pub(super) spec: Spec,
     /// The kernel's limits on it.
     pub(super) limits: Limits,
-    /// Its own counters, read last before the end; zero where it did not answer.
-    pub(super) claims: Claims,
+    /// What it counted, read last before the end.
+    pub(super) said: Said,
+    /// Where its dead letters lie.
+    pub(super) dead_letters: Option<DeadLetters>,
     /// How it ended.
     pub(super) stability: Stability,
 }
@@ -98,10 +124,19 @@ impl Setting {
             run_id: self.run_id.clone(),
         };
         let filled = spec.fill(&self.facts(&place, sink_url)?)?;
+        let disk = self.small_disks.then(|| SmallDisk::mount(&place.state_dir, &self.run_id)).transpose()?;
         let mut process = Process::start(&spec.name, &filled, &place)?;
         process.wait_ready(&filled.ready_url).await?;
-        let limits = process::limits(process.pid());
-        Ok(Attached { spec: spec.clone(), limits, filled, process })
+        Ok(Attached {
+            spec: spec.clone(),
+            limits: process::limits(process.pid()),
+            filled,
+            place,
+            process: Some(process),
+            disk,
+            before: Said::default(),
+            crashes: Vec::new(),
+        })
     }
 
     fn facts(&self, place: &Place, sink_url: &str) -> Result<Facts, AttachError> {
@@ -126,12 +161,17 @@ fn free_address() -> Result<String, AttachError> {
 }
 
 impl Attached {
-    /// How to look at it.
+    /// How to look at it; `None` while it is down.
     #[must_use]
-    pub(super) fn subject(&self) -> Subject {
+    pub(super) fn subject(&self) -> Option<Subject> {
         let tasks = self.spec.kind.metrics.tasks.clone();
         let tasks = tasks.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name });
-        Subject { name: self.spec.name.clone(), pid: self.process.pid(), tasks }
+        Some(Subject { name: self.spec.name.clone(), pid: self.process.as_ref()?.pid(), tasks })
+    }
+
+    /// The file system of its state folder, where it has one of its own.
+    pub(super) fn disk(&self) -> Option<&SmallDisk> {
+        self.disk.as_ref()
     }
 
     /// Whether nothing is under way in it, by its own count; true where it has no such count.
@@ -141,27 +181,70 @@ impl Attached {
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
+    /// Kills it, as planned; what it has counted so far is kept.
+    pub(super) async fn kill(&mut self, sampler: &Sampler) {
+        let said = self.said(sampler).await;
+        self.before = Said { claims: Claims { in_flight: 0, ..said.claims }, ..said };
+        if let Some(process) = self.process.take() {
+            let ended = process.kill().await;
+            self.crashes.extend(ended.map(|ended| unasked(&ended.words, None)));
+        }
+    }
+
+    /// Starts it again on its state folder, where it is down, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`AttachError::Process`].
+    pub(super) async fn start_again(&mut self) -> Result<(), AttachError> {
+        if self.process.is_none() {
+            let process = Process::start(&self.spec.name, &self.filled, &self.place)?;
+            self.process.insert(process).wait_ready(&self.filled.ready_url).await?;
+        }
+        Ok(())
+    }
+
+    /// What it says of all its lives.
+    async fn said(&self, sampler: &Sampler) -> Said {
+        let page = sampler.page(&self.filled.metrics_url).await.unwrap_or_default();
+        let mut said = said(&page, &self.spec.kind.metrics);
+        if self.spec.kind.dead_letters.is_some() {
+            // They are read line by line.
+            said.claims.dead_lettered = 0;
+        }
+        said.after(&self.before)
+    }
+
     /// Reads its counters a last time and stops it. Where it has ended unasked, that was seen at `gone_at_s`.
     pub(super) async fn detach(mut self, sampler: &Sampler, gone_at_s: Option<f64>) -> Detached {
-        let page = sampler.page(&self.filled.metrics_url).await.unwrap_or_default();
-        let claims = claims(&page, &self.spec.kind.metrics);
-        let crashed = self.process.ended();
-        let stability = match crashed {
-            Some(ended) => Stability {
-                crashes: 1,
-                ended: unasked(&ended.words, gone_at_s),
-                last_log_lines: self.process.last_log_lines(),
-            },
-            None => {
-                let log = self.process.log().to_owned();
-                let ended = self.process.stop(STOP_WITHIN).await;
-                let last_log_lines =
-                    if ended.clean { Vec::new() } else { crate::target::process::last_lines(&log) };
-                Stability { crashes: 0, ended: ended.words, last_log_lines }
-            }
+        let said = self.said(sampler).await;
+        let mut stability = match self.process.take() {
+            Some(process) => end(process, gone_at_s).await,
+            None => Stability { ended: "killed, as planned".to_owned(), ..Stability::default() },
         };
-        Detached { spec: self.spec, limits: self.limits, claims, stability }
+        stability.crashes += u32::try_from(self.crashes.len()).unwrap_or(u32::MAX);
+        stability.ended = self.crashes.into_iter().chain([stability.ended]).collect::<Vec<_>>().join("; ");
+        Detached {
+            spec: self.spec,
+            limits: self.limits,
+            said,
+            dead_letters: self.filled.dead_letters,
+            stability,
+        }
     }
+}
+
+async fn end(mut process: Process, gone_at_s: Option<f64>) -> Stability {
+    if let Some(ended) = process.ended() {
+        return Stability {
+            crashes: 1,
+            ended: unasked(&ended.words, gone_at_s),
+            last_log_lines: process.last_log_lines(),
+        };
+    }
+    let log = process.log().to_owned();
+    let ended = process.stop(STOP_WITHIN).await;
+    let last_log_lines = if ended.clean { Vec::new() } else { crate::target::process::last_lines(&log) };
+    Stability { crashes: 0, ended: ended.words, last_log_lines }
 }
 
 fn unasked(words: &str, gone_at_s: Option<f64>) -> String {
@@ -169,14 +252,41 @@ fn unasked(words: &str, gone_at_s: Option<f64>) -> String {
     format!("{words}{at}, unasked")
 }
 
-fn claims(page: &str, names: &MetricNames) -> Claims {
-    let count =
-        |name: &Option<String>| name.as_ref().and_then(|name| metrics::count(page, name)).unwrap_or(0);
-    Claims {
-        skipped: count(&names.skipped),
-        dropped: count(&names.dropped),
-        dead_lettered: count(&names.dead_lettered),
-        in_flight: count(&names.in_flight),
+fn said(page: &str, names: &MetricNames) -> Said {
+    let count = |name: &Option<String>| name.as_ref().and_then(|name| metrics::count(page, name));
+    let by = |name: &Option<String>| {
+        name.as_ref().map(|name| metrics::counts_by(page, name, "reason")).unwrap_or_default()
+    };
+    Said {
+        claims: Claims {
+            delivered: count(&names.delivered),
+            skipped: count(&names.skipped).unwrap_or(0),
+            dropped: count(&names.dropped).unwrap_or(0),
+            dead_lettered: count(&names.dead_lettered).unwrap_or(0),
+            in_flight: count(&names.in_flight).unwrap_or(0),
+        },
+        skipped_by: by(&names.skipped),
+        dropped_by: by(&names.dropped),
+    }
+}
+
+impl Said {
+    /// Together with what was said in earlier lives. What was in flight then is read again.
+    fn after(mut self, before: &Self) -> Self {
+        let (own, other) = (&mut self.claims, &before.claims);
+        own.delivered =
+            own.delivered.or(other.delivered.map(|_| 0)).map(|own| own + other.delivered.unwrap_or(0));
+        own.skipped += other.skipped;
+        own.dropped += other.dropped;
+        own.dead_lettered += other.dead_lettered;
+        for (own, other) in
+            [(&mut self.skipped_by, &before.skipped_by), (&mut self.dropped_by, &before.dropped_by)]
+        {
+            for (reason, count) in other {
+                *own.entry(reason.clone()).or_default() += count;
+            }
+        }
+        self
     }
 }
 
@@ -193,7 +303,10 @@ mod tests {
     #[test]
     fn a_figure_that_the_target_lacks_is_zero() {
         let names = MetricNames { skipped: Some("skipped_total".into()), ..MetricNames::default() };
-        let said = claims("skipped_total{reason=\"too_old\"} 5\ndropped_total 3\n", &names);
-        assert_eq!(said, Claims { skipped: 5, ..Claims::default() });
+        let page = "skipped_total{reason=\"too_old\"} 5\ndropped_total 3\n";
+        let said = said(page, &names);
+        assert_eq!(said.claims, Claims { skipped: 5, ..Claims::default() });
+        assert_eq!(said.skipped_by, BTreeMap::from([("too_old".to_owned(), 5)]));
+        assert_eq!(said.clone().after(&said).claims.skipped, 10, "a second life counts from zero");
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::reconcile::Unexplained;
+use crate::loki::weather::Tampered;
 use crate::record::files;
 use crate::report;
-use crate::result::{Audit, Manifest, RunResult, SCHEMA};
+use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit};
 use crate::run::house::{Account, End};
 use crate::run::judge::Case;
 use crate::run::order::{Order, RunError};
@@ -16,18 +17,27 @@ use crate::run::order::{Order, RunError};
 #[derive(Debug, Serialize)]
 struct AuditFile<'a> {
     schema: u32,
-    targets: BTreeMap<&'a str, AuditEntry>,
+    targets: BTreeMap<&'a str, AuditEntry<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct AuditEntry {
+struct AuditEntry<'a> {
     #[serde(flatten)]
     audit: Audit,
-    /// Lines that were changed on their way.
-    altered: u64,
-    /// Lines that arrived behind a later one of the same output.
-    out_of_order: u64,
+    /// `rejected` by Loki's reason.
+    rejected_by: &'a BTreeMap<&'static str, u64>,
+    /// `skipped` by the target's own reasons, as far as it counts them.
+    skipped_by: &'a BTreeMap<String, u64>,
+    /// `dropped` by the target's own reasons.
+    dropped_by: &'a BTreeMap<String, u64>,
+    /// What the plan of faults did to lines on their way.
+    #[serde(skip_serializing_if = "Tampered::is_nothing")]
+    tampered: Tampered,
+    /// What the target says and the sink does not.
+    disagreements: &'a [String],
     unaccounted: Vec<String>,
+    /// Each output of each container.
+    sequences: &'a [SequenceAudit],
 }
 
 /// Judges, from what stands in the run directory, and draws the report.
@@ -46,7 +56,7 @@ pub(super) fn conclude(
         cut_short: end == End::CutShort,
     };
     let targets = accounts.iter().map(|account| {
-        let (detached, lines) = (&account.detached, (account.audit, account.latency));
+        let (detached, lines) = (&account.detached, (account.reconciled.audit, account.latency));
         (detached.spec.name.clone(), case.target(detached, lines))
     });
     let verdict = case.whole(targets.collect());
@@ -61,16 +71,23 @@ fn unaccounted(unexplained: &Unexplained) -> String {
     let runs: Vec<String> =
         unexplained.first_runs.iter().map(|(first, last)| format!("{first}..={last}")).collect();
     let Unexplained { key, missing, .. } = unexplained;
-    format!("{} {:?}: {missing} missing, first {}", key.source, key.stream, runs.join(", "))
+    format!("{} {}: {missing} missing, first {}", key.source, key.stream.output(), runs.join(", "))
 }
 
 fn audit_file(accounts: &[Account]) -> AuditFile<'_> {
-    let entry = |account: &Account| AuditEntry {
-        audit: account.audit,
-        altered: account.altered,
-        out_of_order: account.out_of_order,
-        unaccounted: account.unexplained.iter().map(unaccounted).collect(),
-    };
-    let targets = accounts.iter().map(|account| (account.detached.spec.name.as_str(), entry(account)));
+    let targets = accounts.iter().map(|account| {
+        let Account { detached, reconciled, tampered, .. } = account;
+        let entry = AuditEntry {
+            audit: reconciled.audit,
+            rejected_by: &reconciled.rejected_by,
+            skipped_by: &detached.said.skipped_by,
+            dropped_by: &detached.said.dropped_by,
+            tampered: *tampered,
+            disagreements: &reconciled.disagreements,
+            unaccounted: reconciled.unexplained.iter().map(unaccounted).collect(),
+            sequences: &reconciled.sequences,
+        };
+        (detached.spec.name.as_str(), entry)
+    });
     AuditFile { schema: SCHEMA, targets: targets.collect() }
 }

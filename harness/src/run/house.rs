@@ -12,21 +12,27 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::reconcile::{Unexplained, reconcile};
+use crate::audit::ledger::Key;
+use crate::audit::reconcile::{Reconciled, Truth, reconcile};
 use crate::clock::Stopwatch;
-use crate::loki::faults::{Change, Plan};
+use crate::faults::{Change, Fault, Plan};
 use crate::loki::server::{Sink, SinkConfig};
+use crate::loki::weather::Tampered;
 use crate::record::files::RecordError;
-use crate::result::{Audit, Latency};
+use crate::result::Latency;
 use crate::run::attach::{Attached, Detached, Setting};
 use crate::run::journal::{Journal, Note};
+use crate::run::letters;
 use crate::run::order::{Order, RunError};
 use crate::run::truth::truth;
 use crate::sample::sampler::Sampler;
+use crate::world::dockerd::Dockerd;
 use crate::world::engine::Engine;
 use crate::world::image;
 use crate::world::load::{self, Load};
 use crate::world::truth::{Written, read_all};
+
+mod trouble;
 
 /// A target needs some seconds to start and to read, during which lines age: what was younger than the
 /// window by this much when it was started must arrive.
@@ -53,21 +59,24 @@ pub(super) fn scratch(out: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) detached: Detached,
-    pub(super) audit: Audit,
+    pub(super) reconciled: Reconciled,
     pub(super) latency: Option<Latency>,
-    pub(super) altered: u64,
-    pub(super) out_of_order: u64,
-    pub(super) unexplained: Vec<Unexplained>,
+    /// What the plan of faults did to lines on their way.
+    pub(super) tampered: Tampered,
 }
 
 /// Everything that runs.
 pub(super) struct House<'a> {
     order: &'a Order,
     engine: &'a Engine,
+    /// The engine, where it is the run's own.
+    dockerd: Option<&'a mut Dockerd>,
     pub(super) stopwatch: Stopwatch,
     pub(super) sinks: Vec<Arc<Sink>>,
-    /// What goes wrong in them.
+    /// What goes wrong.
     plan: Plan,
+    /// Containers that are frozen.
+    paused: Vec<String>,
     setting: Setting,
     truth_folder: PathBuf,
     /// The counters when the oldest line that must arrive was written.
@@ -80,6 +89,7 @@ impl<'a> House<'a> {
     pub(super) async fn build(
         order: &'a Order,
         engine: &'a Engine,
+        dockerd: Option<&'a mut Dockerd>,
         stopwatch: Stopwatch,
     ) -> Result<Self, RunError> {
         let out = fs::canonicalize(&order.out).map_err(RecordError::io("find", &order.out))?;
@@ -100,13 +110,16 @@ impl<'a> House<'a> {
             window: scenario.window.to_string(),
             scratch,
             logs,
+            small_disks: plan.has(&Fault::DiskFull),
         };
         Ok(Self {
             order,
             engine,
+            dockerd,
             stopwatch,
             sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
             plan,
+            paused: Vec::new(),
             setting,
             truth_folder,
             old: BTreeMap::new(),
@@ -129,7 +142,9 @@ impl<'a> House<'a> {
             result
         };
         let keep = async { Ok(journal.keep(&mut inbox, every).await?) };
-        match tokio::try_join!(phases, keep) {
+        let ended = tokio::try_join!(phases, keep);
+        self.undo().await?;
+        match ended {
             Ok(_) => Ok(End::Finished),
             Err(RunError::Stopped) => Ok(End::CutShort),
             Err(error) => Err(error),
@@ -157,7 +172,8 @@ impl<'a> House<'a> {
         wait(end, None, stop).await.map(drop)
     }
 
-    /// A phase in which containers come and go; what the sinks' faults do meanwhile is noted.
+    /// A phase in which containers come and go and faults begin and end. While the world is at fault nobody comes
+    /// or goes: an engine that is down starts nobody, and one that is asked to stop a frozen container lets it go on.
     async fn busy(
         &mut self,
         (name, length): (&'static str, Duration),
@@ -167,10 +183,21 @@ impl<'a> House<'a> {
     ) -> Result<(), RunError> {
         let began = Instant::now();
         tell(notes, Note::Phase(name, Some(length))).await;
+        let mut world_at_fault = false;
         for change in changes {
-            self.churn_until(began + change.at, load, beat.as_deref_mut(), (notes, stop)).await?;
+            let beat = beat.as_deref_mut().filter(|_| !world_at_fault);
+            self.churn_until(began + change.at, load, beat, (notes, stop)).await?;
             let event = if change.begins { "fault" } else { "fault_end" };
             tell(notes, Note::Event(event, change.what.clone())).await;
+            let fault = self.plan.faults.get(change.place).map(|timed| timed.fault.clone());
+            if let Some(fault) = fault.filter(Fault::is_of_the_world) {
+                world_at_fault = change.begins;
+                if change.begins {
+                    self.strike(&fault, load.running(), notes).await?;
+                } else {
+                    self.relent(&fault, notes).await?;
+                }
+            }
         }
         self.churn_until(began + length, load, beat, (notes, stop)).await
     }
@@ -204,7 +231,7 @@ impl<'a> House<'a> {
             () = stop.cancelled() => return Err(RunError::Stopped),
             attached = self.setting.attach(&self.order.loaded.targets, &urls) => attached?,
         };
-        tell(notes, Note::Attached(self.attached.iter().map(Attached::subject).collect())).await;
+        tell(notes, Note::Attached(self.attached.iter().filter_map(Attached::subject).collect())).await;
         Ok(())
     }
 
@@ -281,20 +308,25 @@ impl<'a> House<'a> {
         let detached = join_all(attached.into_iter().map(detach)).await;
         let all = read_all(&self.truth_folder)?;
         let truth = truth(&self.old, &all);
-        let accounts = detached.into_iter().zip(&self.sinks).map(|(detached, sink)| {
-            let ledger = sink.ledger();
-            let reconciled = reconcile(&truth, &ledger, &detached.claims);
-            Account {
-                detached,
-                audit: reconciled.audit,
-                latency: ledger.latencies.figures(),
-                altered: ledger.altered,
-                out_of_order: ledger.sequences().map(|(_, sequence)| sequence.out_of_order).sum(),
-                unexplained: reconciled.unexplained,
-            }
-        });
-        Ok(accounts.collect())
+        detached
+            .into_iter()
+            .zip(&self.sinks)
+            .map(|(detached, sink)| account(&truth, detached, sink))
+            .collect()
     }
+}
+
+fn account(truth: &BTreeMap<Key, Truth>, detached: Detached, sink: &Sink) -> Result<Account, RunError> {
+    let mut ledger = sink.ledger();
+    let letters = detached.dead_letters.as_ref().map(|letters| letters::enter(&mut ledger, letters));
+    let letters = letters.transpose().map_err(|(path, error)| RecordError::io("read", &path)(error))?;
+    let mut reconciled = reconcile(truth, &ledger, &detached.said.claims);
+    let strange = letters.map_or(0, |found| found.others);
+    if strange > 0 {
+        reconciled.disagreements.push(format!("{strange} of its dead letters hold no line of the run"));
+    }
+    let (latency, tampered) = (ledger.latencies.figures(), sink.tampered());
+    Ok(Account { detached, reconciled, latency, tampered })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Keeps the beat: at every tick it looks at each process and writes down what it saw; between the ticks
 //! it writes down what happened. It owns the run directory's files while the run goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,10 @@ pub(super) enum Note {
     Phase(&'static str, Option<Duration>),
     /// These processes are there from now on.
     Attached(Vec<Subject>),
+    /// The process of this target is about to be killed, as planned.
+    Away(String),
+    /// Those that were away are there again.
+    Back(Vec<Subject>),
     /// Something happened to all targets.
     Event(&'static str, String),
 }
@@ -45,6 +49,8 @@ pub(super) struct Journal {
     phases: Vec<Phase>,
     planned: Option<Duration>,
     live: BTreeMap<(String, Resource), Series>,
+    /// Whose process was killed as planned.
+    away: BTreeSet<String>,
     /// Who has ended unasked, and when.
     gone: BTreeMap<String, f64>,
     ticks: u64,
@@ -72,6 +78,7 @@ impl Journal {
             phases: Vec::new(),
             planned: None,
             live: BTreeMap::new(),
+            away: BTreeSet::new(),
             gone: BTreeMap::new(),
             ticks: 0,
         }
@@ -142,8 +149,22 @@ impl Journal {
                 self.subjects.splice(0..0, subjects);
                 Ok(())
             }
+            Note::Away(target) => {
+                self.away.insert(target);
+                Ok(())
+            }
+            Note::Back(subjects) => subjects.into_iter().try_for_each(|subject| self.is_back(subject)),
             Note::Event(event, detail) => self.event("", event, detail),
         }
+    }
+
+    fn is_back(&mut self, subject: Subject) -> Result<(), RecordError> {
+        let name = subject.name.clone();
+        self.away.remove(&name);
+        if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
+            *known = subject;
+        }
+        self.event(&name, "restart", "started again after it was killed, as planned".to_owned())
     }
 
     fn event(&mut self, target: &str, event: &str, detail: String) -> Result<(), RecordError> {
@@ -181,7 +202,8 @@ impl Journal {
 
     /// A process that can't be looked at any more has ended: that is an event, once.
     fn notice_end(&mut self, sample: &Sample) -> Result<(), RecordError> {
-        if sample.threads.is_some() || self.gone.contains_key(&sample.target) {
+        let known = self.away.contains(&sample.target) || self.gone.contains_key(&sample.target);
+        if sample.threads.is_some() || known {
             return Ok(());
         }
         self.gone.insert(sample.target.clone(), sample.elapsed_s);

@@ -77,6 +77,7 @@ impl Case<'_> {
         let (met, reason) = match spec.expect {
             Expect::Flat => stays_flat(&resources, &audit, detached.stability.crashes),
             Expect::Leak => leaks(&resources, &spec.must_leak),
+            Expect::Lose => loses(&audit),
         };
         TargetResult {
             design: spec.kind.design.clone(),
@@ -172,6 +173,9 @@ fn stays_flat(resources: &BTreeMap<Resource, ResourceResult>, audit: &Audit, cra
     if audit.lost > 0 {
         faults.push(format!("it lost {} of {} lines", audit.lost, audit.sent));
     }
+    if audit.altered > 0 {
+        faults.push(format!("it altered {} lines", audit.altered));
+    }
     if crashes > 0 {
         faults.push("it ended unasked".to_owned());
     }
@@ -182,7 +186,8 @@ fn stays_flat(resources: &BTreeMap<Resource, ResourceResult>, audit: &Audit, cra
         faults.push(format!("{} not decided", undecided.join(", ")));
     }
     if faults.is_empty() {
-        return (true, "flat: every resource passes and no line is lost".to_owned());
+        let judged = if resources.is_empty() { "" } else { "flat: every resource passes and " };
+        return (true, format!("{judged}no line is lost"));
     }
     (false, faults.join("; "))
 }
@@ -195,6 +200,19 @@ fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource])
         return (true, format!("leaks {}, as a control must", leaking.join(", ")));
     }
     (false, format!("its leak of {} was not seen: without it the run proves nothing", unseen.join(", ")))
+}
+
+fn loses(audit: &Audit) -> (bool, String) {
+    if audit.lost + audit.altered == 0 {
+        return (false, "it loses no line: without a loss that is seen the run proves nothing".to_owned());
+    }
+    (
+        true,
+        format!(
+            "loses {} of {} lines and alters {}, as a control must",
+            audit.lost, audit.sent, audit.altered
+        ),
+    )
 }
 
 /// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
@@ -217,7 +235,8 @@ fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
     if !untrusted.is_empty() {
         return (Outcome::Invalid, said(untrusted));
     }
-    let open: Vec<String> = unmet(Expect::Flat).chain(unmet(Expect::Leak)).map(sentence).collect();
+    let open: Vec<String> =
+        unmet(Expect::Flat).chain(unmet(Expect::Leak)).chain(unmet(Expect::Lose)).map(sentence).collect();
     if !open.is_empty() {
         return (Outcome::Undecided, said(open));
     }
@@ -228,25 +247,29 @@ fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
 fn as_expected(targets: &BTreeMap<String, TargetResult>) -> String {
     let of = |expect| targets.iter().filter(move |(_, target)| target.expect == expect);
     let flat: Vec<&str> = of(Expect::Flat).map(|(name, _)| name.as_str()).collect();
-    let flat = match flat.as_slice() {
-        [] => None,
-        [one] => Some(format!("{one} stays flat and loses no line")),
-        several => Some(format!("{} stay flat and lose no line", several.join(" and "))),
+    let judged = of(Expect::Flat).any(|(_, target)| !target.resources.is_empty());
+    let flat = match (flat.as_slice(), judged) {
+        ([], _) => None,
+        ([one], true) => Some(format!("{one} stays flat and loses no line")),
+        ([one], false) => Some(format!("{one} loses no line")),
+        (several, true) => Some(format!("{} stay flat and lose no line", several.join(" and "))),
+        (several, false) => Some(format!("{} lose no line", several.join(" and "))),
     };
-    let controls = of(Expect::Leak).map(|(name, target)| format!("{name} {}", target.reason));
+    let controls =
+        of(Expect::Leak).chain(of(Expect::Lose)).map(|(name, target)| format!("{name} {}", target.reason));
     flat.into_iter().chain(controls).collect::<Vec<_>>().join("; ")
 }
 
 fn is_missed(target: &TargetResult) -> bool {
     let leaks = !named(&target.resources, Verdict::Fail).is_empty();
-    leaks || target.audit.lost > 0 || target.stability.crashes > 0
+    leaks || target.audit.lost + target.audit.altered > 0 || target.stability.crashes > 0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::reconcile::Claims;
     use crate::result::Stability;
+    use crate::run::attach::Said;
     use crate::target::spec::{Entry, Kind, MetricNames, Spec};
 
     fn spec(name: &str, expect: Expect) -> Spec {
@@ -257,6 +280,7 @@ mod tests {
             ready_url: String::new(),
             metrics_url: String::new(),
             metrics: MetricNames::default(),
+            dead_letters: None,
             settings: BTreeMap::new(),
         };
         let must_leak = vec![Resource::Tasks, Resource::Fds];
@@ -287,7 +311,8 @@ mod tests {
         let detached = Detached {
             spec: spec("t", expect),
             limits: Limits::default(),
-            claims: Claims::default(),
+            said: Said::default(),
+            dead_letters: None,
             stability,
         };
         let result = case.target(&detached, (audit, None));

@@ -8,8 +8,10 @@ use crate::report;
 use crate::run::attach::AttachError;
 use crate::run::progress::Show;
 use crate::scenario::Loaded;
+use crate::world::dockerd::DockerdError;
 use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
+use crate::world::small_disk::DiskError;
 use crate::world::truth::TruthError;
 
 /// What is to be run.
@@ -47,6 +49,12 @@ pub enum RunError {
     /// A target.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// The engine of the run's own.
+    #[error(transparent)]
+    Dockerd(#[from] DockerdError),
+    /// The file system of a target's state folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The generators' counters.
     #[error(transparent)]
     Truth(#[from] TruthError),

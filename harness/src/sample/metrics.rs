@@ -1,23 +1,64 @@
-//! Prometheus text, as far as it is needed: the sum of all series of one name.
+//! Prometheus text, as far as it is needed: the sum of all series of one name, and their values by a label.
 //!
 //! Format: <https://prometheus.io/docs/instrumenting/exposition_formats/>, and OpenMetrics, whose
 //! lines are the same here.
 
+use std::collections::BTreeMap;
+
 /// Adds up every series called `name`. `None` where there is none, or none that is a number.
 #[must_use]
 pub fn sum(text: &str, name: &str) -> Option<f64> {
-    let values = text.lines().filter_map(|line| value_of(line, name));
+    let values = text.lines().filter_map(|line| series(line, name)).map(|(_, value)| value);
     values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
-fn value_of(line: &str, name: &str) -> Option<f64> {
+/// The counts of the series called `name` by the value of a label; those that are zero or lack it are left out.
+#[must_use]
+pub fn counts_by(text: &str, name: &str, label: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for (labels, value) in text.lines().filter_map(|line| series(line, name)) {
+        if let (Some(of), Some(count)) = (value_of(labels, label), whole(value).filter(|count| *count > 0)) {
+            *counts.entry(of.to_owned()).or_default() += count;
+        }
+    }
+    counts
+}
+
+/// The value of a label, as it is written.
+fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
+    let mut rest = labels;
+    loop {
+        let (name, value) = rest.split_once("=\"")?;
+        let end = closing_quote(value)?;
+        if name.trim_start_matches([',', ' ']) == label {
+            return value.get(..end);
+        }
+        rest = value.get(end + 1..)?;
+    }
+}
+
+fn closing_quote(value: &str) -> Option<usize> {
+    let mut escaped = false;
+    value.char_indices().find_map(|(at, character)| {
+        let closes = character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        closes.then_some(at)
+    })
+}
+
+/// The labels and the value of a line of this name.
+fn series<'a>(line: &'a str, name: &str) -> Option<(&'a str, f64)> {
     let rest = line.strip_prefix(name)?;
-    let rest = match rest.strip_prefix('{') {
-        Some(labels) => labels.split_once('}').map(|_| after_labels(labels))??,
-        None if rest.starts_with([' ', '\t']) => rest,
+    let (labels, rest) = match rest.strip_prefix('{') {
+        Some(labels) => {
+            let rest = after_labels(labels)?;
+            (labels.get(..labels.len() - rest.len() - 1)?, rest)
+        }
+        None if rest.starts_with([' ', '\t']) => ("", rest),
         None => return None,
     };
-    rest.split_ascii_whitespace().next()?.parse().ok().filter(|value: &f64| value.is_finite())
+    let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
+    f64::is_finite(value).then_some((labels, value))
 }
 
 /// A `}` inside a label's quoted value does not end the labels.
@@ -39,13 +80,17 @@ fn after_labels(labels: &str) -> Option<&str> {
 /// A count: a sum that is a whole number of at least zero.
 #[must_use]
 pub fn count(text: &str, name: &str) -> Option<u64> {
-    let sum = sum(text, name)?.round();
+    whole(sum(text, name)?)
+}
+
+fn whole(value: f64) -> Option<u64> {
+    let value = value.round();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "checked: in range and whole"
     )]
-    (0.0..9.0e15).contains(&sum).then_some(sum as u64)
+    (0.0..9.0e15).contains(&value).then_some(value as u64)
 }
 
 #[cfg(test)]
@@ -66,6 +111,14 @@ mod tests {
     fn a_name_is_not_taken_for_the_beginning_of_another() {
         assert_eq!(sum(TEXT, "lines"), None);
         assert_eq!(sum(TEXT, "task"), None);
+    }
+
+    #[test]
+    fn series_are_told_apart_by_a_label() {
+        let text = "x{a=\"1\",reason=\"old\"} 3\nx{reason=\"old\"} 2\nx{reason=\"q\\\"}\"} 1\nx{other=\"reason\"} 7\nx{reason=\"none\"} 0\n";
+        let by = counts_by(text, "x", "reason");
+        let pairs: Vec<(&str, u64)> = by.iter().map(|(of, count)| (of.as_str(), *count)).collect();
+        assert_eq!(pairs, [("old", 5), ("q\\\"}", 1)]);
     }
 
     #[test]

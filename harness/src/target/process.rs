@@ -11,10 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout};
 
+use crate::orphans::RUN_VARIABLE;
 use crate::target::spec::Filled;
 
-/// In the environment of every target: how `flatline clean` finds what a killed run left.
-pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const LAST_LINES: usize = 20;
 const LAST_BYTES: u64 = 16 * 1024;
@@ -111,7 +110,8 @@ impl Process {
         };
         fs::create_dir_all(&place.state_dir).map_err(files(&place.state_dir))?;
         fs::write(&place.config, &filled.config).map_err(files(&place.config))?;
-        let log = File::create(&place.log).map_err(files(&place.log))?;
+        // A second life goes on where the first has left it.
+        let log = File::options().append(true).create(true).open(&place.log).map_err(files(&place.log))?;
         let log_too = log.try_clone().map_err(files(&place.log))?;
         let program = find_program(filled.command.first().map_or("", String::as_str));
         let child = Command::new(&program)
@@ -205,6 +205,16 @@ impl Process {
         }
     }
 
+    /// SIGKILL, as planned. Answers where it had ended before, unasked.
+    pub async fn kill(mut self) -> Option<Ended> {
+        let ended = self.ended();
+        if ended.is_none() {
+            // It can't be told apart from one that ends at this very moment.
+            drop(self.child.kill().await);
+        }
+        ended
+    }
+
     /// The last lines of its log.
     #[must_use]
     pub fn last_log_lines(&self) -> Vec<String> {
@@ -253,7 +263,13 @@ mod tests {
     fn start(script: &str, folder: &Path) -> Process {
         let command = vec!["sh".into(), "-c".into(), script.into()];
         let url = "http://127.0.0.1:9/ready".to_owned();
-        let filled = Filled { command, config: String::new(), ready_url: url.clone(), metrics_url: url };
+        let filled = Filled {
+            command,
+            config: String::new(),
+            ready_url: url.clone(),
+            metrics_url: url,
+            dead_letters: None,
+        };
         let place = Place {
             config: folder.join("config"),
             log: folder.join("log"),
@@ -313,6 +329,7 @@ mod tests {
             config: String::new(),
             ready_url: String::new(),
             metrics_url: String::new(),
+            dead_letters: None,
         };
         let place = Place {
             config: folder.path().join("c"),

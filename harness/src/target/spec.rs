@@ -30,6 +30,10 @@ pub struct Kind {
     pub metrics_url: String,
     /// Which metrics say what.
     pub metrics: MetricNames,
+    /// Where its dead letters lie, if it keeps any that can be read: then each is accounted for by its line, and
+    /// not by a count.
+    #[serde(default)]
+    pub dead_letters: Option<DeadLetters>,
     /// Values for `settings.…`.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
@@ -49,6 +53,9 @@ pub struct MetricNames {
     /// Lines dropped for a counted reason.
     #[serde(default)]
     pub dropped: Option<String>,
+    /// Lines that the sink has acknowledged.
+    #[serde(default)]
+    pub delivered: Option<String>,
     /// Lines in the dead letters.
     #[serde(default)]
     pub dead_lettered: Option<String>,
@@ -57,15 +64,27 @@ pub struct MetricNames {
     pub in_flight: Option<String>,
 }
 
+/// A folder of files of JSON, one document a line.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    /// The folder, a template; it need not be there.
+    pub folder: String,
+    /// How the files' names end.
+    pub ending: String,
+    /// The field that holds the log line.
+    pub field: String,
+}
+
 /// A target's entry in a scenario.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The target's file, beside the scenario.
     pub file: String,
-    /// `flat`, or `leak` for a control.
+    /// `flat`, or for a control `leak` or `lose`.
     pub expect: Expect,
-    /// What a control must leak; ignored for the others.
+    /// What a control that leaks must leak; ignored for the others.
     #[serde(default = "default_must_leak")]
     pub must_leak: Vec<Resource>,
     /// Overrides of the file's settings.
@@ -122,6 +141,8 @@ pub struct Filled {
     pub ready_url: String,
     /// Address of the metrics.
     pub metrics_url: String,
+    /// Where its dead letters lie.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 /// A template can't be filled in.
@@ -166,8 +187,13 @@ impl Spec {
         };
         let command =
             self.kind.command.iter().map(|part| render("command", part)).collect::<Result<_, _>>()?;
+        let dead_letters = self.kind.dead_letters.as_ref().map(|letters| {
+            let folder = render("dead_letters.folder", &letters.folder)?;
+            Ok(DeadLetters { folder, ..letters.clone() })
+        });
         Ok(Filled {
             command,
+            dead_letters: dead_letters.transpose()?,
             config: render("config", &self.kind.config)?,
             ready_url: render("ready_url", &self.kind.ready_url)?,
             metrics_url: render("metrics_url", &self.kind.metrics_url)?,
@@ -187,6 +213,7 @@ mod tests {
             ready_url: "http://{{ admin }}/ready".into(),
             metrics_url: "http://{{ admin }}/metrics".into(),
             metrics: MetricNames::default(),
+            dead_letters: None,
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);

@@ -13,6 +13,7 @@ use bollard::query_parameters::{
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
+use crate::orphans::RUN_VARIABLE;
 use crate::world::image::Image;
 
 /// Every container and image of a run carries this label; its value is the run's id.
@@ -166,6 +167,7 @@ impl Engine {
             image: Some(format!("{REPOSITORY}:{}", self.run_id)),
             entrypoint: Some(spec.command),
             labels: Some(HashMap::from([(RUN_LABEL.to_owned(), self.run_id.clone())])),
+            env: Some(vec![format!("{RUN_VARIABLE}={}", self.run_id)]),
             host_config: Some(host_config),
             ..ContainerCreateBody::default()
         }
@@ -186,6 +188,22 @@ impl Engine {
     /// [`EngineError::Request`].
     pub async fn stop(&self, id: &str) -> Result<(), EngineError> {
         self.stop_within_grace(id).await.map_err(request(&format!("stop the container {id}")))
+    }
+
+    /// Freezes a container.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn pause(&self, id: &str) -> Result<(), EngineError> {
+        unless_gone(self.docker.pause_container(id).await, &format!("pause the container {id}"))
+    }
+
+    /// Lets a frozen container go on.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn unpause(&self, id: &str) -> Result<(), EngineError> {
+        unless_gone(self.docker.unpause_container(id).await, &format!("unpause the container {id}"))
     }
 
     async fn stop_unless_gone(&self, id: &str) -> Result<(), EngineError> {

@@ -35,6 +35,15 @@ impl Stream {
         }
     }
 
+    /// Its name: `stdout` or `stderr`.
+    #[must_use]
+    pub fn output(self) -> &'static str {
+        match self {
+            Self::Out => "stdout",
+            Self::Err => "stderr",
+        }
+    }
+
     fn from_letter(text: &str) -> Option<Self> {
         match text {
             "o" => Some(Self::Out),
@@ -97,6 +106,16 @@ pub fn parse(text: &str) -> Result<Fields<'_>, ParseError> {
     if read_checksum(checksum) != Some(crc32fast::hash(covered.as_bytes())) {
         return Err(ParseError::Altered("its checksum does not fit"));
     }
+    fields(rest)
+}
+
+/// What a line says of itself, whether or not it is as it was written: where to look for one that was altered.
+#[must_use]
+pub fn claimed(text: &str) -> Option<Fields<'_>> {
+    fields(text.strip_prefix(MARK)?.strip_prefix(' ')?).ok()
+}
+
+fn fields(rest: &str) -> Result<Fields<'_>, ParseError> {
     let mut words = rest.split(' ');
     let mut word = || words.next().ok_or(ParseError::Altered("a field is missing"));
     let source = word()?;

@@ -109,6 +109,12 @@ impl Load {
         self.started
     }
 
+    /// The ids of those that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<String> {
+        self.running.iter().map(|running| running.id.clone()).collect()
+    }
+
     /// Starts one of the first containers. Answers whether more are wanted.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 )]
 
 mod ab;
+mod audit;
 mod cli;
 mod growth;
 mod loki;

@@ -3,8 +3,8 @@ use std::time::Duration;
 use jiff::tz::Offset;
 
 use super::*;
-use crate::loki::faults::FAIR;
 use crate::loki::labels::parse;
+use crate::loki::weather::FAIR;
 
 const NOW: Timestamp = Timestamp::constant(1_795_523_511, 900_000_000);
 const HOUR_NS: i64 = 3_600_000_000_000;
@@ -28,7 +28,8 @@ fn terms<'a>(limits: &'a Limits, zone: &'a TimeZone) -> Terms<'a> {
 
 fn checked(limits: &Limits, mut stream: Stream) -> (Vec<bool>, String, Stream) {
     let mut findings = Findings::default();
-    let kept = check(terms(limits, &TimeZone::UTC), &mut stream, &mut findings).unwrap();
+    let fates = check(terms(limits, &TimeZone::UTC), &mut stream, &mut findings).unwrap();
+    let kept = fates.iter().map(|fate| *fate == Fate::Accepted).collect();
     (kept, findings.faults.text().unwrap_or_default(), stream)
 }
 
@@ -149,7 +150,7 @@ fn a_blocked_tenant_keeps_nothing_until_the_block_ends() {
     let limits = until(NOW + Duration::from_secs(1));
     let mut findings = Findings::default();
     let kept = check(terms(&limits, &TimeZone::UTC), &mut stream(&[(1, 1)]), &mut findings).unwrap();
-    assert_eq!((kept, findings.is_blocked), (vec![false], true));
+    assert_eq!((kept, findings.is_blocked), (vec![discard::BLOCKED], true));
     assert_eq!(blocked(&limits, "t").unwrap().0, 260);
     assert_eq!(blocked(&Limits { block_ingestion_status_code: 200, ..limits }, "t"), None);
     assert_eq!(checked(&until(NOW), stream(&[(1, 1)])).0, [true]);

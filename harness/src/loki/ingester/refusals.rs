@@ -5,6 +5,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::Refusal;
+use crate::audit::ledger::Fate;
+use crate::loki::discard;
 use crate::loki::forms::{go_time, rfc3339, size_text};
 use crate::loki::labels::Labels;
 
@@ -27,9 +29,9 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// None yet, of those that are marked.
-    pub(super) fn of(kept: &[bool]) -> Self {
-        let reached = kept.iter().filter(|kept| **kept).count();
+    /// None yet, of those that are accepted so far.
+    pub(super) fn of(fates: &[Fate]) -> Self {
+        let reached = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
         Self { reached, count: 0, listed: Vec::new(), last: None }
     }
 
@@ -61,6 +63,13 @@ impl Refused {
 }
 
 impl Reason {
+    pub(super) fn fate(self) -> Fate {
+        match self {
+            Self::TooFarBehind { .. } => discard::TOO_FAR_BEHIND,
+            Self::TooFast { .. } => discard::STREAM_RATE_LIMITED,
+        }
+    }
+
     fn words(self, time: Timestamp, labels: &Labels) -> String {
         match self {
             Self::TooFarBehind { oldest } => {

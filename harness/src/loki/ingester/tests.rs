@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::loki::labels::parse;
 use crate::loki::limits::ShardStreams;
+use crate::loki::weather::FAIR;
 
 const NOW: i64 = 1_795_523_511;
 
@@ -31,10 +32,11 @@ fn set(limits: Limits) -> Set {
 
 impl Set {
     fn store(&mut self, stream: &Stream) -> (Vec<bool>, Option<Refusal>) {
-        let terms = Terms { limits: &self.limits, config: &self.config, tenant: "fake", now: at(self.now) };
-        let mut kept = vec![true; stream.entries.len()];
-        let refusal = self.ingester.store(terms, stream, &mut kept);
-        (kept, refusal)
+        let Self { limits, config, ingester, now } = self;
+        let terms = Terms { limits, config, tenant: "fake", now: at(*now), weather: &FAIR };
+        let mut fates = vec![Fate::Accepted; stream.entries.len()];
+        let refusal = ingester.store(terms, stream, &mut fates);
+        (fates.iter().map(|fate| *fate == Fate::Accepted).collect(), refusal)
     }
 
     fn ages(&mut self, labels: &str, ages_s: &[i64]) -> (Vec<bool>, Option<Refusal>) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flatline::clock;
-use flatline::loki::faults::{Fault, Plan, Timed};
+use flatline::faults::{Fault, Plan, Timed};
 use flatline::loki::server::{Sink, SinkConfig};
 use flatline::units::Span;
 use reqwest::{Client, Response};

@@ -4,8 +4,8 @@
 #![allow(clippy::cast_possible_truncation, reason = "the figures are those of the recordings")]
 
 use flatline::clock;
+use flatline::faults::Plan;
 use flatline::loki::config::Config;
-use flatline::loki::faults::Plan;
 use flatline::loki::server::{Sink, SinkConfig};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};

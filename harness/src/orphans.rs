@@ -8,8 +8,8 @@ use std::path::Path;
 use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::target::process::RUN_VARIABLE;
-
+/// In the environment of everything that a run starts: how `flatline clean` finds what a killed run left.
+pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
 /// What the kernel calls a process that runs a scenario (proc(5), `comm`).
 const NAME: &str = "flatline";
 
@@ -37,11 +37,11 @@ pub fn is_live(run_id: &str) -> bool {
     stat.is_some_and(|stat| stat.comm == NAME && !matches!(stat.state, 'Z' | 'X'))
 }
 
-/// Ends every process that a dead run has left. Answers with how many there were.
+/// Ends (SIGKILL) every process of a run of which `of` says so. Answers with how many there were.
 ///
 /// # Errors
 /// The process table can't be read.
-pub fn end_processes() -> io::Result<usize> {
+pub fn end_processes(of: impl Fn(&str) -> bool) -> io::Result<usize> {
     let mut ended = 0;
     for entry in fs::read_dir("/proc")? {
         let folder = entry?.path();
@@ -49,8 +49,9 @@ pub fn end_processes() -> io::Result<usize> {
         else {
             continue;
         };
-        let orphaned = run_of(&folder).is_some_and(|run_id| !is_live(&run_id));
-        if orphaned && Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok()) {
+        if run_of(&folder).is_some_and(|run_id| of(&run_id))
+            && Pid::from_raw(pid).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+        {
             ended += 1;
         }
     }
@@ -86,7 +87,7 @@ mod tests {
         };
         assert_eq!(run, "20260101t000000z-0");
         assert!(!is_live("20260101t000000z-0"));
-        assert!(end_processes().unwrap() >= 1);
+        assert!(end_processes(|run_id| run_id == "20260101t000000z-0").unwrap() >= 1);
         assert!(!child.wait().unwrap().success());
     }
 

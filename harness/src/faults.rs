@@ -5,11 +5,12 @@ use std::hash::Hasher;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::labels::Labels;
-use super::push::Push;
 use crate::units::Span;
+
+mod kind;
+
+pub use kind::{Fault, How, Of, Reject, Slow, Status, Tamper};
 
 /// One fault, and when it holds.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -27,82 +28,8 @@ pub struct Timed {
     pub fault: Fault,
 }
 
-/// What goes wrong. Pushes that meet one of the first six are not stored.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
-    /// An answer with this status: 401, 413, 429, 500, 503, 260 and others.
-    Status(Status),
-    /// No answer at all.
-    Hang,
-    /// The connection is reset instead of an answer.
-    Reset,
-    /// The connection is closed for writing instead of an answer.
-    HalfClose,
-    /// Nobody listens, and open connections are cut.
-    Outage,
-    /// Answers come late, each after a time of its own.
-    Slow(Slow),
-    /// Answers with a text come byte by byte, with this pause before each.
-    SlowBody(Span),
-    /// `reject_old_samples_max_age` of all tenants is this meanwhile.
-    Window(Span),
-    /// Lines that are in time are refused as too old.
-    Reject(Reject),
-}
-
-/// [`Fault::Status`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Status {
-    /// The status.
-    pub code: u16,
-    /// The header `Retry-After`, in whole seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<Span>,
-    /// Which part of the pushes meets it, 0 to 1.
-    #[serde(default = "all")]
-    pub share: f64,
-}
-
-/// [`Fault::Slow`]: a log-normal distribution of times.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slow {
-    /// Half of the answers take at most this.
-    pub p50: Span,
-    /// 99 of 100 take at most this.
-    pub p99: Span,
-}
-
-/// [`Fault::Reject`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reject {
-    /// Which part, 0 to 1.
-    pub share: f64,
-    /// A part of what.
-    pub of: Of,
-}
-
-/// What is refused together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Of {
-    /// Each line by itself.
-    Entries,
-    /// All lines of a stream.
-    Streams,
-    /// All lines of a push.
-    Batches,
-}
-
 /// Each beginning and end is an event of the run.
 const EVERY_MIN: Duration = Duration::from_secs(1);
-
-fn all() -> f64 {
-    1.0
-}
 
 /// What goes wrong in a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -122,6 +49,8 @@ pub struct Change {
     pub at: Duration,
     /// Whether it begins.
     pub begins: bool,
+    /// Its place in the plan.
+    pub place: usize,
     /// What.
     pub what: String,
 }
@@ -153,7 +82,6 @@ impl Timed {
     /// What makes no sense, with its field.
     #[must_use]
     pub fn mistakes(&self) -> Vec<(&'static str, String)> {
-        let share = |share: f64| (0.0..=1.0).contains(&share);
         let mut mistakes = Vec::new();
         if self.lasts.0.is_zero() {
             mistakes.push(("for", "above zero".to_owned()));
@@ -164,69 +92,9 @@ impl Timed {
         if self.every.is_some_and(|every| every.0 < EVERY_MIN) {
             mistakes.push(("every", format!("at least {}", Span(EVERY_MIN))));
         }
-        match &self.fault {
-            Fault::Status(status) => {
-                if !(200..=599).contains(&status.code) {
-                    mistakes.push(("fault.status.code", "200 to 599".to_owned()));
-                }
-                if !share(status.share) {
-                    mistakes.push(("fault.status.share", "0 to 1".to_owned()));
-                }
-            }
-            Fault::Slow(slow) if slow.p50.0.is_zero() || slow.p99.0 < slow.p50.0 => {
-                mistakes.push(("fault.slow", "p50 above zero, and p99 no less".to_owned()));
-            }
-            Fault::Window(max_age) if max_age.0.is_zero() => {
-                mistakes.push(("fault.window", "above zero".to_owned()));
-            }
-            Fault::Reject(reject) if !share(reject.share) => {
-                mistakes.push(("fault.reject.share", "0 to 1".to_owned()));
-            }
-            Fault::Hang
-            | Fault::Reset
-            | Fault::HalfClose
-            | Fault::Outage
-            | Fault::Slow(_)
-            | Fault::SlowBody(_)
-            | Fault::Window(_)
-            | Fault::Reject(_) => {}
-        }
+        mistakes.extend(self.fault.mistakes());
         mistakes
     }
-}
-
-impl Fault {
-    /// In a few words, for events and plots.
-    #[must_use]
-    pub fn words(&self) -> String {
-        match self {
-            Self::Status(Status { code, retry_after, share }) => {
-                let after = retry_after.map_or_else(String::new, |after| format!(", Retry-After {after}"));
-                let part =
-                    if *share < 1.0 { format!(" for {} of pushes", percent(*share)) } else { String::new() };
-                format!("{code}{after}{part}")
-            }
-            Self::Hang => "no answer".to_owned(),
-            Self::Reset => "connections reset".to_owned(),
-            Self::HalfClose => "connections half closed".to_owned(),
-            Self::Outage => "outage".to_owned(),
-            Self::Slow(Slow { p50, p99 }) => format!("slow answers, p50 {p50}, p99 {p99}"),
-            Self::SlowBody(every) => format!("slow bodies, a byte each {every}"),
-            Self::Window(max_age) => format!("window of {max_age}"),
-            Self::Reject(Reject { share, of }) => {
-                let of = match of {
-                    Of::Entries => "entries",
-                    Of::Streams => "streams",
-                    Of::Batches => "batches",
-                };
-                format!("{} of {of} refused as too old", percent(*share))
-            }
-        }
-    }
-}
-
-fn percent(share: f64) -> String {
-    format!("{} %", (share * 1000.0).round() / 10.0)
 }
 
 impl Plan {
@@ -234,6 +102,36 @@ impl Plan {
     #[must_use]
     pub fn mistakes(&self) -> Vec<String> {
         mistakes(&self.faults)
+    }
+
+    /// The world is at fault in one way at a time, and comes to itself before `until`: else nobody could say what
+    /// is whose.
+    #[must_use]
+    pub fn mistakes_of_the_world(&self, until: Duration) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut at_fault: Option<usize> = None;
+        let of_the_world = |change: &Change| {
+            self.faults.get(change.place).is_some_and(|timed| timed.fault.is_of_the_world())
+        };
+        for Change { at, begins, place, .. } in self.changes(until).into_iter().filter(of_the_world) {
+            match at_fault {
+                Some(other) if begins => mistakes.push(format!(
+                    "faults[{place}]: at {} the world is still at fault by faults[{other}]; one after the other",
+                    Span(at)
+                )),
+                _ => at_fault = begins.then_some(place),
+            }
+        }
+        mistakes.extend(at_fault.map(|place| {
+            format!("faults[{place}].for: it must end before the load does, after {}", Span(until))
+        }));
+        mistakes
+    }
+
+    /// Whether a fault is in it at any time.
+    #[must_use]
+    pub fn has(&self, fault: &Fault) -> bool {
+        self.faults.iter().any(|timed| timed.fault == *fault)
     }
 
     /// The faults that hold so long after it has begun, with their places in the plan.
@@ -271,14 +169,14 @@ impl Plan {
     #[must_use]
     pub fn changes(&self, until: Duration) -> Vec<Change> {
         let mut changes = Vec::new();
-        for timed in &self.faults {
+        for (place, timed) in self.faults.iter().enumerate() {
             let mut begins = timed.at.0;
             while begins < until {
                 let what = timed.fault.words();
-                changes.push(Change { at: begins, begins: true, what: what.clone() });
+                changes.push(Change { at: begins, begins: true, place, what: what.clone() });
                 let ends = begins.saturating_add(timed.lasts.0);
                 if ends < until {
-                    changes.push(Change { at: ends, begins: false, what });
+                    changes.push(Change { at: ends, begins: false, place, what });
                 }
                 match timed.every {
                     Some(every) if !every.0.is_zero() => begins = begins.saturating_add(every.0),
@@ -286,7 +184,8 @@ impl Plan {
                 }
             }
         }
-        changes.sort_by_key(|change| change.at);
+        // What ends at a moment has ended before what begins then.
+        changes.sort_by_key(|change| (change.at, change.begins));
         changes
     }
 }
@@ -301,80 +200,12 @@ pub fn mistakes(faults: &[Timed]) -> Vec<String> {
     told.collect()
 }
 
-/// What a plan says of the lines of one push.
-#[derive(Clone, Debug, Default)]
-pub struct Weather<'a> {
-    max_age: Option<Duration>,
-    /// The whole push is refused.
-    refuses_all: bool,
-    rejects: Vec<(&'a Plan, usize, &'a Reject)>,
-}
-
-/// Nothing goes wrong.
-pub static FAIR: Weather<'static> = Weather { max_age: None, refuses_all: false, rejects: Vec::new() };
-
-impl<'a> Weather<'a> {
-    /// Of this push, so long after the plan has begun. The same lines meet the same fate whenever they come.
-    #[must_use]
-    pub fn of(plan: &'a Plan, elapsed: Duration, push: &Push) -> Self {
-        let mut weather = Self::default();
-        for (place, fault) in plan.now(elapsed) {
-            match fault {
-                Fault::Window(max_age) => weather.max_age = Some(max_age.0),
-                Fault::Reject(reject) if reject.of == Of::Batches => {
-                    let first = push.streams.iter().find_map(|stream| stream.entries.first());
-                    let key = first.map(|entry| entry.line.as_ref()).unwrap_or_default();
-                    weather.refuses_all |= plan.draw(place, key) < reject.share;
-                }
-                Fault::Reject(reject) => weather.rejects.push((plan, place, reject)),
-                Fault::Status(_)
-                | Fault::Hang
-                | Fault::Reset
-                | Fault::HalfClose
-                | Fault::Outage
-                | Fault::Slow(_)
-                | Fault::SlowBody(_) => {}
-            }
-        }
-        weather
-    }
-
-    /// How old a line may be, where the tenant's limits say `own`.
-    #[must_use]
-    pub fn max_age(&self, own: Duration) -> Duration {
-        self.max_age.unwrap_or(own)
-    }
-
-    /// Whether a line is refused though it is in time.
-    #[must_use]
-    pub fn refuses(&self, labels: &Labels, line: &[u8]) -> bool {
-        let meets = |&(plan, place, reject): &(&Plan, usize, &Reject)| match reject.of {
-            Of::Entries => plan.draw(place, line) < reject.share,
-            Of::Streams => plan.draw(place, labels.to_string().as_bytes()) < reject.share,
-            Of::Batches => false,
-        };
-        self.refuses_all || self.rejects.iter().any(meets)
-    }
-}
-
 /// `SplitMix64` (Steele, Lea and Flood 2014): neighbours land far apart.
 fn mixed(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-impl Slow {
-    /// The time at this quantile (0 to below 1).
-    #[must_use]
-    pub fn at(&self, quantile: f64) -> Duration {
-        let normal = Normal::standard();
-        let [p50, p99] = [self.p50, self.p99].map(|span| span.as_secs_f64().ln());
-        let spread = (p99 - p50) / normal.inverse_cdf(0.99);
-        let z = normal.inverse_cdf(quantile.clamp(1e-6, 1.0 - 1e-6));
-        Duration::try_from_secs_f64((p50 + spread * z).exp()).unwrap_or(Duration::MAX)
-    }
 }
 
 #[cfg(test)]
@@ -426,6 +257,19 @@ mod tests {
     }
 
     #[test]
+    fn the_world_is_at_fault_in_one_way_at_a_time_and_comes_to_itself() {
+        let wrong = |faults| plan(faults).mistakes_of_the_world(Duration::from_secs(60));
+        let pause = timed(10, 5, None, Fault::Pause);
+        assert_eq!(wrong(vec![pause.clone(), timed(15, 5, None, Fault::Kill)]), Vec::<String>::new());
+        assert_eq!(wrong(vec![pause.clone(), timed(12, 99, None, Fault::Hang)]), Vec::<String>::new());
+        let both = wrong(vec![pause, timed(14, 5, None, Fault::Kill)]);
+        assert_eq!(both.len(), 1, "{both:?}");
+        assert!(both[0].starts_with("faults[1]: at 14s"), "{both:?}");
+        let endless = wrong(vec![timed(50, 5, Some(8), Fault::DiskFull)]);
+        assert_eq!(endless, ["faults[0].for: it must end before the load does, after 1m"]);
+    }
+
+    #[test]
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     fn a_share_is_that_share_and_the_same_seed_draws_the_same() {
         let (one, other) = (plan(Vec::new()), Plan { seed: 8, ..Plan::default() });
@@ -441,19 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn slow_answers_have_the_quantiles_that_were_asked_for() {
-        let slow = Slow { p50: Span(Duration::from_millis(100)), p99: Span::secs(2) };
-        for (quantile, seconds) in [(0.5, 0.1), (0.99, 2.0)] {
-            assert!((slow.at(quantile).as_secs_f64() - seconds).abs() < 1e-6);
-        }
-    }
-
-    #[test]
     fn every_form_is_read_and_what_makes_no_sense_is_named() {
         let text = "[{at: 1m, for: 10s, every: 5m, fault: {status: {code: 429, retry_after: 3s, share: 0.5}}}, \
             {at: 0s, for: 1s, fault: hang}, {at: 0s, for: 1s, fault: {slow: {p50: 100ms, p99: 2s}}}, \
             {at: 0s, for: 1s, fault: {slow_body: 10ms}}, {at: 0s, for: 1s, fault: {window: 10m}}, \
-            {at: 0s, for: 1s, fault: {reject: {share: 0.05, of: entries}}}]";
+            {at: 0s, for: 1s, fault: {reject: {share: 0.05, of: entries}}}, \
+            {at: 0s, for: 1s, fault: {clock_step: 30m}}, {at: 0s, for: 1s, fault: {clock_step: -2h}}, \
+            {at: 0s, for: 1s, fault: {tamper: {share: 0.1, how: withhold}}}, {at: 0s, for: 1s, fault: pause}, \
+            {at: 0s, for: 1s, fault: truncate}, {at: 0s, for: 1s, fault: disk_full}, \
+            {at: 0s, for: 1s, fault: docker_restart}, {at: 0s, for: 1s, fault: kill}]";
         let faults: Vec<Timed> = serde_saphyr::from_str(text).unwrap();
         let words: Vec<String> = faults.iter().map(|timed| timed.fault.words()).collect();
         assert_eq!(
@@ -465,6 +305,14 @@ mod tests {
                 "slow bodies, a byte each 10ms",
                 "window of 10m",
                 "5 % of entries refused as too old",
+                "clock 30m ahead",
+                "clock 2h behind",
+                "10 % of lines withheld",
+                "containers paused",
+                "logs emptied in place",
+                "no space for the targets' state",
+                "Docker Engine down",
+                "targets killed",
             ]
         );
         assert!(faults.iter().all(|timed| timed.mistakes().is_empty()));

@@ -1,0 +1,116 @@
+//! The faults of the world: what happens to containers, logs, disks, the engine and the targets themselves.
+//! Each ends as it was planned, or when the run ends, whatever ends it.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::PathBuf;
+
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
+
+use super::{House, tell};
+use crate::faults::Fault;
+use crate::record::files::RecordError;
+use crate::run::attach::Attached;
+use crate::run::journal::Note;
+use crate::run::order::RunError;
+use crate::sample::sampler::Sampler;
+use crate::world::engine::EngineError;
+
+impl House<'_> {
+    /// A fault begins; `running` are the containers that run.
+    pub(super) async fn strike(
+        &mut self,
+        fault: &Fault,
+        running: Vec<String>,
+        notes: &mpsc::Sender<Note>,
+    ) -> Result<(), RunError> {
+        match fault {
+            Fault::Pause | Fault::Truncate => {
+                self.paused = running;
+                self.of_paused(async |engine, id| engine.pause(id).await).await?;
+            }
+            Fault::DiskFull => {
+                for disk in self.attached.iter().filter_map(Attached::disk) {
+                    disk.fill()?;
+                }
+            }
+            Fault::DockerRestart => {
+                if let Some(dockerd) = &mut self.dockerd {
+                    dockerd.down().await?;
+                }
+            }
+            Fault::Kill => {
+                let sampler = Sampler::default();
+                for attached in &mut self.attached {
+                    // Before it is gone: the journal must not take it for a crash.
+                    tell(notes, Note::Away(attached.spec.name.clone())).await;
+                    attached.kill(&sampler).await;
+                }
+            }
+            // The sinks' own.
+            Fault::Status(_)
+            | Fault::Hang
+            | Fault::Reset
+            | Fault::HalfClose
+            | Fault::Outage
+            | Fault::Slow(_)
+            | Fault::SlowBody(_)
+            | Fault::Window(_)
+            | Fault::Reject(_)
+            | Fault::ClockStep(_)
+            | Fault::Tamper(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A fault ends.
+    pub(super) async fn relent(&mut self, fault: &Fault, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
+        if *fault == Fault::Truncate {
+            self.empty_logs()?;
+        }
+        self.undo().await?;
+        if *fault == Fault::Kill {
+            for attached in &mut self.attached {
+                attached.start_again().await?;
+            }
+            tell(notes, Note::Back(self.attached.iter().filter_map(Attached::subject).collect())).await;
+        }
+        Ok(())
+    }
+
+    /// Gives the world back as it was, but for targets that are down.
+    pub(super) async fn undo(&mut self) -> Result<(), RunError> {
+        for disk in self.attached.iter().filter_map(Attached::disk) {
+            disk.free()?;
+        }
+        if let Some(dockerd) = &mut self.dockerd {
+            dockerd.up().await?;
+        }
+        self.of_paused(async |engine, id| engine.unpause(id).await).await?;
+        self.paused.clear();
+        Ok(())
+    }
+
+    async fn of_paused(
+        &self,
+        act: impl AsyncFn(&crate::world::engine::Engine, &str) -> Result<(), EngineError>,
+    ) -> Result<(), RunError> {
+        try_join_all(self.paused.iter().map(|id| act(self.engine, id))).await?;
+        Ok(())
+    }
+
+    /// Empties the logs in place, as somebody does whose disk is full.
+    fn empty_logs(&self) -> Result<(), RunError> {
+        for id in &self.paused {
+            let log = PathBuf::from(&self.setting.containers_root).join(id).join(format!("{id}-json.log"));
+            match OpenOptions::new().write(true).open(&log).and_then(|file| file.set_len(0)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(RecordError::io("empty", &log)(error).into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
