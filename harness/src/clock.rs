@@ -11,6 +11,12 @@ pub fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Wall time.
+#[must_use]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(now_ns())).unwrap_or_default()
+}
+
 /// Wall time as RFC 3339 in UTC, whole seconds.
 #[must_use]
 pub fn wall_rfc3339() -> String {

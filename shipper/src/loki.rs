@@ -5,5 +5,6 @@ pub mod auth;
 pub mod tls;
 pub mod limit;
 pub mod answer;
+pub mod date;
 pub mod retry_after;
 pub mod client;

@@ -72,6 +72,9 @@ pub struct Metrics {
     pub window_max_age_seconds: Family<Tenant, Gauge<f64, AtomicU64>>,
     /// `shipper_window_max_future_seconds{tenant}`: as configured, or narrower if Loki has shown so.
     pub window_max_future_seconds: Family<Tenant, Gauge<f64, AtomicU64>>,
+    /// `shipper_loki_clock_ahead_seconds{tenant}`: how far Loki's clock is ahead of ours, where it has refused
+    /// lines for that.
+    pub loki_clock_ahead_seconds: Family<Tenant, Gauge<f64, AtomicU64>>,
     /// `shipper_window_max_behind_seconds`: as configured.
     pub window_max_behind_seconds: Gauge<f64, AtomicU64>,
     /// `shipper_window_floors`: streams of which Loki has refused lines as too far behind.
@@ -248,6 +251,11 @@ impl Metrics {
                 into,
                 "shipper_window_max_future_seconds",
                 "How far ahead a line may be, as configured or as Loki has shown",
+            ),
+            loki_clock_ahead_seconds: plain(
+                into,
+                "shipper_loki_clock_ahead_seconds",
+                "How far Loki's clock is ahead of ours, where it has refused lines for that",
             ),
             window_max_behind_seconds: plain(
                 into,

@@ -6,6 +6,7 @@
 //! accepted in that very stream. They may be narrower than ours: [`shared::Window`] learns them.
 
 pub mod learned;
+pub mod skew;
 pub mod streams;
 pub mod shared;
 

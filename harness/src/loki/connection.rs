@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
 use http::{Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -20,6 +20,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use reqwest::Url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -148,11 +150,11 @@ async fn answered(
     let url = Url::parse(&format!("http://sink{target}"))?;
     let body = read(body, desk.body_bytes_max()).await?;
     let request = Request { method: head.method, url, headers: head.headers, body };
-    let Reply { after, how } = desk.reply(&request);
+    let Reply { after, how, date } = desk.reply(&request);
     tokio::time::sleep(after).await;
     match how {
-        How::Answer(answer) => Ok(response(&answer, None)),
-        How::Trickle(answer, every) => Ok(response(&answer, Some(every))),
+        How::Answer(answer) => Ok(dated(response(&answer, None), date)),
+        How::Trickle(answer, every) => Ok(dated(response(&answer, Some(every)), date)),
         How::Never => std::future::pending().await,
         How::Break(how) => {
             *breaks.lock().unwrap_or_else(PoisonError::into_inner) = Some(how);
@@ -174,6 +176,15 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, hyper::Error> {
         }
     }
     Ok(bytes.freeze())
+}
+
+/// With another date than this machine's.
+fn dated(mut response: Response<Body>, date: Option<Timestamp>) -> Response<Body> {
+    let printed = date.and_then(|date| DateTimePrinter::new().timestamp_to_rfc9110_string(&date).ok());
+    if let Some(date) = printed.and_then(|date| HeaderValue::try_from(date).ok()) {
+        response.headers_mut().insert(DATE, date);
+    }
+    response
 }
 
 /// As Go's server sends it; byte after byte with a pause before each, if `every` says so.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use reqwest::Url;
 
@@ -157,7 +156,7 @@ impl Desk {
             ("GET", "/loki/api/v1/query_range") => self.query(request).unwrap_or_else(|refusal| refusal),
             ("GET", "/loki/api/v1/status/buildinfo") => Answer::json(BUILD),
             ("GET" | "POST", "/flush") => {
-                self.books().tenants.flush(now());
+                self.books().tenants.flush(clock::now());
                 Answer::NO_CONTENT
             }
             (
@@ -212,7 +211,7 @@ impl Desk {
         let tampered = weather.tamper(&mut push);
         let (config, zone) = (&self.config.loki, &self.config.zone);
         let now_ns = clock::now_ns();
-        let court = Court { config, tenant, now: now(), zone, weather: &weather };
+        let court = Court { config, tenant, now: clock::now(), zone, weather: &weather };
         let mut books = self.books();
         let Judged { refusal, fates } = judge(court, &mut books.tenants, &mut push);
         let (mut accepted, mut refused) = (0, 0);
@@ -241,12 +240,8 @@ impl Desk {
         }
         let parameters: Vec<(String, String)> = request.url.query_pairs().into_owned().collect();
         let limits = self.config.loki.limits_of(tenant);
-        let query = Query::parse(&parameters, now(), limits.max_entries_limit_per_query);
+        let query = Query::parse(&parameters, clock::now(), limits.max_entries_limit_per_query);
         let query = query.map_err(|why| Answer::text(400, why))?;
         Ok(Answer::json(books.kept.answer(&query, tenant, limits)))
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(clock::now_ns())).unwrap_or_default()
 }

@@ -4,18 +4,21 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::push::Push;
 use super::weather::Weather;
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::faults::{Fault, Plan, Status};
 
 /// What the client gets, and when.
 pub(super) struct Reply {
     pub(super) after: Duration,
     pub(super) how: How,
+    /// What time it is by the sink's clock, where the clock that times the lines is another one.
+    pub(super) date: Option<Timestamp>,
 }
 
 pub(super) enum How {
@@ -35,7 +38,7 @@ pub(super) enum Break {
 
 impl Reply {
     pub(super) fn at_once(answer: Answer) -> Self {
-        Self { after: Duration::ZERO, how: How::Answer(answer) }
+        Self { after: Duration::ZERO, how: How::Answer(answer), date: None }
     }
 }
 
@@ -91,6 +94,7 @@ impl Faults {
     /// The reply to a push; `answer` is asked for only where the push is looked at.
     pub(super) fn reply(&self, answer: impl FnOnce() -> Answer) -> Reply {
         let (mut after, mut trickle) = (Duration::ZERO, None);
+        let date = self.date();
         let faults = self.elapsed().into_iter().flat_map(|elapsed| self.plan.now(elapsed));
         for (place, fault) in faults {
             let how = match fault {
@@ -118,13 +122,24 @@ impl Faults {
                 | Fault::DockerRestart
                 | Fault::Kill => continue,
             };
-            return Reply { after, how };
+            return Reply { after, how, date };
         }
         let how = match trickle {
             Some(every) => How::Trickle(answer(), every),
             None => How::Answer(answer()),
         };
-        Reply { after, how }
+        Reply { after, how, date }
+    }
+
+    /// Clients live by the clock that times their lines, so the sink's is what is off to them.
+    fn date(&self) -> Option<Timestamp> {
+        let elapsed = self.elapsed()?;
+        let steps = self
+            .plan
+            .now(elapsed)
+            .filter_map(|(_, fault)| if let Fault::ClockStep(by) = fault { Some(*by) } else { None });
+        let off = steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+        (!off.is_zero()).then(|| clock::now().saturating_sub(off).unwrap_or(Timestamp::MIN))
     }
 
     fn draw(&self, place: usize) -> f64 {

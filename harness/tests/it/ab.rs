@@ -148,6 +148,37 @@ fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
     assert!(samples.lines().count() > 1, "what was measured is readable");
 }
 
+/// Where a run's own engine and its small disks are: processes, mounts and a folder.
+fn left_by(run_id: &str) -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|mount| mount.contains(run_id)).map(str::to_owned);
+    let folder = std::env::temp_dir().join(format!("flatline-engine-{run_id}"));
+    let folder = folder.exists().then(|| folder.display().to_string());
+    processes(run_id).into_iter().chain(mounts).chain(folder).collect()
+}
+
+#[test]
+fn an_engine_and_disks_of_a_runs_own_go_with_it_and_after_kill_9_with_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    for signal in ["-INT", "-KILL"] {
+        let mut run = Run::start("world.yaml", folder.path().join(signal));
+        run.wait_for_event(",fault,");
+        let run_id = run.run_id();
+        assert!(
+            left_by(&run_id).len() > 5,
+            "engine, shims, containers, target, disk: {:?}",
+            left_by(&run_id)
+        );
+        run.signal(signal);
+        run.wait();
+        if signal == "-KILL" {
+            assert!(left_by(&run_id).len() > 5, "kill -9 leaves them, or this test proves nothing");
+            assert!(flatline().arg("clean").status().unwrap().success());
+        }
+        assert_eq!(left_by(&run_id), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_target_that_can_not_start_fails_the_environment_with_its_last_words() {
     let folder = tempfile::tempdir().unwrap();

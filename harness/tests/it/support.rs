@@ -78,11 +78,15 @@ impl Run {
 
     /// Waits until the run has written that this phase began.
     pub(crate) fn wait_for_phase(&mut self, phase: &str) {
-        let row = format!(",phase,{phase}\n");
+        self.wait_for_event(&format!(",phase,{phase}\n"));
+    }
+
+    /// Waits until this stands in the run's events.
+    pub(crate) fn wait_for_event(&mut self, part: &str) {
         let events = self.out.join("events.csv");
-        wait_for(&format!("phase {phase}"), || {
-            assert_eq!(self.child.try_wait().unwrap(), None, "the run ended before {phase}");
-            std::fs::read_to_string(&events).is_ok_and(|events| events.contains(&row))
+        wait_for(part, || {
+            assert_eq!(self.child.try_wait().unwrap(), None, "the run ended before {part}");
+            std::fs::read_to_string(&events).is_ok_and(|events| events.contains(part))
         });
     }
 

@@ -202,6 +202,10 @@ impl Lane {
         (answer, outcome): (&Answer, Outcome),
         books: &mut Books,
     ) {
+        if let Some(date_ns) = answer.date.and_then(|date| i64::try_from(date.as_nanosecond()).ok()) {
+            let refused = matches!(&outcome, Outcome::Partial(refusal) if refusal.is_for_time());
+            self.deps.window.dated(date_ns, (sent, self.deps.clock.moment()), refused);
+        }
         let held = outcome == Outcome::Hold;
         if self.is_held() && !held {
             tracing::info!(tenant = self.tenant.as_deref(), "Loki lets us in again");

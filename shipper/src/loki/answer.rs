@@ -73,6 +73,12 @@ impl Refusal {
         }
     }
 
+    /// Whether it refuses lines for their times against now.
+    #[must_use]
+    pub fn is_for_time(&self) -> bool {
+        self.before_ns.is_some() || self.from_ns.is_some()
+    }
+
     /// Whether a line of the stream with these labels is one of those refused.
     #[must_use]
     pub fn fits(&self, labels: &str, entry: &Entry) -> bool {

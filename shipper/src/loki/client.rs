@@ -22,7 +22,7 @@ use url::Url;
 
 use super::auth::{self, Auth, Basic};
 use super::encode::Encoding;
-use super::{retry_after, tls};
+use super::{date, retry_after, tls};
 use crate::tenants::{self, PerLane, Tenants};
 
 /// `loki:` in the config.
@@ -186,6 +186,8 @@ pub struct Answer {
     pub status: u16,
     /// How long to wait, if it says so.
     pub retry_after: Option<Duration>,
+    /// When it was given, by the clock of who gave it, in whole seconds.
+    pub date: Option<jiff::Timestamp>,
     /// The body, or its head and `…`.
     pub body: String,
 }
@@ -276,8 +278,9 @@ impl Client {
     async fn exchange(&self, body: Bytes) -> Result<Answer, PushError> {
         let response = self.http.request(self.request(body)?).await?;
         let retry_after = retry_after::pause(response.headers());
+        let date = date::of(response.headers());
         let status = response.status().as_u16();
-        Ok(Answer { status, retry_after, body: body_head(response.into_body()).await? })
+        Ok(Answer { status, retry_after, date, body: body_head(response.into_body()).await? })
     }
 
     fn request(&self, body: Bytes) -> Result<Request<Full<Bytes>>, PushError> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use jiff::fmt::rfc2822::DateTimeParser;
+use http::header::{HeaderMap, RETRY_AFTER};
+
+use super::date;
 
 /// Who asks for a longer pause has made a mistake, or means harm: lines would wait for ever.
 const MAX: Duration = Duration::from_secs(3600);
@@ -12,22 +13,18 @@ const MAX: Duration = Duration::from_secs(3600);
 /// so that it does not matter whose clock is wrong.
 #[must_use]
 pub fn pause(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = text(RETRY_AFTER)?;
+    let asked = headers.get(RETRY_AFTER)?.to_str().ok().map(str::trim)?;
     let pause = match asked.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => second(asked)?.duration_since(second(text(DATE)?)?).try_into().unwrap_or(Duration::ZERO),
+        Err(_) => date::parse(asked)?.duration_since(date::of(headers)?).try_into().unwrap_or(Duration::ZERO),
     };
     Some(pause.min(MAX))
 }
 
-/// An HTTP date is a mail date in GMT.
-fn second(date: &str) -> Option<jiff::Timestamp> {
-    DateTimeParser::new().parse_timestamp(date).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::DATE;
+
     use super::*;
 
     fn asked(retry_after: &str, date: Option<&str>) -> Option<Duration> {

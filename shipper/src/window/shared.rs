@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::learned::Limit;
+use super::skew::Skew;
 use super::streams::Streams;
-use super::{Config, Edges, Outside, Verdict};
+use super::{Config, Edges, Outside, Policy, Verdict};
 use crate::clock::{Moment, duration_ns};
 use crate::complaint::Complaint;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ pub struct Window {
 struct State {
     age: Limit,
     future: Limit,
+    skew: Skew,
     streams: Streams,
     looked: Option<Moment>,
     about_floors: Complaint,
@@ -50,6 +52,11 @@ impl Shown {
         metrics.window_max_future_seconds.get_or_create(tenant).set(seconds(future.limit_ns()));
     }
 
+    fn skew(&self, skew: &Skew) {
+        let ahead = self.metrics.loki_clock_ahead_seconds.get_or_create(&self.tenant);
+        ahead.set(seconds(skew.ahead_ns()));
+    }
+
     fn streams(&mut self, streams: usize) {
         let before = std::mem::replace(&mut self.streams, signed(streams));
         self.metrics.window_streams.inc_by(self.streams - before);
@@ -68,6 +75,7 @@ impl Drop for Shown {
         self.metrics.window_floors.dec_by(self.floors);
         self.metrics.window_max_age_seconds.remove(&self.tenant);
         self.metrics.window_max_future_seconds.remove(&self.tenant);
+        self.metrics.loki_clock_ahead_seconds.remove(&self.tenant);
     }
 }
 
@@ -120,6 +128,7 @@ impl Window {
         let mut state = State {
             age: limit(config.max_age),
             future: limit(config.max_future),
+            skew: Skew::default(),
             streams: Streams::default(),
             looked: None,
             about_floors: Complaint::default(),
@@ -148,20 +157,25 @@ impl Window {
     #[must_use]
     pub fn judge(&self, labels: &str, time_ns: i64, now: Moment) -> Verdict {
         let mut state = self.look(now);
-        let State { age, future, streams, .. } = &mut *state;
+        let State { age, future, skew, streams, .. } = &mut *state;
+        let (own, now) = (now, skew.by_loki(now));
         let mut stream = streams.get_mut(labels);
         let newest_ns = stream.as_ref().and_then(|stream| stream.newest_ns());
         let floor_ns = stream.as_ref().and_then(|stream| stream.floor_ns(newest_ns, self.config.max_behind));
-        let edges = edges((age, future), now, floor_ns, newest_ns);
-        let Some(outside) = edges.outside(time_ns) else { return Verdict::Keep };
+        let by_loki = edges((age, future), now, floor_ns, newest_ns);
+        let Some(outside) = by_loki.outside(time_ns) else { return Verdict::Keep };
+        let by_skew =
+            skew.ahead_ns() != 0 && edges((age, future), own, floor_ns, newest_ns).outside(time_ns).is_none();
         let probe = match outside {
+            // What is clamped is sent, and so answered.
+            _ if by_skew => self.config.policy(outside) != Policy::Clamp && skew.take_probe(now),
             Outside::TooOld => age.take_probe(now.ns.saturating_sub(time_ns), now.at),
             Outside::TooNew => future.take_probe(time_ns.saturating_sub(now.ns), now.at),
             Outside::TooFarBehind => stream
                 .as_mut()
                 .is_some_and(|stream| stream.take_probe(time_ns, self.config.max_behind, now.at)),
         };
-        if probe { Verdict::Probe } else { edges.apply(self.config.policy(outside), outside) }
+        if probe { Verdict::Probe } else { by_loki.apply(self.config.policy(outside), outside) }
     }
 
     /// A line of this stream is on its way: what comes later must not be too far behind it.
@@ -175,6 +189,7 @@ impl Window {
     #[must_use]
     pub fn edges(&self, labels: &str, now: Moment) -> Edges {
         let state = self.look(now);
+        let now = state.skew.by_loki(now);
         let stream = state.streams.get(labels);
         let newest_ns = stream.and_then(super::streams::Stream::accepted_ns);
         let floor_ns = stream.and_then(|stream| stream.floor_ns(newest_ns, self.config.max_behind));
@@ -185,6 +200,7 @@ impl Window {
     #[must_use]
     pub fn standing(&self, span: Span<'_>, now: Moment) -> Standing {
         let state = self.look(now);
+        let now = state.skew.by_loki(now);
         let age_ns = now.ns.saturating_sub(span.oldest_ns);
         // No stream has lines further ahead than `max_future`, so that none can refuse younger lines.
         let safe_in_any_stream = self.config.max_behind.saturating_sub(self.config.max_future);
@@ -205,6 +221,7 @@ impl Window {
     /// Loki has accepted all of these lines, in one push; a span for each stream.
     pub fn accepted(&self, spans: &[Span<'_>], sent: Moment, answered: Moment) {
         let mut state = self.look(answered);
+        let answered = state.skew.by_loki(answered);
         let alone = spans.len() == 1;
         let mut forgotten = false;
         for span in spans {
@@ -230,10 +247,22 @@ impl Window {
         }
     }
 
+    /// An answer bears this date, by Loki's clock; `refused` says whether it refused lines for their times. To be
+    /// told before what else the answer says.
+    pub fn dated(&self, date_ns: i64, (sent, answered): (Moment, Moment), refused: bool) {
+        let mut state = self.look(answered);
+        if state.skew.heard(date_ns, (sent, answered), refused) {
+            let seconds = seconds(state.skew.ahead_ns());
+            tracing::warn!(seconds, "Loki's clock is ahead of ours by this: lines are judged by Loki's");
+            state.forget_limits();
+        }
+    }
+
     /// Loki has refused lines for their times. Ages are taken from the moment at which the push left, those
     /// of the future from the answer, so that what is learned is never wider than Loki's limit.
     pub fn refused(&self, lesson: Lesson<'_>, sent: Moment, answered: Moment) {
         let mut state = self.look(answered);
+        let (sent, answered) = (state.skew.by_loki(sent), state.skew.by_loki(answered));
         let moments = (sent.at, answered.at);
         if let Some(before_ns) = lesson.too_old_before_ns
             && state.age.refused(sent.ns.saturating_sub(before_ns), sent.at, answered.at)
@@ -280,9 +309,7 @@ impl Window {
             if state.age.is_learned() || state.future.is_learned() {
                 tracing::info!("the clock was set: what was learned of Loki's window is forgotten");
             }
-            state.age.forget();
-            state.future.forget();
-            state.show();
+            state.forget_limits();
         }
         if state.looked.is_none_or(|before| stepped || now.at >= before.at) {
             state.looked = Some(now);
@@ -319,8 +346,16 @@ impl Drop for Seat {
 }
 
 impl State {
+    /// Every distance that was measured is wrong.
+    fn forget_limits(&mut self) {
+        self.age.forget();
+        self.future.forget();
+        self.show();
+    }
+
     fn show(&mut self) {
         self.shown.limits(&self.age, &self.future);
+        self.shown.skew(&self.skew);
         self.shown.floors(self.streams.floors());
     }
 

@@ -349,7 +349,7 @@ async fn a_clock_that_is_set_by_an_hour_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
-async fn a_clock_of_ours_that_runs_ahead_of_lokis_costs_one_rejected_push_until_it_is_set_right() {
+async fn a_clock_of_ours_that_runs_ahead_costs_one_rejected_push_and_then_lines_are_judged_by_lokis() {
     let stage = Stage::new(Rules::default()).await;
     let window = window::Config { too_new: Policy::Clamp, ..never() };
     let ours = Clock::manual(NOW + HOUR);
@@ -365,12 +365,50 @@ async fn a_clock_of_ours_that_runs_ahead_of_lokis_costs_one_rejected_push_until_
     }
     rig.until("settled", |metrics| metrics.lines.in_flight() == 0).await;
     assert_eq!(stage.loki.refusals(), 1, "{:?}", stage.loki.pushes());
+    rig.until("told", |metrics| metric(metrics, "shipper_loki_clock_ahead_seconds") < -3590.0).await;
+    // What was queued by our clock is refused, or known to be; what comes later is clamped to what Loki takes.
+    let dead = || stage.dead("refused").len() + stage.dead("too_new").len();
+    assert_eq!((stage.loki.stored().len(), dead()), (100, 100));
     ours.set_back(Duration::from_secs(3600));
     for number in 0..100 {
         rig.line_of(&named('2', "other"), NOW + number, "right").await;
     }
     end(rig, &stage.loki).await;
-    assert_eq!(stage.loki.stored().len(), 100);
+    assert_eq!((stage.loki.stored().len(), dead()), (200, 100));
     assert_eq!(stage.loki.refusals(), 1, "{:?}", stage.loki.pushes());
-    assert_eq!(stage.dead("refused").len() + stage.dead("too_new").len(), 200);
+}
+
+/// Loki's clock is right again after a while, and nobody has to restart anything.
+#[tokio::test]
+async fn a_clock_of_lokis_that_is_off_for_a_while_costs_only_the_lines_of_that_while() {
+    for off in [-2 * HOUR, 2 * HOUR] {
+        let lokis = Clock::manual(NOW + off);
+        let stage = Stage::new(Rules { max_age: HOUR, ..Rules::default() }).await;
+        let loki = JudgingLoki::start(lokis.clone(), Rules { max_age: HOUR, ..Rules::default() }).await;
+        let window =
+            window::Config { max_age: Duration::from_secs(3000), too_new: Policy::DeadLetter, ..never() };
+        let batch = batch::Config { max_bytes: ByteSize::b(1500), max_wait: Duration::from_millis(5) };
+        let settings = Settings { window, batch, clock: stage.clock.clone(), ..Settings::default() };
+        let mut rig = Rig::with(stage.dir.path(), &loki.url(), settings).await;
+        for number in 0..100 {
+            rig.line(NOW + number, &format!("off {number:02}")).await;
+        }
+        rig.until("settled", |metrics| metrics.lines.in_flight() == 0).await;
+        assert!(loki.stored().is_empty() && loki.refusals() < 5, "{off}: {:?}", loki.pushes());
+        if off > 0 {
+            lokis.set_back(Duration::from_secs(7200))
+        } else {
+            lokis.advance(Duration::from_secs(7200))
+        }
+        // A line now and then asks; the first that is taken ends it.
+        let mut sent = 0;
+        while loki.stored().len() < 50 {
+            rig.line(NOW + 1000 + sent, &format!("right {sent:06}")).await;
+            rig.until("settled", |metrics| metrics.lines.in_flight() == 0).await;
+            sent += 1;
+        }
+        let dead = stage.dead("too_old").len() + stage.dead("too_new").len() + stage.dead("refused").len();
+        assert_eq!(i64::try_from(dead).unwrap(), 100 + sent - 50, "{off}");
+        end(rig, &loki).await;
+    }
 }

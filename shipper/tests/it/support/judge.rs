@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 use shipper::clock::Clock;
 use wiremock::matchers::any;
@@ -113,7 +114,10 @@ impl Respond for Desk {
         let mut books = self.books.lock().unwrap();
         let push: Value = serde_json::from_slice(&request.body).unwrap();
         let (judged, words) = books.judge(&push, self.clock.now_ns());
+        let now = jiff::Timestamp::from_nanosecond(self.clock.now_ns().into()).unwrap();
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).unwrap();
         let answer = ResponseTemplate::new(judged.status).set_delay(Duration::from_millis(20));
+        let answer = answer.insert_header("Date", date);
         books.pushes.push(judged);
         if words.is_empty() { answer } else { answer.set_body_string(words) }
     }
