@@ -2,6 +2,7 @@
 //! files and a Loki and a Docker Engine that answer on sockets.
 
 mod places;
+mod servers;
 mod world;
 
 use std::time::Duration;

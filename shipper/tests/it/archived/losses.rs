@@ -139,9 +139,10 @@ async fn path_keyed_offset_loses_the_rest_of_a_log_that_was_rotated_while_it_was
         let in_newest = std::fs::read_to_string(&newest).unwrap().lines().count();
         assert!(newest.with_extension("log.2").exists() && in_newest > 6, "{in_newest}");
 
-        let _archived = place.ship(&loki, "path_keyed_offset", on).await;
+        let mut archived = place.ship(&loki, "path_keyed_offset", on).await;
         place.open("2");
         until("its last line is there", || loki.stored().contains(&written[200])).await;
+        assert!(archived.terminate().0.success());
         let lost = lost(&loki, &written);
         if on {
             // All of the rotated files, and of the newest as much as had been read of another.
