@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, TryFutureExt};
 use shipper::admin::{self, Admin, Shown};
-use shipper::clock::Clock;
+use shipper::clock::{Clock, duration_ns};
 use shipper::delivery::checkpoint::{self, Checkpoint};
 use shipper::docker::api::{Api, ApiError, Host};
 use shipper::docker::{discovery, metadata};
@@ -153,6 +153,7 @@ fn settings(
     books: Books,
     saved: Checkpoint,
 ) -> Result<Settings, ApiError> {
+    let since_ns = saved.since_ns.saturating_sub(duration_ns(config.start.since));
     Ok(Settings {
         containers_root: config.docker.containers_root,
         batch: config.batch,
@@ -161,6 +162,7 @@ fn settings(
         engine: Engine { host: Host::parse(&config.docker.host)?, metrics },
         clock,
         books,
+        since_ns: (!config.start.since.is_zero()).then_some(since_ns),
         saved: saved.containers,
     })
 }

@@ -20,6 +20,8 @@ pub(crate) struct Config {
     /// `replay_history`: who reads each log from its first line needs none.
     #[serde(default)]
     pub(crate) state_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) start: Start,
     pub(crate) loki: loki::client::Config,
     #[serde(default)]
     pub(crate) batch: Batch,
@@ -45,6 +47,15 @@ impl Default for Docker {
             containers_root: "/var/lib/docker/containers".into(),
         }
     }
+}
+
+/// How much is read of what containers wrote before the first start; asked only where `replay_history` is off.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Start {
+    /// The lines of this last stretch of time.
+    #[serde(with = "units")]
+    pub(crate) since: Duration,
 }
 
 /// When the lines of one container are sent.
@@ -176,6 +187,7 @@ mod tests {
     const TEMPLATE: &str = r#"
 docker: { host: "unix:///var/run/docker.sock", containers_root: "/var/lib/docker/containers" }
 discovery: { labels: ["flatline.run=abc"] }
+start: { since: 15s }
 state_dir: "/path"
 loki: { url: "http://127.0.0.1:1234", encoding: protobuf }
 batch: { max_lines: 50, max_wait: 1s }
@@ -205,6 +217,7 @@ defects:
         assert_eq!(config.window.max_age, Duration::from_secs(12));
         assert_eq!(config.discovery.labels, ["flatline.run=abc"]);
         assert_eq!(config.state_dir, Some("/path".into()));
+        assert_eq!(config.start.since, Duration::from_secs(15));
     }
 
     #[test]

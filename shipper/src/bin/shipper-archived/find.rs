@@ -36,6 +36,7 @@ pub(crate) fn find(root: &Path, id: &ContainerId, next: &Next) -> io::Result<Fou
     let search = match next {
         Next::AtPath(offset) => return at_path(&folder, id, *offset),
         Next::End => chain::end(&folder, id)?,
+        Next::Since(since_ns) => chain::since(&folder, id, *since_ns)?,
         Next::Oldest => chain::behind(&folder, id, &[], None)?,
         Next::At(place) => chain::resume(&folder, id, place)?,
         Next::Behind(passed) => {

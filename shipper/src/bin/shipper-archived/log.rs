@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) engine: Engine,
     pub(crate) clock: Clock,
     pub(crate) books: Books,
+    /// From when on history is wanted, if at all.
+    pub(crate) since_ns: Option<i64>,
     /// Where an earlier process left off.
     pub(crate) saved: Positions,
 }
@@ -43,6 +45,8 @@ pub(crate) struct Log {
     pub(crate) ended: bool,
     pub(crate) running: bool,
     pub(crate) removed: bool,
+    /// Lines before this time were not asked for.
+    pub(crate) since_ns: i64,
     /// What is opened when nothing is open.
     pub(crate) next: Next,
     pub(crate) buffer: Buffer,
@@ -56,6 +60,7 @@ impl Log {
     pub(crate) fn new(id: &ContainerId, history: bool, life: u64, settings: &mut Settings) -> Self {
         let (name, defects) = (id.as_str(), settings.defects);
         let saved = settings.saved.remove(id);
+        let next = start::first(defects, saved.as_ref(), history, settings.since_ns);
         Self {
             monitor: Monitor::new(id.clone(), settings.engine.clone()),
             path: settings.containers_root.join(name).join(format!("{name}-json.log")),
@@ -63,7 +68,8 @@ impl Log {
             ended: false,
             running: false,
             removed: false,
-            next: start::first(defects, saved.as_ref(), history),
+            since_ns: if let Next::Since(since_ns) = next { since_ns } else { i64::MIN },
+            next,
             buffer: Buffer::new(defects.mixed_streams),
             numbers: Numbering::new(life),
             waiting: Waiting::default(),

@@ -279,8 +279,10 @@ impl Reader {
         };
         self.metrics.lines.read(1);
         let checked = !settings.defects.no_timestamp_check;
-        if checked && settings.window.aged_out(line.time_ns, settings.clock.now_ns()) {
-            self.metrics.lines.skipped(SkipReason::TooOld, 1);
+        let too_old = || checked && settings.window.aged_out(line.time_ns, settings.clock.now_ns());
+        let before_start = (line.time_ns < log.since_ns).then_some(SkipReason::BeforeStart);
+        if let Some(reason) = before_start.or_else(|| too_old().then_some(SkipReason::TooOld)) {
+            self.metrics.lines.skipped(reason, 1);
             settings.books.passed(ticket, id, line.position).await;
             return Ok(());
         }

@@ -21,6 +21,8 @@ pub(crate) enum Next {
     AtPath(u64),
     /// Whatever is at the path now, behind all that is in it: history that nobody asked for.
     End,
+    /// The first line of this time or later, in nanoseconds since the epoch: so much history was asked for.
+    Since(i64),
     /// The oldest file that there is: all of them are ours.
     Oldest,
     /// This very file, wherever rotation has put it.
@@ -30,8 +32,13 @@ pub(crate) enum Next {
 }
 
 /// For a container that is seen for the first time. `saved` is what an earlier process left, and `history`
-/// whether it was there before the first of them.
-pub(crate) fn first(defects: Defects, saved: Option<&Position>, history: bool) -> Next {
+/// whether it was there before the first of them; then lines from `since_ns` on are wanted, if that is known.
+pub(crate) fn first(
+    defects: Defects,
+    saved: Option<&Position>,
+    history: bool,
+    since_ns: Option<i64>,
+) -> Next {
     match saved {
         // As the hybrid design did it: each open is a new file to it, and a new file has no offset.
         _ if defects.replay_history => Next::AtPath(0),
@@ -39,7 +46,7 @@ pub(crate) fn first(defects: Defects, saved: Option<&Position>, history: bool) -
         Some(Position::File { identity, offset, tail_hash, .. }) => {
             Next::At(Place { identity: *identity, offset: *offset, tail_hash: *tail_hash, ahead: None })
         }
-        _ if history => Next::End,
+        _ if history => since_ns.map_or(Next::End, Next::Since),
         _ if defects.path_keyed_offset => Next::AtPath(0),
         _ => Next::Oldest,
     }
@@ -84,8 +91,8 @@ mod tests {
     #[test]
     fn with_replay_each_open_begins_with_the_first_line() {
         for defects in [REPLAY, Defects { path_keyed_offset: true, ..REPLAY }] {
-            assert!(matches!(first(defects, None, true), Next::AtPath(0)));
-            assert!(matches!(first(defects, Some(&SAVED), true), Next::AtPath(0)));
+            assert!(matches!(first(defects, None, true, None), Next::AtPath(0)));
+            assert!(matches!(first(defects, Some(&SAVED), true, None), Next::AtPath(0)));
             assert!(matches!(after(defects, FILE, 60, false), Next::AtPath(0)));
             assert!(matches!(after(defects, FILE, 60, true), Next::AtPath(0)));
         }
@@ -93,16 +100,17 @@ mod tests {
 
     #[test]
     fn without_it_history_is_passed_over_and_what_is_new_is_read_whole() {
-        assert!(matches!(first(NONE, None, true), Next::End));
-        assert!(matches!(first(NONE, None, false), Next::Oldest));
-        assert!(matches!(first(BY_PATH, None, true), Next::End));
-        assert!(matches!(first(BY_PATH, None, false), Next::AtPath(0)));
+        assert!(matches!(first(NONE, None, true, Some(5)), Next::Since(5)));
+        assert!(matches!(first(NONE, None, true, None), Next::End));
+        assert!(matches!(first(NONE, None, false, None), Next::Oldest));
+        assert!(matches!(first(BY_PATH, None, true, None), Next::End));
+        assert!(matches!(first(BY_PATH, None, false, None), Next::AtPath(0)));
     }
 
     #[test]
     fn it_goes_on_where_it_was_and_then_with_the_file_behind() {
         let was_there = |next| matches!(next, Next::At(Place { identity: FILE, offset: 60, .. }));
-        assert!(was_there(first(NONE, Some(&SAVED), true)));
+        assert!(was_there(first(NONE, Some(&SAVED), true, None)));
         assert!(was_there(after(NONE, FILE, 60, false)));
         let behind = after(NONE, FILE, 60, true);
         assert!(matches!(behind, Next::Behind(FILE)));
@@ -111,7 +119,7 @@ mod tests {
 
     #[test]
     fn by_path_whatever_is_there_gets_the_offset() {
-        assert!(matches!(first(BY_PATH, Some(&SAVED), true), Next::AtPath(60)));
+        assert!(matches!(first(BY_PATH, Some(&SAVED), true, None), Next::AtPath(60)));
         assert!(matches!(after(BY_PATH, FILE, 60, false), Next::AtPath(60)));
         assert!(matches!(after(BY_PATH, FILE, 60, true), Next::AtPath(0)));
     }

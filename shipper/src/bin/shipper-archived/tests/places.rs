@@ -86,3 +86,19 @@ async fn a_long_line_is_one_line_over_a_rotation_also_when_it_was_killed_in_betw
         world.delivered(&expected).await;
     }
 }
+
+#[tokio::test]
+async fn of_history_the_lines_that_were_asked_for_are_read_through_all_rotations() {
+    let mut world = World::start_with_state(NONE).await;
+    world.kill().await;
+    let now = world.now_ns();
+    world.write(1, &["long ago"], now - 2);
+    world.write(1, &["a"], now - 1);
+    world.rotate(1);
+    world.write(1, &["b"], now);
+    world.since_ns = Some(now - 1);
+    world.ship_with_state(NONE).await;
+    world.started(1, Born::BeforeUs).await;
+    world.delivered(&["a", "b"]).await;
+    assert_eq!(world.counts("shipper_lines_skipped_total{reason=\"before_start\"}"), 1);
+}

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) metrics: Arc<Metrics>,
     pub(super) loki: Arc<Loki>,
     pub(super) docker: Arc<Docker>,
+    /// From when on history is wanted.
+    pub(super) since_ns: Option<i64>,
     url: String,
     _servers: JoinSet<()>,
     tasks: JoinSet<()>,
@@ -97,6 +99,7 @@ impl World {
             metrics: Metrics::new(),
             loki,
             docker,
+            since_ns: None,
             url,
             _servers: servers,
             tasks: JoinSet::new(),
@@ -119,6 +122,7 @@ impl World {
             engine: Engine { host: Host::Unix(self.root.path().join("docker.sock")), metrics },
             clock: self.clock.clone(),
             books,
+            since_ns: self.since_ns,
             saved,
         };
         let (changes, told) = mpsc::channel(8);
