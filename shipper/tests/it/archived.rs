@@ -1,5 +1,5 @@
 //! The archived design on real containers: it leaks in the way that it must, and without its defects it
-//! does not. Which defect does what is tested beside its code.
+//! does not. Which defect does what is tested beside its code, and in `losses` for those that lose lines.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::engine::{Engine, Running};
 use crate::support::loki::{Loki, refuse};
+
+mod losses;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Six lines at each start: three batches of two.
@@ -73,6 +75,13 @@ impl Archived {
             assert!(Instant::now() < deadline, "not in time: {what}; descriptors, retries: {seen:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Ends it as a power cut would.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.log.take().unwrap().join().unwrap();
     }
 
     /// Ends it as a supervisor would; what it has logged.

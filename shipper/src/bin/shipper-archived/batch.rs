@@ -3,30 +3,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shipper::ledger::Ticket;
 use shipper::source::join::Line;
 use tokio::time::Instant;
 
 use crate::config;
 use crate::monitor::Monitor;
 
+/// A line, and what it goes by in the books.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) ticket: Ticket,
+    pub(crate) line: Line,
+}
+
 /// What the reader hands to the sender.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) monitor: Arc<Monitor>,
     /// At least one.
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<Numbered>,
 }
 
 /// Lines that wait for company.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    lines: Vec<Line>,
+    lines: Vec<Numbered>,
     since: Option<Instant>,
 }
 
 impl Waiting {
     /// Adds a line; hands all of them out when there are enough.
-    pub(crate) fn add(&mut self, line: Line, limits: config::Batch, now: Instant) -> Option<Vec<Line>> {
+    pub(crate) fn add(
+        &mut self,
+        line: Numbered,
+        limits: config::Batch,
+        now: Instant,
+    ) -> Option<Vec<Numbered>> {
         self.since.get_or_insert(now);
         self.lines.push(line);
         if self.lines.len() >= limits.max_lines { self.take() } else { None }
@@ -38,7 +51,7 @@ impl Waiting {
     }
 
     /// All of them, if there are any.
-    pub(crate) fn take(&mut self) -> Option<Vec<Line>> {
+    pub(crate) fn take(&mut self) -> Option<Vec<Numbered>> {
         self.since = None;
         let lines = std::mem::take(&mut self.lines);
         (!lines.is_empty()).then_some(lines)

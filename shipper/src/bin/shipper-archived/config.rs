@@ -16,10 +16,12 @@ pub(crate) struct Config {
     pub(crate) docker: Docker,
     #[serde(default)]
     pub(crate) discovery: Discovery,
-    /// Taken so that one template serves all designs. Nothing is written there: this design never came
-    /// to keep its offsets beyond its own life.
+    /// Where positions are kept for the next process; in memory only without it. Not used with
+    /// `replay_history`: who reads each log from its first line needs none.
     #[serde(default)]
     pub(crate) state_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) start: Start,
     pub(crate) loki: loki::client::Config,
     #[serde(default)]
     pub(crate) batch: Batch,
@@ -45,6 +47,15 @@ impl Default for Docker {
             containers_root: "/var/lib/docker/containers".into(),
         }
     }
+}
+
+/// How much is read of what containers wrote before the first start; asked only where `replay_history` is off.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Start {
+    /// The lines of this last stretch of time.
+    #[serde(with = "units")]
+    pub(crate) since: Duration,
 }
 
 /// When the lines of one container are sent.
@@ -76,7 +87,8 @@ impl Default for Window {
     }
 }
 
-/// The post-mortem's five defects, in its order. All on unless switched off.
+/// What is wrong with it. The post-mortem's five defects, in its order, are on unless switched off; the
+/// three that lose or damage lines are off unless switched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Defects {
@@ -90,6 +102,12 @@ pub(crate) struct Defects {
     pub(crate) leak_handles: bool,
     /// #5: Docker is asked about the container for each batch.
     pub(crate) no_metadata_cache: bool,
+    /// Lines are settled when they are read, not when they are delivered.
+    pub(crate) commit_on_read: bool,
+    /// Positions are kept by path, whichever file is there.
+    pub(crate) path_keyed_offset: bool,
+    /// The fragments of long lines of both streams go into one buffer.
+    pub(crate) mixed_streams: bool,
 }
 
 impl Default for Defects {
@@ -100,6 +118,9 @@ impl Default for Defects {
             no_timestamp_check: true,
             leak_handles: true,
             no_metadata_cache: true,
+            commit_on_read: false,
+            path_keyed_offset: false,
+            mixed_streams: false,
         }
     }
 }
@@ -113,6 +134,9 @@ impl Defects {
             (self.no_timestamp_check, "no_timestamp_check"),
             (self.leak_handles, "leak_handles"),
             (self.no_metadata_cache, "no_metadata_cache"),
+            (self.commit_on_read, "commit_on_read"),
+            (self.path_keyed_offset, "path_keyed_offset"),
+            (self.mixed_streams, "mixed_streams"),
         ];
         all.into_iter().filter_map(|(on, name)| on.then_some(name)).collect()
     }
@@ -140,6 +164,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Where positions are kept, if they outlive the process.
+    pub(crate) fn positions_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref().filter(|_| !self.defects.replay_history)
+    }
+
     fn check(&self) -> Result<(), String> {
         Host::parse(&self.docker.host).map_err(|error| error.to_string())?;
         self.loki.push_url().map_err(|error| error.to_string())?;
@@ -158,12 +187,21 @@ mod tests {
     const TEMPLATE: &str = r#"
 docker: { host: "unix:///var/run/docker.sock", containers_root: "/var/lib/docker/containers" }
 discovery: { labels: ["flatline.run=abc"] }
+start: { since: 15s }
 state_dir: "/path"
 loki: { url: "http://127.0.0.1:1234", encoding: protobuf }
 batch: { max_lines: 50, max_wait: 1s }
 window: { max_age: 12s }
 admin: { listen: "127.0.0.1:1235" }
-defects: { replay_history: true, unbounded_retry: true, no_timestamp_check: true, leak_handles: true, no_metadata_cache: true }
+defects:
+  replay_history: true
+  unbounded_retry: true
+  no_timestamp_check: true
+  leak_handles: true
+  no_metadata_cache: true
+  commit_on_read: false
+  path_keyed_offset: false
+  mixed_streams: false
 "#;
 
     fn load(text: &str) -> Result<Config, Error> {
@@ -179,15 +217,22 @@ defects: { replay_history: true, unbounded_retry: true, no_timestamp_check: true
         assert_eq!(config.window.max_age, Duration::from_secs(12));
         assert_eq!(config.discovery.labels, ["flatline.run=abc"]);
         assert_eq!(config.state_dir, Some("/path".into()));
+        assert_eq!(config.start.since, Duration::from_secs(15));
     }
 
     #[test]
-    fn every_defect_is_on_until_it_is_switched_off() {
+    fn the_five_defects_are_on_until_they_are_switched_off_and_the_other_three_off() {
         let least = "loki: { url: 'http://127.0.0.1:1' }\nadmin: { listen: '127.0.0.1:0' }\n";
-        assert_eq!(load(least).unwrap().defects.active().len(), 5);
+        let five =
+            ["replay_history", "unbounded_retry", "no_timestamp_check", "leak_handles", "no_metadata_cache"];
+        assert_eq!(load(least).unwrap().defects.active(), five);
         let one_off = load(&format!("{least}defects: {{ leak_handles: false }}\n")).unwrap();
         let left = ["replay_history", "unbounded_retry", "no_timestamp_check", "no_metadata_cache"];
         assert_eq!(one_off.defects.active(), left);
+        for name in ["commit_on_read", "path_keyed_offset", "mixed_streams"] {
+            let one_more = load(&format!("{least}defects: {{ {name}: true }}\n")).unwrap();
+            assert_eq!(one_more.defects.active(), [&five[..], &[name]].concat());
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The way to Loki, shared by all who push: one client, one connection, and a count of each answer.
+//! The way to Loki, shared by all who push: one client, one connection, a count of each answer, and the
+//! books of what is done with.
 //!
 //! However many tasks want to push, one does at a time, and each answer is read to its end: so the storm
 //! of post-mortem #2 is one of tasks and not of descriptors, and no connection that comes and goes stands
@@ -13,6 +14,7 @@ use shipper::metrics::Metrics;
 use shipper::metrics::labels::PushStatus;
 use tokio::sync::Semaphore;
 
+use crate::books::Books;
 use crate::quiet::Quiet;
 
 const PUSHES_MAX: usize = 1;
@@ -26,6 +28,7 @@ pub(crate) struct Lane {
     encoding: Encoding,
     places: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) books: Books,
     complaints: Mutex<Quiet>,
 }
 
@@ -41,12 +44,17 @@ pub(crate) enum Failure {
 }
 
 impl Lane {
-    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        books: Books,
+    ) -> Result<Arc<Self>, ConfigError> {
         Ok(Arc::new(Self {
             client: Client::new(config)?,
             encoding: config.encoding,
             places: Semaphore::new(PUSHES_MAX),
             metrics,
+            books,
             complaints: Mutex::default(),
         }))
     }

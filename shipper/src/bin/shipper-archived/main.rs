@@ -1,5 +1,6 @@
 //! The hybrid design as it failed (see the post-mortem), each of its five defects a switch. A control for
-//! leak tests: a harness that does not see this one leak proves nothing about others.
+//! leak tests: a harness that does not see this one leak proves nothing about others. Three more switches,
+//! off by default, lose or damage lines: a control for what accounts for lines.
 //!
 //! A binary of its own, so that the shipper contains none of it. What is healthy and pure it takes from
 //! the library: decoding, joining, labels, encoding, discovery.
@@ -9,11 +10,16 @@
 mod quiet;
 mod config;
 mod engine;
+mod books;
+mod keeper;
 mod monitor;
 mod start;
+mod find;
+mod buffer;
 mod tail;
 mod watch;
 mod batch;
+mod log;
 mod reader;
 mod lane;
 mod item;
@@ -43,6 +49,11 @@ Each defect can be switched off in the config:
 
     defects: { replay_history: true, unbounded_retry: true, no_timestamp_check: true, leak_handles: true,
                no_metadata_cache: true }
+
+These lose or damage lines, and are off unless they are switched on; the first two change nothing while
+replay_history is on, or without a state_dir:
+
+    defects: { commit_on_read: false, path_keyed_offset: false, mixed_streams: false }
 
 Exit codes: 0 ended in order, 1 broke, 2 wrong usage or config, 4 the surroundings failed (Docker, port)."
 )]
@@ -95,11 +106,13 @@ fn run(config: Config) -> Result<(), app::Error> {
     let ended = runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tokio::select! {
-            ended = app::run(config) => ended,
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        }
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        app::run(config, stop).await
     });
     tracing::info!("ended: what was pending is given up");
     runtime.shutdown_timeout(GRACE);

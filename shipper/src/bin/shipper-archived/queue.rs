@@ -36,13 +36,15 @@ impl Queue {
     }
 
     /// Judges what became of a first attempt.
-    pub(crate) fn first_attempt(&mut self, groups: Vec<Group>, result: &Result<Answer, Failure>) {
-        if !settled(&groups, result, &self.lane.metrics) {
-            self.add(groups);
+    pub(crate) async fn first_attempt(&mut self, groups: Vec<Group>, result: &Result<Answer, Failure>) {
+        if settled(&groups, result, &self.lane.metrics) {
+            self.lane.books.done(&groups).await;
+        } else {
+            self.add(groups).await;
         }
     }
 
-    fn add(&mut self, groups: Vec<Group>) {
+    async fn add(&mut self, groups: Vec<Group>) {
         if self.items.is_empty() {
             self.wait();
         }
@@ -51,6 +53,7 @@ impl Queue {
             && let Some(oldest) = self.items.pop_front()
         {
             self.lane.metrics.lines.dropped(DropReason::RetryQueueFull, lines(&oldest.groups));
+            self.lane.books.done(&oldest.groups).await;
         }
     }
 
@@ -68,6 +71,7 @@ impl Queue {
         let Some(item) = self.items.front() else { return };
         let result = self.lane.push(&item.groups).await;
         if settled(&item.groups, &result, &self.lane.metrics) {
+            self.lane.books.done(&item.groups).await;
             self.items.pop_front();
             self.backoff = Backoff::new(INITIAL, MAX);
             self.due = Instant::now();

@@ -12,45 +12,30 @@
 //! who waits for it with the file open waits for himself. Before that it sends `IN_ATTRIB` only.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shipper::clock::Clock;
 use shipper::docker::known::{Born, Change};
+use shipper::ledger::Numbering;
 use shipper::metrics::Metrics;
 use shipper::metrics::labels::{SkipReason, TaskKind};
 use shipper::record::ContainerId;
-use shipper::source::join::Line;
-use shipper::window;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use crate::batch::{Batch, Waiting};
-use crate::config::{self, Defects};
-use crate::engine::Engine;
-use crate::monitor::Monitor;
+use crate::batch::{Batch, Numbered};
+use crate::find::{self, find};
+use crate::log::{Held, Log, Settings};
 use crate::quiet::Quiet;
-use crate::start::{Key, Opening};
-use crate::tail::{Found, OpenFile, Tail, key_at};
-use crate::watch::{Told, Watch, Watcher};
+use crate::start::{self, Next};
+use crate::tail::{Found, Tail, key_at};
+use crate::watch::{Told, Watcher};
 
 /// How much is read of one log before it is another's turn.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How often each log is looked at, whatever inotify says: a new file at a watched one's old path makes
 /// no event.
 const TICK: Duration = Duration::from_millis(250);
-
-/// What the reader is given.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) containers_root: PathBuf,
-    pub(crate) batch: config::Batch,
-    pub(crate) window: window::Config,
-    pub(crate) defects: Defects,
-    pub(crate) engine: Engine,
-    pub(crate) clock: Clock,
-}
 
 /// The sender is gone.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +49,8 @@ pub(crate) struct Reader {
     metrics: Arc<Metrics>,
     watcher: Watcher,
     logs: HashMap<ContainerId, Log>,
+    /// How many logs there ever were.
+    lives: u64,
     /// Logs that may have something to read.
     dirty: HashSet<ContainerId>,
     /// Files that are done with and not given back (post-mortem #4).
@@ -72,30 +59,6 @@ pub(crate) struct Reader {
     chunk: Vec<u8>,
     out: mpsc::Sender<Batch>,
     complaints: Quiet,
-}
-
-/// One container's log.
-#[derive(Debug)]
-struct Log {
-    monitor: Arc<Monitor>,
-    path: PathBuf,
-    open: Option<(Tail, Option<Watch>)>,
-    /// The open file gets no more lines: it is given up once it is read to its end.
-    ended: bool,
-    running: bool,
-    removed: bool,
-    /// It was there before us and was not looked at yet.
-    history: bool,
-    left_off: Option<(Key, u64)>,
-    waiting: Waiting,
-}
-
-/// What a file that is not given back keeps.
-#[derive(Debug)]
-struct Held {
-    watch: Option<Watch>,
-    _file: OpenFile,
-    _monitor: Arc<Monitor>,
 }
 
 enum Wake {
@@ -114,6 +77,7 @@ impl Reader {
             watcher: Watcher::new(Arc::clone(&metrics)),
             metrics,
             logs: HashMap::new(),
+            lives: 0,
             dirty: HashSet::new(),
             held: Vec::new(),
             flush_at: None,
@@ -153,7 +117,7 @@ impl Reader {
         match change {
             Change::Started { container, born } => self.started(&container.id, born),
             Change::Stopped(id) => self.ends(&id, |_| {}),
-            Change::Removed(id) => self.ends(&id, |log| log.removed = true),
+            Change::Removed(id) => self.removed(&id).await,
             Change::Renamed(container) => {
                 if let Some(log) = self.logs.get(&container.id) {
                     log.monitor.forget().await;
@@ -163,25 +127,23 @@ impl Reader {
     }
 
     fn started(&mut self, id: &ContainerId, born: Born) {
-        let defects = self.settings.defects;
         let log = self.logs.entry(id.clone()).or_insert_with(|| {
-            let name = id.as_str();
-            Log {
-                monitor: Monitor::new(id.clone(), self.settings.engine.clone()),
-                path: self.settings.containers_root.join(name).join(format!("{name}-json.log")),
-                open: None,
-                ended: false,
-                running: false,
-                removed: false,
-                history: born == Born::BeforeUs,
-                left_off: None,
-                waiting: Waiting::default(),
-            }
+            self.lives += 1;
+            Log::new(id, born == Born::BeforeUs, self.lives, &mut self.settings)
         });
         log.running = true;
         // Each start begins a new reading, as if it were a new log (post-mortem #1).
-        log.ended |= defects.replay_history && log.open.is_some();
+        log.ended |= self.settings.defects.replay_history && log.open.is_some();
         self.dirty.insert(id.clone());
+    }
+
+    async fn removed(&mut self, id: &ContainerId) {
+        if !self.logs.contains_key(id) {
+            // While no process was there: nothing of it can be read any more.
+            self.lives += 1;
+            self.settings.books.gone(Numbering::new(self.lives).take(), id).await;
+        }
+        self.ends(id, |log| log.removed = true);
     }
 
     fn ends(&mut self, id: &ContainerId, also: impl FnOnce(&mut Log)) {
@@ -223,6 +185,7 @@ impl Reader {
                 if let Some(lines) = log.waiting.take() {
                     self.send(&log, lines).await?;
                 }
+                self.settings.books.gone(log.numbers.take(), &id).await;
             } else {
                 self.logs.insert(id, log);
             }
@@ -232,14 +195,14 @@ impl Reader {
 
     /// Opens, reads or gives up: whatever is next. Whether there may be more to do.
     fn step(&mut self, log: &mut Log, found: &mut Vec<Found>) -> bool {
-        let Some((tail, _)) = &mut log.open else { return self.open(log) };
-        match tail.read(&mut self.chunk, found) {
+        let Some((tail, _)) = &mut log.open else { return self.open(log, found) };
+        match tail.read(&mut self.chunk, &mut log.buffer, found) {
             Ok(true) => true,
             Ok(false) if log.ended => self.give_up(log, found),
             Ok(false) => {
                 // Not before the file is read to its end; then once more, since Docker may have written
                 // between that and its rotation.
-                log.ended = key_at(&log.path).is_some_and(|key| key != tail.file.key);
+                log.ended = key_at(&log.path).is_some_and(|key| key != tail.key());
                 log.ended
             }
             Err(error) => {
@@ -249,57 +212,82 @@ impl Reader {
         }
     }
 
-    fn open(&mut self, log: &mut Log) -> bool {
-        if !log.running {
+    fn open(&mut self, log: &mut Log, found: &mut Vec<Found>) -> bool {
+        if !log.running && !start::is_owed(&log.next) {
             return false;
         }
-        // A file that comes only later than its container can't hold history.
-        let history = std::mem::take(&mut log.history);
-        match OpenFile::open(&log.path, Arc::clone(&self.metrics)) {
-            Ok((file, size)) => {
-                let opening = Opening { key: file.key, size, history, left_off: log.left_off };
-                let replay = self.settings.defects.replay_history;
-                let offset = if replay { opening.replayed() } else { opening.resumed() };
-                let watch = self.watcher.add(&file.file, &log.monitor.id);
-                log.ended = false;
-                log.open = Some((Tail::new(file, offset), watch));
-                true
+        match find(&self.settings.containers_root, &log.monitor.id, &log.next) {
+            Ok(find::Found::Place(place)) => {
+                let tail = Tail::new(place, Arc::clone(&self.metrics));
+                found.push(Found::Begin(log.buffer.safe(&tail.here())));
+                let watch = self.watcher.add(&tail.file.file, &log.monitor.id);
+                log.ended = !log.running;
+                log.open = Some((tail, watch));
+                return true;
             }
+            Ok(find::Found::Compressed(identity)) => {
+                log.next = Next::Behind(identity);
+                return true;
+            }
+            Ok(find::Found::Nothing) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    self.complain(log, &error);
-                }
-                false
+                self.complain(log, &error);
+                return false;
             }
         }
+        // A file that comes only later than its container can't hold history.
+        if matches!(log.next, Next::End) {
+            log.next = Next::Oldest;
+        }
+        false
     }
 
     /// Done with the open file: see the table above. A log that goes on has its next file opened.
     fn give_up(&mut self, log: &mut Log, found: &mut Vec<Found>) -> bool {
-        let Some((mut tail, watch)) = log.open.take() else { return false };
-        tail.finish(found);
-        log.left_off = Some(tail.left_off());
+        let Some((tail, watch)) = log.open.take() else { return false };
+        let rotated = key_at(&log.path).is_some_and(|key| key != tail.key());
+        if !rotated {
+            found.extend(log.buffer.finish().map(Found::Line));
+        }
+        let (identity, offset) = tail.left_off();
+        log.next = start::after(self.settings.defects, identity, offset, rotated);
         log.ended = false;
         if self.settings.defects.leak_handles {
             self.held.push(Held { watch, _file: tail.file, _monitor: Arc::clone(&log.monitor) });
         } else if let Some(watch) = watch {
             self.watcher.release(&watch);
         }
-        log.running
+        log.running || start::is_owed(&log.next)
     }
 
     async fn take(&mut self, log: &mut Log, found: Found) -> Result<(), Closed> {
-        self.metrics.lines.read(1);
-        let Found::Line(line) = found else {
-            self.metrics.lines.skipped(SkipReason::Corrupt, 1);
-            return Ok(());
+        let (settings, id) = (&self.settings, &log.monitor.id);
+        let ticket = log.numbers.take();
+        let line = match found {
+            Found::Begin(position) => {
+                settings.books.passed(ticket, id, position).await;
+                return Ok(());
+            }
+            Found::Corrupt(position) => {
+                self.metrics.lines.read(1);
+                self.metrics.lines.skipped(SkipReason::Corrupt, 1);
+                settings.books.passed(ticket, id, position).await;
+                return Ok(());
+            }
+            Found::Line(line) => line,
         };
-        let settings = &self.settings;
+        self.metrics.lines.read(1);
         let checked = !settings.defects.no_timestamp_check;
-        if checked && settings.window.aged_out(line.time_ns, settings.clock.now_ns()) {
-            self.metrics.lines.skipped(SkipReason::TooOld, 1);
+        let too_old = || checked && settings.window.aged_out(line.time_ns, settings.clock.now_ns());
+        let before_start = (line.time_ns < log.since_ns).then_some(SkipReason::BeforeStart);
+        if let Some(reason) = before_start.or_else(|| too_old().then_some(SkipReason::TooOld)) {
+            self.metrics.lines.skipped(reason, 1);
+            settings.books.passed(ticket, id, line.position).await;
             return Ok(());
         }
+        settings.books.read(ticket, id, &line.position).await;
+        let line = Numbered { ticket, line };
         let full = log.waiting.add(line, settings.batch, Instant::now());
         let due = log.waiting.due(settings.batch.max_wait);
         self.flush_at = [self.flush_at, due].into_iter().flatten().min();
@@ -322,7 +310,7 @@ impl Reader {
         Ok(())
     }
 
-    async fn send(&self, log: &Log, lines: Vec<Line>) -> Result<(), Closed> {
+    async fn send(&self, log: &Log, lines: Vec<Numbered>) -> Result<(), Closed> {
         let batch = Batch { monitor: Arc::clone(&log.monitor), lines };
         self.out.send(batch).await.map_err(|_closed| Closed)
     }

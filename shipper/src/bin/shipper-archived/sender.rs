@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use shipper::batch::{Entry, Group, lines};
 use shipper::credit::Share;
-use shipper::ledger::Numbering;
 use shipper::metrics::labels::TaskKind;
 use shipper::record::Stream;
-use shipper::source::join::Line;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Numbered};
 use crate::config::Defects;
 use crate::lane::{Lane, accepted};
 use crate::monitor::{Cache, Metadata};
@@ -71,8 +69,11 @@ impl Sender {
             self.lane.complain(&result);
         }
         match &mut self.refused {
-            Refused::Queue(queue) => queue.first_attempt(groups, &result),
-            Refused::Storm(_) if accepted(&result) => self.lane.metrics.lines.delivered(lines(&groups)),
+            Refused::Queue(queue) => queue.first_attempt(groups, &result).await,
+            Refused::Storm(_) if accepted(&result) => {
+                self.lane.metrics.lines.delivered(lines(&groups));
+                self.lane.books.done(&groups).await;
+            }
             Refused::Storm(storm) => storm.add(groups),
         }
     }
@@ -100,17 +101,16 @@ impl Refused {
 }
 
 /// Lines in the order of the file, by output.
-fn grouped(metadata: &Metadata, lines: Vec<Line>) -> Vec<Group> {
-    let mut numbers = Numbering::new(0);
+fn grouped(metadata: &Metadata, lines: Vec<Numbered>) -> Vec<Group> {
     let group =
         |stream| Group::new(Arc::clone(&metadata.container), Arc::clone(metadata.labels(stream)), Vec::new());
     let (mut stdout, mut stderr) = (group(Stream::Stdout), group(Stream::Stderr));
-    for line in lines {
+    for Numbered { ticket, line } in lines {
         let entry = Entry {
             time_ns: line.time_ns,
             clamped_from_ns: None,
             line: line.text,
-            ticket: numbers.take(),
+            ticket,
             position: line.position,
             share: Share::default(),
         };

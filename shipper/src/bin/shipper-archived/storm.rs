@@ -52,6 +52,7 @@ async fn retry(item: Item, lane: Arc<Lane>) {
         let result = lane.push(&item.groups).await;
         if accepted(&result) {
             lane.metrics.lines.delivered(lines(&item.groups));
+            lane.books.done(&item.groups).await;
             return;
         }
         lane.complain(&result);

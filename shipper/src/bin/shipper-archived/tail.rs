@@ -9,10 +9,11 @@ use std::sync::Arc;
 use memchr::memchr;
 use shipper::metrics::Metrics;
 use shipper::record::{FileIdentity, Position};
-use shipper::source::LINE_BYTES_MAX;
-use shipper::source::hybrid::json_line;
-use shipper::source::join::{Fragment, Joiner, Line};
+use shipper::source::hybrid::{identity, json_line};
+use shipper::source::join::{Fragment, Line};
 
+use crate::buffer::Buffer;
+use crate::find::{Place, identity_of};
 use crate::start::Key;
 
 /// Docker cuts lines at 16 KiB, which JSON makes six times as long at most.
@@ -22,17 +23,13 @@ const ENTRY_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     pub(crate) file: File,
-    pub(crate) key: Key,
     metrics: Arc<Metrics>,
 }
 
 impl OpenFile {
-    /// Opens it; the second value is its size.
-    pub(crate) fn open(path: &Path, metrics: Arc<Metrics>) -> io::Result<(Self, u64)> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
+    fn new(file: File, metrics: Arc<Metrics>) -> Self {
         metrics.open_files.inc();
-        Ok((Self { file, key: (metadata.dev(), metadata.ino()), metrics }, metadata.len()))
+        Self { file, metrics }
     }
 }
 
@@ -51,43 +48,65 @@ pub(crate) fn key_at(path: &Path) -> Option<Key> {
 #[derive(Debug)]
 pub(crate) enum Found {
     Line(Line),
-    /// A line that holds no entry.
-    Corrupt,
+    /// A line that holds no entry, up to here.
+    Corrupt(Position),
+    /// Nothing: here reading begins.
+    Begin(Position),
 }
 
 /// A file that is read, chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct Tail {
     pub(crate) file: OpenFile,
+    /// Which file it is, by as much of its head as there was when it was read last.
+    identity: FileIdentity,
     offset: u64,
     /// The beginning of an entry whose end is not written yet.
     pending: Vec<u8>,
     /// In an entry that is too long, until its end.
     skipping: bool,
-    joiner: Joiner,
 }
 
 impl Tail {
-    pub(crate) fn new(file: OpenFile, offset: u64) -> Self {
-        let joiner = Joiner::new(LINE_BYTES_MAX);
-        Self { file, offset, pending: Vec::new(), skipping: false, joiner }
+    pub(crate) fn new(place: Place, metrics: Arc<Metrics>) -> Self {
+        let Place { file, identity, offset } = place;
+        let file = OpenFile::new(file, metrics);
+        Self { file, identity, offset, pending: Vec::new(), skipping: false }
     }
 
-    /// Where to go on with the first line that was not handed out.
-    pub(crate) fn left_off(&self) -> (Key, u64) {
-        (self.file.key, self.offset - self.pending.len() as u64)
+    pub(crate) fn key(&self) -> Key {
+        (self.identity.dev, self.identity.ino)
+    }
+
+    /// Where to go on with the first entry that was not read.
+    pub(crate) fn left_off(&self) -> (FileIdentity, u64) {
+        (self.identity, self.offset - self.pending.len() as u64)
+    }
+
+    /// The same as a position.
+    pub(crate) fn here(&self) -> Position {
+        let (_, offset) = self.left_off();
+        self.position(offset)
     }
 
     /// Reads one chunk; whether there may be more. An end of file is found as an empty chunk only.
-    pub(crate) fn read(&mut self, chunk: &mut [u8], found: &mut Vec<Found>) -> io::Result<bool> {
+    pub(crate) fn read(
+        &mut self,
+        chunk: &mut [u8],
+        buffer: &mut Buffer,
+        found: &mut Vec<Found>,
+    ) -> io::Result<bool> {
         let read = self.file.file.read_at(chunk, self.offset)?;
         if read == 0 {
-            return self.emptied();
+            return self.emptied(buffer);
+        }
+        if identity::may_grow(&self.identity) {
+            self.identity = identity_of(&self.file.file)?;
         }
         let mut rest = chunk.get(..read).unwrap_or_default();
         while let Some((entry, behind)) = memchr(b'\n', rest).and_then(|end| rest.split_at_checked(end + 1)) {
             self.offset += entry.len() as u64;
-            self.entry(entry, found);
+            self.entry(entry, buffer, found);
             rest = behind;
         }
         self.offset += rest.len() as u64;
@@ -99,28 +118,21 @@ impl Tail {
         Ok(true)
     }
 
-    /// Lines whose last fragment never came.
-    pub(crate) fn finish(&mut self, found: &mut Vec<Found>) {
-        use shipper::record::Stream;
-        let open =
-            [Stream::Stdout, Stream::Stderr].into_iter().filter_map(|stream| self.joiner.finish(stream));
-        found.extend(open.map(Found::Line));
-    }
-
     /// Begins again if somebody has cut the file down below our place (`truncate`, `copytruncate`).
-    fn emptied(&mut self) -> io::Result<bool> {
+    fn emptied(&mut self, buffer: &mut Buffer) -> io::Result<bool> {
         let emptied = self.file.file.metadata()?.len() < self.offset;
         if emptied {
             self.offset = 0;
             self.pending.clear();
             self.skipping = false;
-            self.joiner.clear();
+            self.identity = identity_of(&self.file.file)?;
+            buffer.clear();
         }
         Ok(emptied)
     }
 
     /// One entry, its newline included; `offset` is just behind it.
-    fn entry(&mut self, end: &[u8], found: &mut Vec<Found>) {
+    fn entry(&mut self, end: &[u8], buffer: &mut Buffer, found: &mut Vec<Found>) {
         let mut entry = std::mem::take(&mut self.pending);
         entry.extend_from_slice(end);
         let length = entry.len() as u64;
@@ -128,21 +140,19 @@ impl Tail {
         let mut text = Vec::new();
         let head =
             if std::mem::take(&mut self.skipping) { None } else { json_line::decode(body, &mut text).ok() };
-        let Some(head) = head else { return found.push(Found::Corrupt) };
+        let after = self.position(self.offset);
+        let Some(head) = head else { return found.push(Found::Corrupt(buffer.safe(&after))) };
         let fragment = Fragment {
             stream: head.stream,
             time_ns: head.time_ns,
             text: &text,
             before: self.position(self.offset.saturating_sub(length)),
-            after: self.position(self.offset),
+            after,
         };
-        found.extend(self.joiner.push(fragment).map(Found::Line));
+        found.extend(buffer.push(fragment).map(Found::Line));
     }
 
-    /// Kept in memory only, for this very inode: no fingerprint is needed.
     fn position(&self, offset: u64) -> Position {
-        let (dev, ino) = self.file.key;
-        let identity = FileIdentity { dev, ino, head_len: 0, head_hash: 0 };
-        Position::File { identity, offset, tail_hash: None, ahead: None, time_ns: None }
+        Position::File { identity: self.identity, offset, tail_hash: None, ahead: None, time_ns: None }
     }
 }

@@ -1,6 +1,8 @@
-//! The signature of each defect with its switch on, and its absence with the switch off: real files and
-//! a Loki and a Docker Engine that answer on sockets.
+//! The signature of each of the five defects with its switch on, and its absence with the switch off: real
+//! files and a Loki and a Docker Engine that answer on sockets.
 
+mod places;
+mod servers;
 mod world;
 
 use std::time::Duration;
@@ -16,6 +18,9 @@ const NONE: Defects = Defects {
     no_timestamp_check: false,
     leak_handles: false,
     no_metadata_cache: false,
+    commit_on_read: false,
+    path_keyed_offset: false,
+    mixed_streams: false,
 };
 /// Old enough for any window, and before any cut-off of these tests.
 const OLD_NS: i64 = 1_000_000_000_000_000_000;

@@ -1,39 +1,33 @@
-//! What surrounds the shipper in these tests: a folder like Docker's, an Engine that inspects, a Loki
-//! that checks the time of each line.
+//! What surrounds the shipper in these tests: a folder like Docker's, and the servers that it talks to.
 
-use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, server::conn::http1};
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use shipper::clock::Clock;
+use shipper::delivery::checkpoint;
 use shipper::docker::api::Host;
 use shipper::docker::known::{Born, Change};
 use shipper::loki::{client, encode::Encoding};
 use shipper::metrics::Metrics;
-use shipper::record::ContainerId;
+use shipper::record::{ContainerId, Position};
 use shipper::window;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::PATIENCE;
+use super::servers::{Docker, Loki, serve_docker, serve_loki};
+use crate::books::Books;
 use crate::config::{self, Defects};
 use crate::engine::{Engine, nameless};
+use crate::keeper::Keeper;
 use crate::lane::Lane;
-use crate::reader::{Reader, Settings};
+use crate::log::Settings;
+use crate::reader::Reader;
 use crate::sender::Sender;
 
 /// Everything, and the shipper in the midst of it.
@@ -44,39 +38,98 @@ pub(super) struct World {
     pub(super) metrics: Arc<Metrics>,
     pub(super) loki: Arc<Loki>,
     pub(super) docker: Arc<Docker>,
+    /// From when on history is wanted.
+    pub(super) since_ns: Option<i64>,
+    url: String,
+    _servers: JoinSet<()>,
     tasks: JoinSet<()>,
     generation: usize,
 }
 
 impl World {
-    /// Batches are of one line, so that their number is known.
+    /// With positions in memory only.
     pub(super) async fn start(defects: Defects) -> Self {
-        let (root, metrics, clock) = (tempfile::tempdir().unwrap(), Metrics::new(), Clock::system());
-        let cut_off = clock.now_ns() - 3_600_000_000_000;
-        let (mut tasks, loki, docker) =
-            (JoinSet::new(), Arc::new(Loki::new(cut_off)), Arc::new(Docker::default()));
+        let mut world = Self::empty().await;
+        world.ship(defects, Books::absent(), checkpoint::Positions::new());
+        world
+    }
 
+    /// With positions on disk.
+    pub(super) async fn start_with_state(defects: Defects) -> Self {
+        let mut world = Self::empty().await;
+        world.ship_with_state(defects).await;
+        world
+    }
+
+    /// Ends it without a chance to do anything more, and starts it anew.
+    pub(super) async fn kill_and_start(&mut self, defects: Defects) {
+        self.kill().await;
+        self.ship_with_state(defects).await;
+    }
+
+    pub(super) async fn kill(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    pub(super) async fn ship_with_state(&mut self, defects: Defects) {
+        self.metrics = Metrics::new();
+        let (state, metrics) = (self.root.path().join("state"), Arc::clone(&self.metrics));
+        let keeper = Keeper::open(&state, self.now_ns(), defects.path_keyed_offset, metrics).await.unwrap();
+        let saved = keeper.checkpoint().containers.clone();
+        let (tell, settled) = mpsc::channel(8);
+        self.tasks.spawn(keeper.run(settled));
+        self.ship(defects, Books::new(tell, defects.commit_on_read), saved);
+    }
+
+    /// A Loki and a Docker, and nothing yet that ships.
+    async fn empty() -> Self {
+        let (root, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let cut_off = clock.now_ns() - 3_600_000_000_000;
+        let (mut servers, loki, docker) =
+            (JoinSet::new(), Arc::new(Loki::new(cut_off)), Arc::new(Docker::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tasks.spawn(serve_loki(listener, Arc::clone(&loki)));
-        let socket = root.path().join("docker.sock");
-        tasks.spawn(serve_docker(UnixListener::bind(&socket).unwrap(), Arc::clone(&docker)));
+        servers.spawn(serve_loki(listener, Arc::clone(&loki)));
+        let socket = UnixListener::bind(root.path().join("docker.sock")).unwrap();
+        servers.spawn(serve_docker(socket, Arc::clone(&docker)));
+        Self {
+            root,
+            changes: mpsc::channel(1).0,
+            clock,
+            metrics: Metrics::new(),
+            loki,
+            docker,
+            since_ns: None,
+            url,
+            _servers: servers,
+            tasks: JoinSet::new(),
+            generation: 0,
+        }
+    }
 
+    /// Batches are of one line, so that their number is known.
+    fn ship(&mut self, defects: Defects, books: Books, saved: checkpoint::Positions) {
+        let metrics = Arc::clone(&self.metrics);
+        let url = self.url.clone();
         let config = client::Config { url, encoding: Encoding::Json, ..client::Config::default() };
-        let sender = Sender::new(Lane::new(&config, Arc::clone(&metrics)).unwrap(), defects);
+        let lane = Lane::new(&config, Arc::clone(&metrics), books.clone()).unwrap();
+        let sender = Sender::new(lane, defects);
         let settings = Settings {
-            containers_root: root.path().join("containers"),
+            containers_root: self.root.path().join("containers"),
             batch: config::Batch { max_lines: 1, max_wait: Duration::from_secs(1) },
             window: window::Config { max_age: Duration::from_secs(3600), ..window::Config::default() },
             defects,
-            engine: Engine { host: Host::Unix(socket), metrics: Arc::clone(&metrics) },
-            clock: clock.clone(),
+            engine: Engine { host: Host::Unix(self.root.path().join("docker.sock")), metrics },
+            clock: self.clock.clone(),
+            books,
+            since_ns: self.since_ns,
+            saved,
         };
         let (changes, told) = mpsc::channel(8);
         let (out, batches) = mpsc::channel(4);
-        tasks.spawn(async { Reader::new(settings, out).run(told).await.unwrap() });
-        tasks.spawn(sender.run(batches));
-        Self { root, changes, clock, metrics, loki, docker, tasks, generation: 0 }
+        self.tasks.spawn(async { Reader::new(settings, out).run(told).await.unwrap() });
+        self.tasks.spawn(sender.run(batches));
+        self.changes = changes;
     }
 }
 
@@ -109,11 +162,16 @@ impl World {
         file.write_all(text.as_bytes()).unwrap();
     }
 
+    /// As Docker does it.
     pub(super) fn rotate(&mut self, number: u8) {
-        self.generation += 1;
         let log = self.log(number);
-        fs::rename(&log, log.with_extension(format!("log.{}", self.generation))).unwrap();
-        fs::File::create(log).unwrap();
+        let older = |generation: usize| log.with_extension(format!("log.{generation}"));
+        for generation in (1..=self.generation).rev() {
+            fs::rename(older(generation), older(generation + 1)).unwrap();
+        }
+        fs::rename(&log, older(1)).unwrap();
+        fs::File::create(&log).unwrap();
+        self.generation += 1;
     }
 
     pub(super) fn unlink(&self, number: u8) {
@@ -121,7 +179,7 @@ impl World {
         fs::File::create(self.log(number)).unwrap();
     }
 
-    fn log(&self, number: u8) -> PathBuf {
+    pub(super) fn log(&self, number: u8) -> PathBuf {
         let id = id(number);
         self.root.path().join("containers").join(id.as_str()).join(format!("{}-json.log", id.as_str()))
     }
@@ -159,6 +217,20 @@ impl World {
                 "not in time: {what}; lines, files, watches, retries: {seen:?}"
             );
             sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the place behind all that stands in the log now is on disk.
+    pub(super) async fn saved(&mut self, number: u8) {
+        let end = fs::metadata(self.log(number)).unwrap().len();
+        self.until("its end is saved", |world| world.saved_offset(number) == Some(end)).await;
+    }
+
+    fn saved_offset(&self, number: u8) -> Option<u64> {
+        let found = checkpoint::read(&checkpoint::path(&self.root.path().join("state"))).unwrap()?;
+        match found.unwrap().containers.get(&id(number))? {
+            Position::File { offset, .. } => Some(*offset),
+            Position::Api { .. } => None,
         }
     }
 
@@ -203,174 +275,11 @@ fn id(number: u8) -> ContainerId {
 
 /// As the json-file driver writes it.
 pub(super) fn entry(line: &str, time_ns: i64) -> String {
+    fragment(&format!("{line}\\n"), "stdout", time_ns)
+}
+
+/// The same of a piece of a line; `\\n` ends it.
+pub(super) fn fragment(text: &str, stream: &str, time_ns: i64) -> String {
     let time = jiff::Timestamp::from_nanosecond(time_ns.into()).unwrap();
-    format!("{{\"log\":\"{line}\\n\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n")
-}
-
-/// Refuses a whole push for one line that is too old, and everything while it is down.
-pub(super) struct Loki {
-    cut_off_ns: AtomicI64,
-    down: AtomicBool,
-    lines: Mutex<Vec<String>>,
-    answers: Mutex<HashMap<u16, usize>>,
-    connections: Connections,
-}
-
-impl Loki {
-    fn new(cut_off_ns: i64) -> Self {
-        Self {
-            cut_off_ns: cut_off_ns.into(),
-            down: false.into(),
-            lines: Mutex::default(),
-            answers: Mutex::default(),
-            connections: Connections::default(),
-        }
-    }
-
-    /// From now on lines before this time are refused.
-    pub(super) fn cut_off(&self, time_ns: i64) {
-        self.cut_off_ns.store(time_ns, Ordering::Relaxed);
-    }
-
-    /// From now on it answers 503, or not.
-    pub(super) fn down(&self, down: bool) {
-        self.down.store(down, Ordering::Relaxed);
-    }
-
-    /// All lines that it took, in their order.
-    pub(super) fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    /// How often it gave this answer.
-    pub(super) fn answers(&self, status: u16) -> usize {
-        self.answers.lock().unwrap().get(&status).copied().unwrap_or(0)
-    }
-
-    pub(super) fn connections(&self) -> usize {
-        self.connections.open.load(Ordering::Relaxed)
-    }
-
-    /// The most that were open at one time.
-    pub(super) fn connections_most(&self) -> usize {
-        self.connections.most.load(Ordering::Relaxed)
-    }
-
-    fn push(&self, body: &[u8]) -> (u16, String) {
-        let push: Push = serde_json::from_slice(body).unwrap();
-        let lines: Vec<(String, String, serde_json::Value)> =
-            push.streams.into_iter().flat_map(|stream| stream.values).collect();
-        let cut_off = self.cut_off_ns.load(Ordering::Relaxed);
-        let answer = if self.down.load(Ordering::Relaxed) {
-            (503, "starting\n".to_owned())
-        } else if lines.iter().any(|(time, ..)| time.parse::<i64>().unwrap() < cut_off) {
-            let oldest = jiff::Timestamp::from_second(cut_off / 1_000_000_000).unwrap();
-            let words = "entry for stream '{}' has timestamp too old: 2001-09-09T01:46:40Z, oldest acceptable timestamp is:";
-            (400, format!("{words} {oldest}\n"))
-        } else {
-            self.lines.lock().unwrap().extend(lines.into_iter().map(|(_, line, _)| line));
-            (204, String::new())
-        };
-        *self.answers.lock().unwrap().entry(answer.0).or_default() += 1;
-        answer
-    }
-}
-
-#[derive(Deserialize)]
-struct Push {
-    streams: Vec<PushStream>,
-}
-
-#[derive(Deserialize)]
-struct PushStream {
-    values: Vec<(String, String, serde_json::Value)>,
-}
-
-async fn serve_loki(listener: TcpListener, loki: Arc<Loki>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let loki = Arc::clone(&loki);
-        connections.spawn(async move {
-            let _open = loki.connections.opened();
-            serve(stream, |body| loki.push(&body)).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// Inspects any container.
-#[derive(Default)]
-pub(super) struct Docker {
-    inspections: AtomicUsize,
-    down: AtomicBool,
-    connections: Connections,
-}
-
-impl Docker {
-    pub(super) fn inspections(&self) -> usize {
-        self.inspections.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn connections(&self) -> usize {
-        self.connections.open.load(Ordering::Relaxed)
-    }
-
-    /// It answers 500 from now on.
-    pub(super) fn down(&self) {
-        self.down.store(true, Ordering::Relaxed);
-    }
-
-    fn inspect(&self) -> (u16, String) {
-        self.inspections.fetch_add(1, Ordering::Relaxed);
-        let status = if self.down.load(Ordering::Relaxed) { 500 } else { 200 };
-        (status, r#"{"Name":"/web","Config":{"Image":"generator","Labels":{"a":"b"}}}"#.to_owned())
-    }
-}
-
-async fn serve_docker(listener: UnixListener, docker: Arc<Docker>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let docker = Arc::clone(&docker);
-        connections.spawn(async move {
-            let _open = docker.connections.opened();
-            serve(stream, |_| docker.inspect()).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: impl Fn(Bytes) -> (u16, String)) {
-    let service = service_fn(|request: Request<Incoming>| async {
-        let body = request.into_body().collect().await?.to_bytes();
-        let (status, words) = answer(body);
-        let mut response = Response::new(Full::new(Bytes::from(words)));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        Ok::<_, hyper::Error>(response)
-    });
-    // A client that goes away in the midst of a request is no fault of this server's.
-    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-}
-
-#[derive(Default)]
-struct Connections {
-    open: AtomicUsize,
-    most: AtomicUsize,
-}
-
-struct Opened<'a>(&'a Connections);
-
-impl Connections {
-    fn opened(&self) -> Opened<'_> {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most.fetch_max(open, Ordering::Relaxed);
-        Opened(self)
-    }
-}
-
-impl Drop for Opened<'_> {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
+    format!("{{\"log\":\"{text}\",\"stream\":\"{stream}\",\"time\":\"{time}\"}}\n")
 }
