@@ -10,6 +10,9 @@ use crate::world::line::{self, ParseError, Stream};
 /// A run has hundreds of sources. More than this many are no run of ours, and are counted as
 /// [`Ledger::unrecorded`] rather than kept, so that nothing that is pushed can fill the memory.
 const SOURCES_MAX: usize = 100_000;
+/// Runs of numbers, of all sequences together: some 40 MB. A run of 48 hours in which one line in a hundred is
+/// refused, each alone, has a quarter of it.
+const RUNS_MAX: usize = 1_000_000;
 
 /// One numbered sequence of lines: a container of the run, and where it wrote to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +46,20 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// How many runs of numbers it has: what it takes in memory.
+    #[must_use]
+    pub fn runs_count(&self) -> usize {
+        self.accepted.runs_count() + self.refused.runs_count()
+    }
+
+    /// Whether a number can be entered without one more run.
+    fn touches(&self, number: u64, fate: Fate) -> bool {
+        match fate {
+            Fate::Accepted => self.accepted.touches(number),
+            Fate::Refused => self.refused.touches(number),
+        }
+    }
+
     fn record(&mut self, number: u64, fate: Fate) {
         match fate {
             Fate::Refused => {
@@ -64,13 +81,15 @@ impl Sequence {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     sequences: BTreeMap<Key, Sequence>,
+    /// Of all sequences.
+    runs_count: usize,
     /// How long lines took.
     pub latencies: Latencies,
     /// Lines of ours that were altered on their way; their numbers can't be trusted and are missing.
     pub altered: u64,
     /// Lines that no generator of ours wrote.
     pub foreign: u64,
-    /// Lines of sources beyond the bound on sources.
+    /// Lines beyond the bounds on sources and on runs: with any of them, the audit's figures are too low.
     pub unrecorded: u64,
 }
 
@@ -91,13 +110,20 @@ impl Ledger {
 
     fn enter(&mut self, source: &str, stream: Stream, number: u64, fate: Fate) {
         let key = Key { source: source.to_owned(), stream };
+        let has_room = self.runs_count < RUNS_MAX;
         if let Some(sequence) = self.sequences.get_mut(&key) {
-            sequence.record(number, fate);
-        } else if self.sequences.len() < SOURCES_MAX {
+            if has_room || sequence.touches(number, fate) {
+                let before = sequence.runs_count();
+                sequence.record(number, fate);
+                self.runs_count = self.runs_count - before + sequence.runs_count();
+                return;
+            }
+        } else if has_room && self.sequences.len() < SOURCES_MAX {
             self.sequences.entry(key).or_default().record(number, fate);
-        } else {
-            self.unrecorded += 1;
+            self.runs_count += 1;
+            return;
         }
+        self.unrecorded += 1;
     }
 
     /// What is known of one sequence; `None` if no line of it was ever given.
@@ -140,6 +166,33 @@ mod tests {
         ledger.record("somebody else's", Fate::Accepted, 9);
         ledger.record(&text("c1", 1).replace("c1", "c2"), Fate::Accepted, 9);
         assert_eq!((ledger.foreign, ledger.altered, ledger.sequences().count()), (1, 1, 0));
+    }
+
+    /// Every other number makes a run of its own. What is beyond the bound is counted, and runs that are there
+    /// still grow.
+    #[test]
+    fn gaps_without_end_are_bounded_and_what_is_not_kept_is_counted() {
+        let mut ledger = Ledger::default();
+        let max = RUNS_MAX as u64;
+        for number in 1..=max / 2 + 5 {
+            ledger.enter("a", Stream::Out, 2 * number, Fate::Accepted);
+            ledger.enter("b", Stream::Err, 2 * number, Fate::Refused);
+        }
+        let runs = |ledger: &Ledger| {
+            let sum: usize = ledger.sequences().map(|(_, one)| one.runs_count()).sum();
+            assert_eq!(sum, ledger.runs_count);
+            sum
+        };
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX, 10));
+        ledger.enter("a", Stream::Out, max + 1, Fate::Accepted);
+        ledger.enter("a", Stream::Out, max + 1, Fate::Accepted);
+        ledger.enter("a", Stream::Out, 3, Fate::Accepted);
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX - 1, 10), "two runs have become one");
+        ledger.enter("new", Stream::Out, 1, Fate::Accepted);
+        ledger.enter("new", Stream::Out, 3, Fate::Accepted);
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX, 11));
+        let sequence = ledger.sequence(&Key { source: "a".to_owned(), stream: Stream::Out }).unwrap();
+        assert_eq!((sequence.duplicated, sequence.out_of_order), (1, 1));
     }
 
     proptest! {

@@ -25,6 +25,9 @@ struct AuditEntry {
     audit: Audit,
     /// Lines that were changed on their way.
     altered: u64,
+    /// Lines that arrived when there were too many sources or gaps for the sink's book: with any of them, some
+    /// count as lost that arrived.
+    unrecorded: u64,
     /// Lines that arrived behind a later one of the same output.
     out_of_order: u64,
     unaccounted: Vec<String>,
@@ -68,6 +71,7 @@ fn audit_file(accounts: &[Account]) -> AuditFile<'_> {
     let entry = |account: &Account| AuditEntry {
         audit: account.audit,
         altered: account.altered,
+        unrecorded: account.unrecorded,
         out_of_order: account.out_of_order,
         unaccounted: account.unexplained.iter().map(unaccounted).collect(),
     };

@@ -56,6 +56,7 @@ pub(super) struct Account {
     pub(super) audit: Audit,
     pub(super) latency: Option<Latency>,
     pub(super) altered: u64,
+    pub(super) unrecorded: u64,
     pub(super) out_of_order: u64,
     pub(super) unexplained: Vec<Unexplained>,
 }
@@ -289,6 +290,7 @@ impl<'a> House<'a> {
                 audit: reconciled.audit,
                 latency: ledger.latencies.figures(),
                 altered: ledger.altered,
+                unrecorded: ledger.unrecorded,
                 out_of_order: ledger.sequences().map(|(_, sequence)| sequence.out_of_order).sum(),
                 unexplained: reconciled.unexplained,
             }
