@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 const TYPES: [&str; 4] = ["application/json", "application/x-protobuf", "text/plain; charset=", ""];
 const ENCODINGS: [&str; 5] = ["", "snappy", "gzip", "deflate", "br"];
 
-fuzz_target!(|input: (u8, u8, bool, Vec<u8>)| {
+fuzz_target!(|input: (u8, u8, bool, &[u8])| {
     let (content_type, encoding, old, body) = input;
     let headers = Headers {
         content_type: TYPES[usize::from(content_type) % TYPES.len()],
@@ -25,7 +25,7 @@ fuzz_target!(|input: (u8, u8, bool, Vec<u8>)| {
         body_bytes_max: config.distributor.max_recv_msg_size,
         discover_service_name: &config.limits_of(tenant).discover_service_name,
     };
-    if let Ok(mut push) = push::read(version, headers, terms, &body) {
+    if let Ok(mut push) = push::read(version, headers, terms, body) {
         let now = jiff::Timestamp::constant(1_800_000_000, 0);
         let court = Court { config: &config, tenant, now, zone: &TimeZone::UTC, weather: &FAIR };
         judge(court, &mut Tenants::default(), &mut push);

@@ -11,79 +11,36 @@
     reason = "for a person to read; all lengths are constants"
 )]
 
+#[path = "support/push.rs"]
+mod push;
+
 use std::time::Instant;
 
 use flatline::clock;
 use flatline::loki::server::{Sink, SinkConfig};
-use flatline::world::line::{Fields, Stream, write};
-use prost::Message;
+use flatline::world::line::{Fields, Stream};
+
+use self::push::{EntryAdapter, LINE_BYTES, PUSH_BYTES, StreamAdapter};
 
 const ROUNDS: usize = 7;
 const PUSHES: usize = 48;
-const LINE_BYTES: usize = 200;
-const SNAPPY_BYTES: usize = 1_000_000;
 
-/// Loki's `logproto.PushRequest`, as far as it is needed here.
-#[derive(Message)]
-struct PushRequest {
-    #[prost(message, repeated, tag = "1")]
-    streams: Vec<StreamAdapter>,
-}
-
-#[derive(Message)]
-struct StreamAdapter {
-    #[prost(string, tag = "1")]
-    labels: String,
-    #[prost(message, repeated, tag = "2")]
-    entries: Vec<EntryAdapter>,
-}
-
-#[derive(Message)]
-struct EntryAdapter {
-    #[prost(message, tag = "1")]
-    timestamp: Option<Time>,
-    #[prost(string, tag = "2")]
-    line: String,
-}
-
-#[derive(Message)]
-struct Time {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-/// A body of about [`SNAPPY_BYTES`] and how many entries it has, from this number on.
+/// A body and how many entries it has, from this number on.
 fn body(first: u64, foreign: bool) -> (Vec<u8>, u64) {
-    let mut entries = Vec::new();
+    let (mut entries, mut raw, mut number) = (Vec::new(), 0, first);
     let now_ns = clock::now_ns();
-    let (mut number, mut raw) = (first, 0);
-    // The lines' padding hardly compresses.
-    while raw < SNAPPY_BYTES {
-        let mut line = String::new();
-        write(
-            &mut line,
-            &Fields { source: "c01", stream: Stream::Out, number, written_ns: now_ns },
-            7,
-            LINE_BYTES,
-        );
+    while raw < PUSH_BYTES {
+        let fields = Fields { source: "c01", stream: Stream::Out, number, written_ns: now_ns };
+        let mut entry = EntryAdapter::new(&fields, now_ns + i64::try_from(number).unwrap_or_default());
         if foreign {
-            line.replace_range(..1, "x");
+            entry.line.replace_range(..1, "x");
         }
-        raw += line.len();
-        let ns = now_ns + i64::try_from(number).unwrap_or_default();
-        let time = Time {
-            seconds: ns / 1_000_000_000,
-            nanos: i32::try_from(ns % 1_000_000_000).unwrap_or_default(),
-        };
-        entries.push(EntryAdapter { timestamp: Some(time), line });
+        raw += entry.line.len();
+        entries.push(entry);
         number += 1;
     }
     let stream = StreamAdapter { labels: "{source=\"c01\"}".to_owned(), entries };
-    let plain = PushRequest { streams: vec![stream] }.encode_to_vec();
-    let packed = snap::raw::Encoder::new().compress_vec(&plain).unwrap_or_default();
-    (packed, number - first)
+    (push::body(vec![stream]), number - first)
 }
 
 fn bodies(foreign: bool) -> (Vec<Vec<u8>>, u64) {
@@ -111,7 +68,7 @@ fn decompress(bodies: &[Vec<u8>], entries: u64) -> f64 {
     per_second(entries, began)
 }
 
-async fn push(bodies: &[Vec<u8>], entries: u64) -> Result<f64, Box<dyn std::error::Error>> {
+async fn push_all(bodies: &[Vec<u8>], entries: u64) -> Result<f64, Box<dyn std::error::Error>> {
     let sink =
         Sink::start(None, SinkConfig::for_run(std::time::Duration::from_secs(3600), Default::default()))?;
     let (client, url) = (reqwest::Client::new(), format!("{}/loki/api/v1/push", sink.url()));
@@ -131,8 +88,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut speeds = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         speeds[0].push(decompress(&audit.0, audit.1));
-        speeds[1].push(push(&foreign.0, foreign.1).await?);
-        speeds[2].push(push(&audit.0, audit.1).await?);
+        speeds[1].push(push_all(&foreign.0, foreign.1).await?);
+        speeds[2].push(push_all(&audit.0, audit.1).await?);
     }
     let bytes: usize = audit.0.iter().map(Vec::len).sum();
     println!("{PUSHES} pushes of {} bytes, {} entries of {LINE_BYTES} bytes in all", bytes / PUSHES, audit.1);

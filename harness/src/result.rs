@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod lines;
 
-pub use lines::{Audit, Latency, SequenceAudit};
+pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 
 /// Version of the serialised form.
 pub const SCHEMA: u32 = 1;

@@ -6,21 +6,49 @@ use std::collections::BTreeMap;
 /// A set of `u64`, exact, in memory proportional to the number of its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intervals {
-    /// First to last number of each run, both inside; runs never touch.
-    runs: BTreeMap<u64, u64>,
+    /// First to last number of the greatest run, both inside. Apart from the others, since it is the one that
+    /// grows, and as a rule the only one: it costs no allocation.
+    greatest: Option<(u64, u64)>,
+    /// The same of each run before it; runs never touch.
+    others: BTreeMap<u64, u64>,
 }
 
 impl Intervals {
     /// Adds a number; says whether it was new.
     pub fn insert(&mut self, number: u64) -> bool {
-        let before = self.runs.range(..=number).next_back().map(|(&first, &last)| (first, last));
+        match self.greatest {
+            Some((first, last)) if number > last => {
+                let joins = last.checked_add(1) == Some(number);
+                if !joins {
+                    self.others.insert(first, last);
+                }
+                self.greatest = Some((if joins { first } else { number }, number));
+                true
+            }
+            Some((first, _)) if number >= first => false,
+            Some((first, last)) if number.checked_add(1) == Some(first) => {
+                let before = self.others.last_entry().filter(|run| run.get().checked_add(1) == Some(number));
+                self.greatest = Some((before.map_or(number, |run| run.remove_entry().0), last));
+                true
+            }
+            Some(_) => self.insert_before(number),
+            None => {
+                self.greatest = Some((number, number));
+                true
+            }
+        }
+    }
+
+    /// Of a number that neither lies in the greatest run nor touches it.
+    fn insert_before(&mut self, number: u64) -> bool {
+        let before = self.others.range(..=number).next_back().map(|(&first, &last)| (first, last));
         if before.is_some_and(|(_, last)| number <= last) {
             return false;
         }
         let joins_before = before.filter(|&(_, last)| last.checked_add(1) == Some(number));
-        let joins_after = number.checked_add(1).and_then(|next| self.runs.remove(&next));
+        let joins_after = number.checked_add(1).and_then(|next| self.others.remove(&next));
         let first = joins_before.map_or(number, |(first, _)| first);
-        self.runs.insert(first, joins_after.unwrap_or(number));
+        self.others.insert(first, joins_after.unwrap_or(number));
         true
     }
 
@@ -29,28 +57,47 @@ impl Intervals {
         if first > last {
             return;
         }
+        // For the moment the greatest is one of them.
+        self.others.extend(self.greatest.take());
         let (mut from, mut to) = (first, last);
         // Whatever touches the new run becomes a part of it.
         while let Some((begin, end)) =
-            self.runs.range(..=to.saturating_add(1)).next_back().map(|(&begin, &end)| (begin, end))
+            self.others.range(..=to.saturating_add(1)).next_back().map(|(&begin, &end)| (begin, end))
             && end.saturating_add(1) >= from
         {
-            self.runs.remove(&begin);
+            self.others.remove(&begin);
             (from, to) = (from.min(begin), to.max(end));
         }
-        self.runs.insert(from, to);
+        self.others.insert(from, to);
+        self.greatest = self.others.pop_last();
     }
 
     /// Whether the number is in the set.
     #[must_use]
     pub fn contains(&self, number: u64) -> bool {
-        self.runs.range(..=number).next_back().is_some_and(|(_, &last)| number <= last)
+        match self.greatest {
+            Some((first, last)) if number >= first => number <= last,
+            _ => self.others.range(..=number).next_back().is_some_and(|(_, &last)| number <= last),
+        }
+    }
+
+    /// Whether adding the number makes no new run: it is in the set, or beside one that is.
+    #[must_use]
+    pub fn touches(&self, number: u64) -> bool {
+        let around = [Some(number), number.checked_sub(1), number.checked_add(1)];
+        around.into_iter().flatten().any(|number| self.contains(number))
     }
 
     /// The greatest number.
     #[must_use]
     pub fn max(&self) -> Option<u64> {
-        self.runs.last_key_value().map(|(_, &last)| last)
+        self.greatest.map(|(_, last)| last)
+    }
+
+    /// How many runs there are: what it takes in memory.
+    #[must_use]
+    pub fn runs_count(&self) -> usize {
+        self.others.len() + usize::from(self.greatest.is_some())
     }
 
     /// How many numbers there are (saturating: all of `u64` is one more than fits).
@@ -69,19 +116,21 @@ impl Intervals {
 
     /// Its runs in order: first and last number, both inside.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.runs.iter().map(|(&first, &last)| (first, last))
+        self.others.iter().map(|(&first, &last)| (first, last)).chain(self.greatest)
     }
 
     /// Its runs, cut to `first..=last`.
     pub fn runs_within(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
-        let reaching_in = self.runs.range(..first).next_back().filter(|&(_, &end)| end >= first);
+        let pair = |(&begin, &end): (&u64, &u64)| (begin, end);
+        let reaching_in = self.others.range(..first).next_back().map(pair);
         // An empty stretch is no error here, but `BTreeMap::range` would panic on one.
-        let inside = (first <= last).then(|| self.runs.range(first..=last)).into_iter().flatten();
+        let inside = (first <= last).then(|| self.others.range(first..=last)).into_iter().flatten().map(pair);
         reaching_in
-            .filter(|_| first <= last)
             .into_iter()
             .chain(inside)
-            .map(move |(&begin, &end)| (begin.max(first), end.min(last)))
+            .chain(self.greatest)
+            .filter(move |&(begin, end)| first <= last && begin <= last && end >= first)
+            .map(move |(begin, end)| (begin.max(first), end.min(last)))
     }
 
     /// The runs of `first..=last` that are not in the set.
@@ -147,6 +196,13 @@ mod tests {
             let inside = |number: &u64| (first..=last).contains(number);
             prop_assert_eq!(set.count(), model.len() as u64);
             prop_assert_eq!(set.max(), model.last().copied());
+            prop_assert_eq!(set.runs_count(), set.runs().count());
+            for number in 0..70 {
+                let mut more = set.clone();
+                more.insert(number);
+                prop_assert!(more.runs_count() <= set.runs_count() + usize::from(!set.touches(number)));
+                prop_assert_eq!(set.touches(number), more.runs_count() <= set.runs_count());
+            }
             prop_assert_eq!(set.count_within(first, last), model.iter().filter(|n| inside(n)).count() as u64);
             prop_assert!((0..70).all(|number| set.contains(number) == model.contains(&number)));
             let missing: Vec<u64> = set.gaps_within(first, last).into_iter().flat_map(|(a, b)| a..=b).collect();

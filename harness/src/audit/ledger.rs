@@ -11,6 +11,9 @@ use crate::world::line::{self, Fields, ParseError, Stream};
 /// A run has hundreds of sources. More than this many are no run of ours, and are counted as
 /// [`Ledger::unrecorded`] rather than kept, so that nothing that is pushed can fill the memory.
 const SOURCES_MAX: usize = 100_000;
+/// Runs of numbers, of all sequences together: some 40 MB. A run of 48 hours in which one line in a hundred is
+/// refused, each alone, has a quarter of it.
+const RUNS_MAX: usize = 1_000_000;
 
 /// One numbered sequence of lines: a container of the run, and where it wrote to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,13 +51,45 @@ pub struct Sequence {
     pub out_of_order: u64,
 }
 
+/// Where a number is entered.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Sink(Fate),
+    Altered,
+    DeadLettered,
+}
+
 impl Sequence {
-    fn record(&mut self, number: u64, fate: Fate) {
-        match fate {
-            Fate::Refused(reason) => {
+    /// How many runs of numbers it has: what it takes in memory.
+    #[must_use]
+    pub fn runs_count(&self) -> usize {
+        let sets =
+            [&self.accepted, &self.altered, &self.dead_lettered].into_iter().chain(self.refused.values());
+        sets.map(Intervals::runs_count).sum()
+    }
+
+    /// The set of a place; `None` where it has none yet.
+    fn set(&self, place: Place) -> Option<&Intervals> {
+        match place {
+            Place::Sink(Fate::Accepted) => Some(&self.accepted),
+            Place::Sink(Fate::Refused(reason)) => self.refused.get(reason),
+            Place::Altered => Some(&self.altered),
+            Place::DeadLettered => Some(&self.dead_lettered),
+        }
+    }
+
+    fn record(&mut self, number: u64, place: Place) {
+        match place {
+            Place::Sink(Fate::Refused(reason)) => {
                 self.refused.entry(reason).or_default().insert(number);
             }
-            Fate::Accepted => {
+            Place::Altered => {
+                self.altered.insert(number);
+            }
+            Place::DeadLettered => {
+                self.dead_lettered.insert(number);
+            }
+            Place::Sink(Fate::Accepted) => {
                 let late = self.accepted.max().is_some_and(|max| number < max);
                 if !self.accepted.insert(number) {
                     self.duplicated += 1;
@@ -83,13 +118,15 @@ impl Sequence {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     sequences: BTreeMap<Key, Sequence>,
+    /// Of all sequences.
+    runs_count: usize,
     /// How long lines took.
     pub latencies: Latencies,
     /// Lines of ours that were stored and are not as they were written.
     pub altered: u64,
     /// Lines that no generator of ours wrote.
     pub foreign: u64,
-    /// Lines of sources beyond the bound on sources.
+    /// Lines beyond the bounds on sources and on runs: with any of them, the audit's figures are too low.
     pub unrecorded: u64,
 }
 
@@ -102,14 +139,12 @@ impl Ledger {
                 if fate == Fate::Accepted {
                     self.latencies.record(fields.written_ns, now_ns);
                 }
-                self.enter(fields, |sequence| sequence.record(fields.number, fate));
+                self.enter(fields, Place::Sink(fate));
             }
             (Err(ParseError::Altered(_)), Fate::Accepted) => {
                 self.altered += 1;
                 if let Some(fields) = line::claimed(text) {
-                    self.enter(fields, |sequence| {
-                        sequence.altered.insert(fields.number);
-                    });
+                    self.enter(fields, Place::Altered);
                 }
             }
             // What is not stored does no harm.
@@ -122,22 +157,27 @@ impl Ledger {
     pub fn dead_letter(&mut self, text: &str) -> bool {
         let fields = line::parse(text.trim_end_matches(['\n', '\r']));
         if let Ok(fields) = fields {
-            self.enter(fields, |sequence| {
-                sequence.dead_lettered.insert(fields.number);
-            });
+            self.enter(fields, Place::DeadLettered);
         }
         fields.is_ok()
     }
 
-    fn enter(&mut self, fields: Fields<'_>, into: impl FnOnce(&mut Sequence)) {
-        let key = Key { source: fields.source.to_owned(), stream: fields.stream };
+    fn enter(&mut self, Fields { source, stream, number, .. }: Fields<'_>, place: Place) {
+        let key = Key { source: source.to_owned(), stream };
+        let has_room = self.runs_count < RUNS_MAX;
         if let Some(sequence) = self.sequences.get_mut(&key) {
-            into(sequence);
-        } else if self.sequences.len() < SOURCES_MAX {
-            into(self.sequences.entry(key).or_default());
-        } else {
-            self.unrecorded += 1;
+            if has_room || sequence.set(place).is_some_and(|set| set.touches(number)) {
+                let before = sequence.runs_count();
+                sequence.record(number, place);
+                self.runs_count = self.runs_count - before + sequence.runs_count();
+                return;
+            }
+        } else if has_room && self.sequences.len() < SOURCES_MAX {
+            self.sequences.entry(key).or_default().record(number, place);
+            self.runs_count += 1;
+            return;
         }
+        self.unrecorded += 1;
     }
 
     /// What is known of one sequence; `None` if no line of it was ever given.
@@ -193,6 +233,36 @@ mod tests {
         }
         let sequence = ledger.sequence(&Key { source: "c1".to_owned(), stream: Stream::Out }).unwrap();
         assert_eq!((sequence.refused_within(1, 9), sequence.refused_within(2, 8)), (4, 2));
+    }
+
+    /// Every other number makes a run of its own. What is beyond the bound is counted, and runs that are there
+    /// still grow.
+    #[test]
+    fn gaps_without_end_are_bounded_and_what_is_not_kept_is_counted() {
+        let mut ledger = Ledger::default();
+        let enter = |ledger: &mut Ledger, source, stream, number, fate| {
+            ledger.enter(Fields { source, stream, number, written_ns: 0 }, Place::Sink(fate));
+        };
+        let max = RUNS_MAX as u64;
+        for number in 1..=max / 2 + 5 {
+            enter(&mut ledger, "a", Stream::Out, 2 * number, Fate::Accepted);
+            enter(&mut ledger, "b", Stream::Err, 2 * number, Fate::Refused("r"));
+        }
+        let runs = |ledger: &Ledger| {
+            let sum: usize = ledger.sequences().map(|(_, one)| one.runs_count()).sum();
+            assert_eq!(sum, ledger.runs_count);
+            sum
+        };
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX, 10));
+        enter(&mut ledger, "a", Stream::Out, max + 1, Fate::Accepted);
+        enter(&mut ledger, "a", Stream::Out, max + 1, Fate::Accepted);
+        enter(&mut ledger, "a", Stream::Out, 3, Fate::Accepted);
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX - 1, 10), "two runs have become one");
+        enter(&mut ledger, "new", Stream::Out, 1, Fate::Accepted);
+        enter(&mut ledger, "new", Stream::Out, 3, Fate::Accepted);
+        assert_eq!((runs(&ledger), ledger.unrecorded), (RUNS_MAX, 11));
+        let sequence = ledger.sequence(&Key { source: "a".to_owned(), stream: Stream::Out }).unwrap();
+        assert_eq!((sequence.duplicated, sequence.out_of_order), (1, 1));
     }
 
     proptest! {

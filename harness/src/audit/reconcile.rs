@@ -72,6 +72,8 @@ pub struct Reconciled {
     pub rejected_by: BTreeMap<&'static str, u64>,
     /// Distinct accepted lines that nobody wrote, by the truth given: a sign of a wrong truth.
     pub never_written: u64,
+    /// Lines that arrived and that the sink's book had no room for: some of them may count as lost.
+    pub unrecorded: u64,
     /// What the target says and the sink does not, in words.
     pub disagreements: Vec<String>,
     /// Where to look, worst first; empty if nothing is lost.
@@ -105,6 +107,7 @@ pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims)
         ..shared_out(missing, claims)
     };
     found.audit.dead_lettered += sum(|sequence| sequence.dead_lettered);
+    found.unrecorded = ledger.unrecorded;
     found.never_written = never_written(truth, ledger);
     found.disagreements = disagreements(ledger, claims);
     found.unexplained = if found.audit.lost == 0 { Vec::new() } else { name(truth, ledger) };

@@ -53,6 +53,9 @@ pub struct Summary {
     pub lines_altered: u64,
     /// Lines that no generator of ours wrote.
     pub lines_foreign: u64,
+    /// Numbered lines of which nothing was written down, since there were too many sources or gaps: with any of
+    /// them, the figures above are too low.
+    pub lines_unrecorded: u64,
     /// How long numbered lines took.
     pub latency: Option<Latency>,
 }
@@ -135,6 +138,7 @@ impl Sink {
             lines_out_of_order: sum(|sequence| sequence.out_of_order),
             lines_altered: ledger.altered,
             lines_foreign: ledger.foreign,
+            lines_unrecorded: ledger.unrecorded,
             latency: ledger.latencies.figures(),
         }
     }

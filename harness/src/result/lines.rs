@@ -66,8 +66,10 @@ pub struct SequenceAudit {
     pub missing: u64,
 }
 
+/// For `skip_serializing_if`.
+#[must_use]
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(count: &u64) -> bool {
+pub fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

@@ -8,7 +8,7 @@ use crate::audit::reconcile::Unexplained;
 use crate::loki::weather::Tampered;
 use crate::record::files;
 use crate::report;
-use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit};
+use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit, is_zero};
 use crate::run::house::{Account, End};
 use crate::run::judge::Case;
 use crate::run::order::{Order, RunError};
@@ -33,6 +33,10 @@ struct AuditEntry<'a> {
     /// What the plan of faults did to lines on their way.
     #[serde(skip_serializing_if = "Tampered::is_nothing")]
     tampered: Tampered,
+    /// Lines that arrived when there were too many sources or gaps for the sink's book: with any of them, some
+    /// count as lost that arrived.
+    #[serde(skip_serializing_if = "is_zero")]
+    unrecorded: u64,
     /// What the target says and the sink does not.
     disagreements: &'a [String],
     unaccounted: Vec<String>,
@@ -83,6 +87,7 @@ fn audit_file(accounts: &[Account]) -> AuditFile<'_> {
             skipped_by: &detached.said.skipped_by,
             dropped_by: &detached.said.dropped_by,
             tampered: *tampered,
+            unrecorded: reconciled.unrecorded,
             disagreements: &reconciled.disagreements,
             unaccounted: reconciled.unexplained.iter().map(unaccounted).collect(),
             sequences: &reconciled.sequences,

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use flatline::audit::ledger::Key;
 use flatline::clock;
+use flatline::faults::Plan;
 use flatline::loki::server::{Sink, SinkConfig, SinkError};
 use flatline::world::line::{Fields, Stream, write};
 use reqwest::Client;
@@ -20,11 +21,21 @@ use super::program::Program;
 
 /// A push of numbered lines.
 fn push(source: &str, numbers: std::ops::RangeInclusive<u64>, line_bytes: usize) -> String {
+    push_at(source, numbers, line_bytes, |_| clock::now_ns())
+}
+
+/// The same, at times of their own.
+fn push_at(
+    source: &str,
+    numbers: impl Iterator<Item = u64>,
+    line_bytes: usize,
+    ns: impl Fn(u64) -> i64,
+) -> String {
     let values: Vec<[String; 2]> = numbers
         .map(|number| {
             let mut line = String::new();
             write(&mut line, &Fields { source, stream: Stream::Out, number, written_ns: 1 }, 7, line_bytes);
-            [clock::now_ns().to_string(), line]
+            [ns(number).to_string(), line]
         })
         .collect();
     serde_json::json!({"streams": [{"stream": {"source": source}, "values": values}]}).to_string()
@@ -63,6 +74,42 @@ async fn memory_stays_bounded_and_no_push_is_missed_under_load() {
     assert_eq!(summary["lines_delivered"], CLIENTS * PUSHES);
     assert_eq!(summary["lines_out_of_order"], 0);
     assert!(grown_mib < 256, "grown by {grown_mib} MiB");
+}
+
+/// What is kept of lines are their gaps, and of containers that are gone a run or two: a quarter of a million lines,
+/// 125 containers one after the other, and of each thousand lines of an output one refused, one missing, one late.
+#[tokio::test]
+async fn what_is_kept_grows_with_gaps_and_containers_and_not_with_lines() {
+    const CONTAINERS: u64 = 125;
+    const LINES: u64 = 2000;
+    let sink = Sink::start(None, SinkConfig::for_run(Duration::from_secs(3600), Plan::default())).unwrap();
+    let client = Client::new();
+    for container in 1..=CONTAINERS {
+        let source = format!("c{container}");
+        let number = |place: u64| (0..LINES / 1000).map(move |thousand| thousand * 1000 + place);
+        let (late, missing): (Vec<u64>, Vec<u64>) = (number(300).collect(), number(600).collect());
+        let in_time = (1..=LINES).filter(|line| !late.contains(line) && !missing.contains(line));
+        let body = push_at(&source, in_time.chain(late.clone()), 100, |line| {
+            let hours = if line % 1000 == 900 { 2 } else { 0 };
+            clock::now_ns() - hours * 3600 * 1_000_000_000
+        });
+        assert_eq!(send(&client, &sink.url(), body).await, 400, "some are too old");
+    }
+    let ledger = sink.ledger();
+    let per_container = LINES / 1000;
+    for (key, sequence) in ledger.sequences() {
+        let gaps: Vec<(u64, u64)> = sequence.accepted.gaps_within(1, LINES);
+        assert_eq!(gaps, [(600, 600), (900, 900), (1600, 1600), (1900, 1900)], "{key:?}");
+        assert_eq!(
+            (sequence.runs_count() as u64, sequence.out_of_order),
+            (3 * per_container + 1, 2),
+            "{key:?}"
+        );
+    }
+    let summary = sink.summary();
+    assert_eq!((summary.sequences, summary.lines_unrecorded), (CONTAINERS, 0));
+    assert_eq!(summary.counters.entries_refused, CONTAINERS * per_container);
+    assert_eq!(summary.lines_delivered, CONTAINERS * (LINES - 2 * per_container));
 }
 
 /// Each of them would take gigabytes if it were read as it says.
