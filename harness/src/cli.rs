@@ -225,6 +225,9 @@ pub struct GenerateArgs {
     /// Bytes of each line, newline left out
     #[arg(long, default_value_t = 200, value_parser = RangedU64ValueParser::<usize>::new().range(1..=LINE_BYTES_MAX as u64))]
     pub line_bytes: usize,
+    /// How many of them are written one right after the other, before a pause that keeps the pace
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
+    pub burst: u32,
     /// How many lines of a hundred go to standard error
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub stderr_percent: u32,

@@ -211,6 +211,7 @@ async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
     let config = generate::Config {
         source: arguments.source,
         rate: arguments.rate,
+        burst: arguments.burst,
         line_bytes: arguments.line_bytes,
         stderr_percent: arguments.stderr_percent,
         seed: arguments.seed,

@@ -390,6 +390,7 @@ fn containers(config: &load::Config) -> Vec<String> {
     wrong_ones([
         within("count", config.count as u64, 1, CONTAINERS_MAX as u64),
         within("lines_per_second", config.lines_per_second.into(), 1, RATE_MAX.into()),
+        within("burst", config.burst.into(), 1, RATE_MAX.into()),
         within("line_bytes", config.line_bytes as u64, 1, LINE_BYTES_MAX as u64),
         within("stderr_percent", config.stderr_percent.into(), 0, 100),
         within("rotate.max_files", config.rotate.max_files.into(), 1, 1000),

@@ -68,7 +68,6 @@ pub struct SequenceAudit {
 
 /// For `skip_serializing_if`.
 #[must_use]
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub fn is_zero(count: &u64) -> bool {
     *count == 0
 }

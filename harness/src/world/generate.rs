@@ -31,6 +31,8 @@ pub struct Config {
     pub rate: u32,
     /// Bytes of each line, newline left out.
     pub line_bytes: usize,
+    /// How many of them are written one right after the other, before a pause that keeps the pace; at least one.
+    pub burst: u32,
     /// How many lines of a hundred go to standard error.
     pub stderr_percent: u32,
     /// Seed of the padding.
@@ -86,16 +88,17 @@ struct Writer {
 }
 
 impl Writer {
-    /// One line a beat where lines are rare, a few lines a beat where they are not.
+    /// One burst a beat where bursts are rare, a few a beat where they are not.
     fn beat(&self) -> Duration {
-        let between_lines = Duration::from_secs(1) / self.config.rate.max(1);
-        between_lines.min(BEAT).max(Duration::from_millis(1))
+        let between_bursts = Duration::from_secs(1) * self.config.burst / self.config.rate.max(1);
+        between_bursts.min(BEAT).max(Duration::from_millis(1))
     }
 
     /// Writes what is due after `elapsed`. Answers whether the last line is written.
     fn catch_up(&mut self, elapsed: Duration) -> Result<bool, GenerateError> {
         let per_second = u128::from(self.config.rate);
         let due = u64::try_from(elapsed.as_millis() * per_second / 1000).unwrap_or(u64::MAX);
+        let due = due - due % u64::from(self.config.burst.max(1));
         let due = due.min(self.config.lines.unwrap_or(u64::MAX));
         // A signal is heard between two beats: one that has fallen far behind must not outlast it.
         let due = due.min(self.written.total() - self.first + LINES_PER_BEAT_MAX);
@@ -108,8 +111,7 @@ impl Writer {
     /// The counter is written after each line: whatever ends this process, the truth is never ahead of
     /// the outputs, and at most one line behind.
     fn write_line(&mut self) -> Result<(), GenerateError> {
-        let to_stderr = u64::from(self.config.stderr_percent) > self.written.total() % 100;
-        let (stream, counter) = if to_stderr {
+        let (stream, counter) = if is_for_stderr(self.written.total(), self.config.stderr_percent) {
             (Stream::Err, &mut self.written.stderr)
         } else {
             (Stream::Out, &mut self.written.stdout)
@@ -125,5 +127,26 @@ impl Writer {
         }
         *counter += 1;
         Ok(self.truth.note(self.written)?)
+    }
+}
+
+/// So many of each hundred lines, spread evenly: what goes to both outputs at once is what a shipper may mix up.
+fn is_for_stderr(before: u64, percent: u32) -> bool {
+    let percent = u64::from(percent);
+    (before % 100) * percent % 100 < percent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hundred_lines_have_their_share_on_standard_error_and_it_is_spread() {
+        for percent in 0..=100 {
+            let chosen: Vec<u64> = (300..400).filter(|before| is_for_stderr(*before, percent)).collect();
+            assert_eq!(chosen.len(), usize::try_from(percent).unwrap());
+            let widest = chosen.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+            assert!(widest <= 100_u64.div_ceil(u64::from(percent).max(1)), "{percent}: {chosen:?}");
+        }
     }
 }

@@ -87,7 +87,7 @@ pub fn write(buf: &mut String, fields: &Fields<'_>, seed: u64, line_bytes: usize
     let used = buf.len() - start + CHECKSUM_BYTES;
     if let Some(padding) = line_bytes.checked_sub(used + 1) {
         buf.push(' ');
-        pad(buf, padding, seed ^ number.rotate_left(20) ^ u64::from(stream == Stream::Err));
+        pad(buf, (start, padding), seed ^ number.rotate_left(20) ^ u64::from(stream == Stream::Err));
     }
     let checksum = crc32fast::hash(buf.as_bytes().get(start..).unwrap_or_default());
     write!(buf, " {checksum:08x}").unwrap_or_default();
@@ -138,8 +138,12 @@ const LETTERS: [char; 32] = [
 /// What JSON must escape, a letter of two bytes and a sign that HTML and shells care about.
 const SPECIAL: [char; 8] = ['"', '\\', '\t', 'é', '\'', '<', '&', '%'];
 
-/// Appends `bytes` bytes of text. Each step of the generator gives ten signs of six bits.
-fn pad(buf: &mut String, bytes: usize, seed: u64) {
+/// Docker cuts a line into messages of so many bytes, whatever stands there: half a letter is lost to everybody.
+const DOCKERS_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// Appends `bytes` bytes of text to the line that begins at `start`. Each step of the generator gives ten signs of
+/// six bits.
+fn pad(buf: &mut String, (start, bytes): (usize, usize), seed: u64) {
     let end = buf.len() + bytes;
     let mut state = seed;
     while buf.len() < end {
@@ -150,7 +154,8 @@ fn pad(buf: &mut String, bytes: usize, seed: u64) {
                 break;
             }
             let sign = sign(bits);
-            buf.push(if sign.len_utf8() > room { '.' } else { sign });
+            let message_left = DOCKERS_MESSAGE_BYTES - (buf.len() - start) % DOCKERS_MESSAGE_BYTES;
+            buf.push(if sign.len_utf8() > room.min(message_left) { '.' } else { sign });
             bits >>= 6;
         }
     }

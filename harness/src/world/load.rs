@@ -21,6 +21,9 @@ pub struct Config {
     pub count: usize,
     /// Lines a second of each.
     pub lines_per_second: u32,
+    /// How many of them are written one right after the other.
+    #[serde(default = "one")]
+    pub burst: u32,
     /// Bytes of each line, newline left out.
     pub line_bytes: usize,
     /// How many lines of a hundred go to standard error.
@@ -31,6 +34,10 @@ pub struct Config {
     /// Who comes and goes; nobody where it is left out.
     #[serde(default)]
     pub churn: Option<Churn>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Docker's own options of the json-file driver.
@@ -184,6 +191,7 @@ impl Load {
             "generate".to_owned(),
             format!("--source={source}"),
             format!("--rate={}", self.config.lines_per_second),
+            format!("--burst={}", self.config.burst),
             format!("--line-bytes={}", self.config.line_bytes),
             format!("--stderr-percent={}", self.config.stderr_percent),
             format!("--seed={}", self.setting.seed),

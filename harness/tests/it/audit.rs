@@ -42,3 +42,26 @@ fn hybrid_loses_no_line_of_logs_that_are_emptied_in_place() {
     let events = std::fs::read_to_string(out.join("events.csv")).unwrap();
     assert_eq!(events.matches(",fault_end,logs emptied in place").count(), 6, "{events}");
 }
+
+/// Positions saved too soon, positions known by a path, outputs that are mixed up: each loses lines, or alters them,
+/// and the same shipper without the flaw does not.
+#[test]
+fn what_each_flaw_loses_is_caught_and_without_it_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/losses.yaml");
+    let run = flatline().args(["ab", file, "--json", "--out"]).arg(&out).output().unwrap();
+    let verdicts: serde_json::Value = serde_json::from_slice(&run.stdout).expect("one JSON document");
+    let count = |target: &str, key: &str| verdicts["targets"][target]["audit"][key].as_u64().unwrap();
+    for (target, figure) in
+        [("commit_on_read", "lost"), ("path_keyed_offset", "lost"), ("mixed_streams", "altered")]
+    {
+        assert!(count(target, figure) > 3, "{target}: {}", verdicts["targets"][target]["audit"]);
+    }
+    for target in ["mended", "hybrid"] {
+        let audit = &verdicts["targets"][target]["audit"];
+        assert_eq!((count(target, "lost"), count(target, "altered")), (0, 0), "{target}: {audit}");
+        assert_eq!(count(target, "delivered"), count(target, "sent"), "{target}: {audit}");
+    }
+    assert_eq!(run.status.code(), Some(0), "{}", verdicts["reason"]);
+}

@@ -199,7 +199,9 @@ fn an_output_that_takes_nothing_is_told() {
 
 #[test]
 fn a_line_that_no_memory_holds_and_a_share_beyond_the_whole_are_bad_usage() {
-    for wrong in ["--line-bytes=99999999999999", "--stderr-percent=101", "--rate=0", "--source=a b"] {
+    for wrong in
+        ["--line-bytes=99999999999999", "--stderr-percent=101", "--rate=0", "--burst=0", "--source=a b"]
+    {
         let output = output(&["generate", "--truth=/nowhere/c", "--source=a", wrong]);
         assert_eq!(output.status.code(), BAD_USAGE, "{wrong}: {}", said(&output));
     }
