@@ -15,7 +15,11 @@ const LONGEST: usize = 600;
 /// Renders the summary.
 pub(super) fn render(result: &RunResult) -> String {
     let head = head(result);
-    let details = [pictures(result), reasons(result), audit(result), impact(result), machine(result)];
+    let about_growth = |part: fn(&RunResult) -> String| {
+        if view::growths(result).is_empty() { String::new() } else { part(result) }
+    };
+    let details =
+        [pictures(result), about_growth(reasons), audit(result), about_growth(impact), machine(result)];
     let mut out = head;
     for part in details {
         // A part that would burst the limit is left out whole; the page has it.

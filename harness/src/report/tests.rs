@@ -92,6 +92,20 @@ fn a_run_that_was_cut_short_says_so_before_its_verdict() {
 }
 
 #[test]
+fn a_run_that_judges_lines_alone_says_nothing_of_growth() {
+    let mut run = run(NAMES);
+    run.manifest.limits.clear();
+    run.verdict.targets.values_mut().for_each(|target| target.resources.clear());
+    let page = html::render(&run).unwrap();
+    for word in ["Where it would lead", "nothing above its limit", "After the load", "judged: a verdict"] {
+        assert!(!page.contains(word), "{word}");
+    }
+    assert!(page.contains("growth is not judged: lines are") && page.contains("Every line accounted for"));
+    let summary = markdown::render(&run);
+    assert!(!summary.contains("How each verdict was reached") && summary.contains("Dead-lettered"));
+}
+
+#[test]
 fn the_same_run_gives_the_same_page_and_summary() {
     assert!(html::render(&troubled()).unwrap() == html::render(&troubled()).unwrap());
     assert_eq!(markdown::render(&troubled()), markdown::render(&troubled()));
