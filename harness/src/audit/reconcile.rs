@@ -70,6 +70,8 @@ pub struct Reconciled {
     pub sequences: Vec<SequenceAudit>,
     /// [`Audit::rejected`] by Loki's reason; a line that was refused for two counts under each.
     pub rejected_by: BTreeMap<&'static str, u64>,
+    /// Lines that arrived and that no generator of ours wrote.
+    pub foreign: u64,
     /// Distinct accepted lines that nobody wrote, by the truth given: a sign of a wrong truth.
     pub never_written: u64,
     /// Lines that arrived and that the sink's book had no room for: some of them may count as lost.
@@ -80,9 +82,15 @@ pub struct Reconciled {
     pub unexplained: Vec<Unexplained>,
 }
 
-/// Balances the books of one target.
+/// Balances the books of one target. `early` is what it had counted when the load began: until then it has dealt with
+/// the old lines, so that what it dropped of these excuses no later one.
 #[must_use]
-pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims) -> Reconciled {
+pub fn reconcile(
+    truth: &BTreeMap<Key, Truth>,
+    ledger: &Ledger,
+    claims: &Claims,
+    early: &Claims,
+) -> Reconciled {
     let nothing = Sequence::default();
     let mut found = Reconciled::default();
     let mut missing = Missing::default();
@@ -102,26 +110,28 @@ pub fn reconcile(truth: &BTreeMap<Key, Truth>, ledger: &Ledger, claims: &Claims)
         delivered: sum(|sequence| sequence.delivered),
         duplicated: ledger.sequences().map(|(_, sequence)| sequence.duplicated).sum(),
         out_of_order: ledger.sequences().map(|(_, sequence)| sequence.out_of_order).sum(),
-        altered: ledger.altered,
+        altered: sum(|sequence| sequence.altered),
+        altered_copies: ledger.altered - sum(|sequence| sequence.altered).min(ledger.altered),
         rejected: sum(|sequence| sequence.rejected),
-        ..shared_out(missing, claims)
+        ..shared_out(missing, claims, early)
     };
     found.audit.dead_lettered += sum(|sequence| sequence.dead_lettered);
     found.unrecorded = ledger.unrecorded;
     found.never_written = never_written(truth, ledger);
+    found.foreign = ledger.foreign;
     found.disagreements = disagreements(ledger, claims);
+    found.disagreements.extend(missing.exceeded_by(claims));
     found.unexplained = if found.audit.lost == 0 { Vec::new() } else { name(truth, ledger) };
     found
 }
 
-/// Which part of the missing lines is whose: what the target counts explains as many of them as there are, first
-/// those that must arrive, then those that the sink has refused; the old ones that are left and that the sink never
-/// saw are skipped, whether or not it counted them. A target that has read a line twice may well count more than
-/// are missing.
-fn shared_out(missing: Missing, claims: &Claims) -> Audit {
+/// Which part of the missing lines is whose. What the target had counted early explains old lines, as far as there are
+/// any; the rest explains first those that must arrive, then old ones that the sink has refused. The old ones that are
+/// left and that the sink never saw are skipped, whether or not it counted them.
+fn shared_out(missing: Missing, claims: &Claims, early: &Claims) -> Audit {
     let Missing { unseen, refused, due } = missing;
-    let explained = claims.dropped.saturating_add(claims.dead_lettered).saturating_add(claims.in_flight);
-    let lost = due.saturating_sub(explained);
+    let of_old = claims.given_up().min(early.given_up()).min(unseen + refused);
+    let lost = due.saturating_sub(claims.given_up() - of_old + claims.in_flight);
     let mut left = unseen + refused + due - lost;
     let mut part = |claimed: u64| {
         let part = claimed.min(left);
@@ -131,6 +141,13 @@ fn shared_out(missing: Missing, claims: &Claims) -> Audit {
     let (dropped, dead_lettered) = (part(claims.dropped), part(claims.dead_lettered));
     let in_flight = part(claims.in_flight);
     Audit { dropped, dead_lettered, in_flight, skipped: left.min(unseen), lost, ..Audit::default() }
+}
+
+impl Claims {
+    /// Lines that it says it will not deliver.
+    fn given_up(&self) -> u64 {
+        self.dropped.saturating_add(self.dead_lettered)
+    }
 }
 
 /// Missing lines of which nothing that is known line by line says what became of them.
@@ -152,6 +169,14 @@ impl Missing {
         let unseen = owed_from - settled.count_within(1, owed_from) - refused;
         let owed = truth.written - owed_from;
         Self { unseen, refused, due: owed - settled.count_within(owed_from + 1, truth.written) }
+    }
+
+    /// Whoever counts more than are missing has counted some twice, or counts what has arrived: `lost` may then be
+    /// too low.
+    fn exceeded_by(self, claims: &Claims) -> Option<String> {
+        let (given_up, missing) = (claims.given_up(), self.unseen + self.refused + self.due);
+        (given_up > missing)
+            .then(|| format!("it counts {given_up} lines as given up, and only {missing} are missing"))
     }
 
     fn add(&mut self, other: Self) {
@@ -273,7 +298,7 @@ mod tests {
             give(&mut ledger, "a", number, Fate::Accepted);
         }
         give(&mut ledger, "nobody", 1, Fate::Accepted);
-        let found = reconcile(&truth(3, 0), &ledger, &Claims::default());
+        let found = reconcile(&truth(3, 0), &ledger, &Claims::default(), &Claims::default());
         assert_eq!(found.audit, Audit { sent: 3, delivered: 2, duplicated: 2, lost: 1, ..Audit::default() });
         assert_eq!(found.never_written, 2);
         assert_eq!(found.unexplained, [Unexplained { key: key("a"), missing: 1, first_runs: vec![(3, 3)] }]);
@@ -285,7 +310,8 @@ mod tests {
         (6..=9).for_each(|number| give(&mut ledger, "a", number, Fate::Accepted));
         let found = |skipped, out_of_window_before| {
             let claims = Claims { skipped, ..Claims::default() };
-            let audit = reconcile(&truth(10, out_of_window_before), &ledger, &claims).audit;
+            let audit =
+                reconcile(&truth(10, out_of_window_before), &ledger, &claims, &Claims::default()).audit;
             (audit.skipped, audit.lost)
         };
         assert_eq!(found(5, 5), (5, 1), "number 10 is due, whatever was skipped");
@@ -298,7 +324,7 @@ mod tests {
     fn an_old_line_that_the_sink_refused_was_not_skipped() {
         let mut ledger = Ledger::default();
         give(&mut ledger, "a", 1, Fate::Refused("r"));
-        let found = reconcile(&truth(2, 2), &ledger, &Claims::default());
+        let found = reconcile(&truth(2, 2), &ledger, &Claims::default(), &Claims::default());
         assert_eq!((found.audit.rejected, found.audit.skipped, found.audit.lost), (1, 1, 0));
     }
 
@@ -308,9 +334,14 @@ mod tests {
         give(&mut ledger, "a", 1, Fate::Refused("r"));
         give(&mut ledger, "a", 2, Fate::Refused("r"));
         give(&mut ledger, "a", 2, Fate::Accepted);
-        let found = reconcile(&truth(2, 0), &ledger, &Claims { dead_lettered: 1, ..Claims::default() });
+        let found = reconcile(
+            &truth(2, 0),
+            &ledger,
+            &Claims { dead_lettered: 1, ..Claims::default() },
+            &Claims::default(),
+        );
         assert_eq!((found.audit.rejected, found.audit.lost), (1, 0));
-        assert_eq!(reconcile(&truth(2, 0), &ledger, &Claims::default()).audit.lost, 1);
+        assert_eq!(reconcile(&truth(2, 0), &ledger, &Claims::default(), &Claims::default()).audit.lost, 1);
     }
 
     #[test]
@@ -323,7 +354,7 @@ mod tests {
             write(&mut text, &Fields { source: "a", stream: Stream::Out, number, written_ns: 1 }, 1, 0);
             assert!(ledger.dead_letter(&text));
         }
-        let found = reconcile(&truth(3, 0), &ledger, &Claims::default());
+        let found = reconcile(&truth(3, 0), &ledger, &Claims::default(), &Claims::default());
         let expected =
             Audit { sent: 3, delivered: 1, rejected: 1, dead_lettered: 1, lost: 1, ..Audit::default() };
         assert_eq!(found.audit, expected, "two letters, and number 3 is lost all the same");
@@ -331,14 +362,35 @@ mod tests {
         assert_eq!(found.rejected_by, BTreeMap::from([("r", 1)]));
     }
 
+    /// Ten old lines dropped before the load, and then two that had to arrive withheld: the ten pay for none of them.
+    #[test]
+    fn what_was_given_up_before_the_load_excuses_no_line_of_it() {
+        let mut ledger = Ledger::default();
+        (11..=18).for_each(|number| give(&mut ledger, "a", number, Fate::Accepted));
+        let claims = Claims { dropped: 10, ..Claims::default() };
+        let audit = |early| reconcile(&truth(20, 10), &ledger, &claims, early).audit;
+        let found = audit(&claims);
+        assert_eq!((found.dropped, found.skipped, found.lost), (10, 0, 2));
+        let found = audit(&Claims::default());
+        assert_eq!(
+            (found.dropped, found.skipped, found.lost),
+            (10, 2, 0),
+            "dropped under load: whose, nobody can say"
+        );
+    }
+
     #[test]
     fn a_target_that_counts_more_than_is_missing_explains_what_is_missing() {
         let mut ledger = Ledger::default();
         give(&mut ledger, "a", 2, Fate::Accepted);
         let claims = Claims { dropped: 9, in_flight: 7, delivered: Some(5), ..Claims::default() };
-        let found = reconcile(&truth(3, 0), &ledger, &claims);
+        let found = reconcile(&truth(3, 0), &ledger, &claims, &Claims::default());
         assert_eq!(found.audit, Audit { sent: 3, delivered: 1, dropped: 2, ..Audit::default() });
-        assert_eq!(found.disagreements, ["it counts 5 lines as delivered, and the sink has stored 1"]);
+        let said = [
+            "it counts 5 lines as delivered, and the sink has stored 1",
+            "it counts 9 lines as given up, and only 2 are missing",
+        ];
+        assert_eq!(found.disagreements, said);
     }
 
     /// By their own word, since their checksums do not fit: such a line is neither delivered nor lost.
@@ -350,9 +402,16 @@ mod tests {
         ledger.record(&text.replacen(' ', "  ", 9), Fate::Accepted, 9);
         ledger.record(&format!("{text}x"), Fate::Accepted, 9);
         [3, 2].into_iter().for_each(|number| give(&mut ledger, "a", number, Fate::Accepted));
-        let found = reconcile(&truth(4, 0), &ledger, &Claims::default());
-        let expected =
-            Audit { sent: 4, delivered: 2, out_of_order: 1, altered: 2, lost: 1, ..Audit::default() };
+        let found = reconcile(&truth(4, 0), &ledger, &Claims::default(), &Claims::default());
+        let expected = Audit {
+            sent: 4,
+            delivered: 2,
+            out_of_order: 1,
+            altered: 1,
+            altered_copies: 1,
+            lost: 1,
+            ..Audit::default()
+        };
         assert_eq!(found.audit, expected);
         assert_eq!((found.sequences[0].altered, found.sequences[0].missing), (1, 1));
     }
@@ -364,7 +423,7 @@ mod tests {
             .collect();
         let mut ledger = Ledger::default();
         (2..=20).step_by(2).for_each(|number| give(&mut ledger, "c49", number, Fate::Accepted));
-        let found = reconcile(&truth, &ledger, &Claims::default());
+        let found = reconcile(&truth, &ledger, &Claims::default(), &Claims::default());
         assert_eq!(found.unexplained.len(), SEQUENCES_NAMED_MAX);
         assert_eq!(found.unexplained[0].key, key("c48"));
         assert!(found.unexplained.iter().all(|entry| entry.first_runs.len() <= RUNS_NAMED_MAX));
@@ -387,7 +446,7 @@ mod tests {
                 give(&mut ledger, "a", number, Fate::Accepted);
             }
             doubled.iter().for_each(|&number| give(&mut ledger, "a", number, Fate::Accepted));
-            let found = reconcile(&truth(written, 0), &ledger, &Claims::default());
+            let found = reconcile(&truth(written, 0), &ledger, &Claims::default(), &Claims::default());
             let lost = withheld.len() as u64;
             let expected = Audit {
                 sent: written, delivered: written - lost, duplicated: doubled.len() as u64, lost, ..Audit::default()
@@ -413,7 +472,7 @@ mod tests {
                     _ => give(&mut ledger, "a", number, Fate::Accepted),
                 }
             }
-            let found = reconcile(&truth(fates.len() as u64, before), &ledger, &claims);
+            let found = reconcile(&truth(fates.len() as u64, before), &ledger, &claims, &Claims::default());
             let audit = found.audit;
             prop_assert_eq!(audit.lost, 0);
             prop_assert!(found.unexplained.is_empty());

@@ -7,7 +7,7 @@ use crate::result::{Audit, Latency, RunResult};
 /// The audit's words, each with what it means, one count for each target.
 pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
     type Pick = fn(&Audit) -> u64;
-    let words: [(&str, &str, Pick); 11] = [
+    let words: [(&str, &str, Pick); 12] = [
         ("Sent", "written by the containers", |audit| audit.sent),
         ("Delivered", "accepted by the sink, each line counted once", |audit| audit.delivered),
         ("Duplicated", "accepted again after the first time", |audit| audit.duplicated),
@@ -15,6 +15,11 @@ pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
             audit.out_of_order
         }),
         ("Altered", "stored, but not as they were written: each line has a checksum", |audit| audit.altered),
+        (
+            "Altered beside",
+            "the same of lines that were delivered as well, or that nobody can tell",
+            |audit| audit.altered_copies,
+        ),
         ("Rejected", "refused by the sink, and never accepted", |audit| audit.rejected),
         (
             "Skipped",

@@ -14,9 +14,12 @@ pub struct Audit {
     /// Accepted for the first time after a later one of the same output. Loki allows it; nothing is lost by it.
     #[serde(default)]
     pub out_of_order: u64,
-    /// Stored not as they were written: each has a checksum.
+    /// Stored not as they were written (each has a checksum), and never as they were.
     #[serde(default)]
     pub altered: u64,
+    /// Other lines that are stored and altered: beside a good copy, or so much that nobody can say which line it was.
+    #[serde(default)]
+    pub altered_copies: u64,
     /// Refused by the sink at least once and never accepted.
     pub rejected: u64,
     /// Passed over by the target for a counted reason (older than the window, before its start).

@@ -71,6 +71,8 @@ pub(super) struct Attached {
     disk: Option<SmallDisk>,
     /// What its earlier lives have counted.
     before: Said,
+    /// What it had counted when the load began.
+    early: Claims,
     /// How an earlier life of it ended, unasked.
     crashes: Vec<String>,
 }
@@ -80,6 +82,10 @@ pub(super) struct Attached {
 pub(super) struct Said {
     /// Its own counters; zero where it did not answer.
     pub(super) claims: Claims,
+    /// The same when the load began.
+    pub(super) early: Claims,
+    /// How many dead letters it counts.
+    pub(super) dead_letters: u64,
     /// Skipped lines by its own reasons.
     pub(super) skipped_by: BTreeMap<String, u64>,
     /// Dropped lines by its own reasons.
@@ -135,6 +141,7 @@ impl Setting {
             process: Some(process),
             disk,
             before: Said::default(),
+            early: Claims::default(),
             crashes: Vec::new(),
         })
     }
@@ -181,6 +188,11 @@ impl Attached {
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
+    /// The load begins: what it has counted so far concerns what was written before.
+    pub(super) async fn note_early(&mut self, sampler: &Sampler) {
+        self.early = self.said(sampler).await.claims;
+    }
+
     /// Kills it, as planned; what it has counted so far is kept.
     pub(super) async fn kill(&mut self, sampler: &Sampler) {
         let said = self.said(sampler).await;
@@ -191,16 +203,22 @@ impl Attached {
         }
     }
 
-    /// Starts it again on its state folder, where it is down, and waits until it is ready.
-    ///
-    /// # Errors
-    /// [`AttachError::Process`].
-    pub(super) async fn start_again(&mut self) -> Result<(), AttachError> {
-        if self.process.is_none() {
-            let process = Process::start(&self.spec.name, &self.filled, &self.place)?;
-            self.process.insert(process).wait_ready(&self.filled.ready_url).await?;
+    /// Starts it again on its state folder, where it is down, and waits until it is ready. One that does not come
+    /// back has failed, as one that crashes.
+    pub(super) async fn start_again(&mut self) {
+        if self.process.is_some() {
+            return;
         }
-        Ok(())
+        match self.ready_again().await {
+            Ok(process) => self.process = Some(process),
+            Err(error) => self.crashes.push(format!("it did not come back: {error}")),
+        }
+    }
+
+    async fn ready_again(&self) -> Result<Process, ProcessError> {
+        let mut process = Process::start(&self.spec.name, &self.filled, &self.place)?;
+        process.wait_ready(&self.filled.ready_url).await?;
+        Ok(process)
     }
 
     /// What it says of all its lives.
@@ -209,9 +227,10 @@ impl Attached {
         let mut said = said(&page, &self.spec.kind.metrics);
         if self.spec.kind.dead_letters.is_some() {
             // They are read line by line.
-            said.claims.dead_lettered = 0;
+            said.dead_letters = std::mem::take(&mut said.claims.dead_lettered);
         }
-        said.after(&self.before)
+        let said = said.after(&self.before);
+        Said { early: self.early, ..said }
     }
 
     /// Reads its counters a last time and stops it. Where it has ended unasked, that was seen at `gone_at_s`.
@@ -265,6 +284,8 @@ fn said(page: &str, names: &MetricNames) -> Said {
             dead_lettered: count(&names.dead_lettered).unwrap_or(0),
             in_flight: count(&names.in_flight).unwrap_or(0),
         },
+        early: Claims::default(),
+        dead_letters: 0,
         skipped_by: by(&names.skipped),
         dropped_by: by(&names.dropped),
     }
@@ -279,6 +300,7 @@ impl Said {
         own.skipped += other.skipped;
         own.dropped += other.dropped;
         own.dead_lettered += other.dead_lettered;
+        self.dead_letters += before.dead_letters;
         for (own, other) in
             [(&mut self.skipped_by, &before.skipped_by), (&mut self.dropped_by, &before.dropped_by)]
         {

@@ -37,6 +37,12 @@ struct AuditEntry<'a> {
     /// count as lost that arrived.
     #[serde(skip_serializing_if = "is_zero")]
     unrecorded: u64,
+    /// Lines that arrived and that nobody wrote, by the generators' count.
+    #[serde(skip_serializing_if = "is_zero")]
+    never_written: u64,
+    /// Lines that arrived and are none of the run's.
+    #[serde(skip_serializing_if = "is_zero")]
+    foreign: u64,
     /// What the target says and the sink does not.
     disagreements: &'a [String],
     unaccounted: Vec<String>,
@@ -88,6 +94,8 @@ fn audit_file(accounts: &[Account]) -> AuditFile<'_> {
             dropped_by: &detached.said.dropped_by,
             tampered: *tampered,
             unrecorded: reconciled.unrecorded,
+            never_written: reconciled.never_written,
+            foreign: reconciled.foreign,
             disagreements: &reconciled.disagreements,
             unaccounted: reconciled.unexplained.iter().map(unaccounted).collect(),
             sequences: &reconciled.sequences,

@@ -20,7 +20,7 @@ use crate::loki::server::{Sink, SinkConfig};
 use crate::loki::weather::Tampered;
 use crate::record::files::RecordError;
 use crate::result::Latency;
-use crate::run::attach::{Attached, Detached, Setting};
+use crate::run::attach::{Attached, Detached, Said, Setting};
 use crate::run::journal::{Journal, Note};
 use crate::run::letters;
 use crate::run::order::{Order, RunError};
@@ -143,10 +143,11 @@ impl<'a> House<'a> {
         };
         let keep = async { Ok(journal.keep(&mut inbox, every).await?) };
         let ended = tokio::try_join!(phases, keep);
-        self.undo().await?;
+        let undone = self.undo().await;
+        // Why it ended comes first, whatever fails then.
         match ended {
-            Ok(_) => Ok(End::Finished),
-            Err(RunError::Stopped) => Ok(End::CutShort),
+            Ok(_) => undone.map(|()| End::Finished),
+            Err(RunError::Stopped) => undone.map(|()| End::CutShort),
             Err(error) => Err(error),
         }
     }
@@ -162,6 +163,9 @@ impl<'a> House<'a> {
         let mut beat = self.churn_beat();
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
         self.sinks.iter().for_each(|sink| sink.begin());
+        // What it has dropped until now were the old lines, which nobody owes.
+        let sampler = Sampler::default();
+        join_all(self.attached.iter_mut().map(|attached| attached.note_early(&sampler))).await;
         let changes = self.plan.changes(phases.load.0);
         self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
@@ -308,25 +312,21 @@ impl<'a> House<'a> {
         let detached = join_all(attached.into_iter().map(detach)).await;
         let all = read_all(&self.truth_folder)?;
         let truth = truth(&self.old, &all);
-        detached
-            .into_iter()
-            .zip(&self.sinks)
-            .map(|(detached, sink)| account(&truth, detached, sink))
-            .collect()
+        let pairs = detached.into_iter().zip(&self.sinks);
+        Ok(pairs.map(|(detached, sink)| account(&truth, detached, sink)).collect())
     }
 }
 
-fn account(truth: &BTreeMap<Key, Truth>, detached: Detached, sink: &Sink) -> Result<Account, RunError> {
+fn account(truth: &BTreeMap<Key, Truth>, detached: Detached, sink: &Sink) -> Account {
     let mut ledger = sink.ledger();
     let letters = detached.dead_letters.as_ref().map(|letters| letters::enter(&mut ledger, letters));
-    let letters = letters.transpose().map_err(|(path, error)| RecordError::io("read", &path)(error))?;
-    let mut reconciled = reconcile(truth, &ledger, &detached.said.claims);
-    let strange = letters.map_or(0, |found| found.others);
-    if strange > 0 {
-        reconciled.disagreements.push(format!("{strange} of its dead letters hold no line of the run"));
-    }
+    let Said { claims, early, dead_letters, .. } = &detached.said;
+    let mut reconciled = reconcile(truth, &ledger, claims, early);
+    reconciled
+        .disagreements
+        .extend(letters.into_iter().flat_map(|found| letters::doubts(found, *dead_letters)));
     let (latency, tampered) = (ledger.latencies.figures(), sink.tampered());
-    Ok(Account { detached, reconciled, latency, tampered })
+    Account { detached, reconciled, latency, tampered }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

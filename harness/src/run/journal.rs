@@ -161,6 +161,8 @@ impl Journal {
     fn is_back(&mut self, subject: Subject) -> Result<(), RecordError> {
         let name = subject.name.clone();
         self.away.remove(&name);
+        // Whatever became of an earlier life, this one is another.
+        self.gone.remove(&name);
         if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
             *known = subject;
         }

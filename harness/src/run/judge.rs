@@ -75,7 +75,7 @@ impl Case<'_> {
             })
             .collect();
         let (met, reason) = match spec.expect {
-            Expect::Flat => stays_flat(&resources, &audit, detached.stability.crashes),
+            Expect::Flat => self.stays_flat(&resources, &audit, detached.stability.crashes),
             Expect::Leak => leaks(&resources, &spec.must_leak),
             Expect::Lose => loses(&audit),
         };
@@ -124,6 +124,45 @@ impl Case<'_> {
         }
     }
 
+    fn stays_flat(
+        &self,
+        resources: &BTreeMap<Resource, ResourceResult>,
+        audit: &Audit,
+        crashes: u32,
+    ) -> (bool, String) {
+        let leaking = named(resources, Verdict::Fail);
+        let undecided = named(resources, Verdict::Inconclusive);
+        let invalid = named(resources, Verdict::Invalid);
+        let mut faults = Vec::new();
+        if !leaking.is_empty() {
+            faults.push(format!("it leaks {}", leaking.join(", ")));
+        }
+        if audit.lost > 0 {
+            let lost = if self.cut_short { "had not delivered" } else { "lost" };
+            faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
+        }
+        if audit.sent == 0 {
+            faults.push("no line was written, so nothing is shown".to_owned());
+        }
+        if audit.altered + audit.altered_copies > 0 {
+            faults.push(format!("it altered {} lines", audit.altered + audit.altered_copies));
+        }
+        if crashes > 0 {
+            faults.push("it ended unasked".to_owned());
+        }
+        if !invalid.is_empty() {
+            faults.push(format!("{} could not be judged", invalid.join(", ")));
+        }
+        if !undecided.is_empty() {
+            faults.push(format!("{} not decided", undecided.join(", ")));
+        }
+        if faults.is_empty() {
+            let judged = if resources.is_empty() { "" } else { "flat: every resource passes and " };
+            return (true, format!("{judged}no line is lost"));
+        }
+        (false, faults.join("; "))
+    }
+
     fn phase(&self, name: &str) -> Option<(f64, f64)> {
         self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
     }
@@ -140,7 +179,7 @@ impl Case<'_> {
     /// Joins the targets' results.
     #[must_use]
     pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
-        let (outcome, reason) = match outcome(&targets) {
+        let (outcome, reason) = match outcome(&targets, self.cut_short) {
             (Outcome::Met, _) if self.cut_short => (
                 Outcome::Undecided,
                 "cut short: what was seen is as expected, but the end was not".to_owned(),
@@ -162,36 +201,6 @@ fn named(resources: &BTreeMap<Resource, ResourceResult>, verdict: Verdict) -> Ve
     matching.map(|(resource, _)| resource.key()).collect()
 }
 
-fn stays_flat(resources: &BTreeMap<Resource, ResourceResult>, audit: &Audit, crashes: u32) -> (bool, String) {
-    let leaking = named(resources, Verdict::Fail);
-    let undecided = named(resources, Verdict::Inconclusive);
-    let invalid = named(resources, Verdict::Invalid);
-    let mut faults = Vec::new();
-    if !leaking.is_empty() {
-        faults.push(format!("it leaks {}", leaking.join(", ")));
-    }
-    if audit.lost > 0 {
-        faults.push(format!("it lost {} of {} lines", audit.lost, audit.sent));
-    }
-    if audit.altered > 0 {
-        faults.push(format!("it altered {} lines", audit.altered));
-    }
-    if crashes > 0 {
-        faults.push("it ended unasked".to_owned());
-    }
-    if !invalid.is_empty() {
-        faults.push(format!("{} could not be judged", invalid.join(", ")));
-    }
-    if !undecided.is_empty() {
-        faults.push(format!("{} not decided", undecided.join(", ")));
-    }
-    if faults.is_empty() {
-        let judged = if resources.is_empty() { "" } else { "flat: every resource passes and " };
-        return (true, format!("{judged}no line is lost"));
-    }
-    (false, faults.join("; "))
-}
-
 fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource]) -> (bool, String) {
     let leaking = named(resources, Verdict::Fail);
     let unseen: Vec<&str> =
@@ -203,7 +212,7 @@ fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource])
 }
 
 fn loses(audit: &Audit) -> (bool, String) {
-    if audit.lost + audit.altered == 0 {
+    if audit.lost + audit.altered + audit.altered_copies == 0 {
         return (false, "it loses no line: without a loss that is seen the run proves nothing".to_owned());
     }
     (
@@ -217,7 +226,7 @@ fn loses(audit: &Audit) -> (bool, String) {
 
 /// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
 /// then what is not decided.
-fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
+fn outcome(targets: &BTreeMap<String, TargetResult>, cut_short: bool) -> (Outcome, String) {
     if targets.is_empty() {
         return (Outcome::Undecided, "no target was attached: there is nothing to judge".to_owned());
     }
@@ -225,7 +234,7 @@ fn outcome(targets: &BTreeMap<String, TargetResult>) -> (Outcome, String) {
     let said = |names: Vec<String>| names.join("; ");
     let sentence = |(name, target): (&String, &TargetResult)| format!("{name}: {}", target.reason);
     let missed: Vec<String> =
-        unmet(Expect::Flat).filter(|(_, target)| is_missed(target)).map(sentence).collect();
+        unmet(Expect::Flat).filter(|(_, target)| is_missed(target, cut_short)).map(sentence).collect();
     if !missed.is_empty() {
         return (Outcome::Missed, said(missed));
     }
@@ -260,9 +269,12 @@ fn as_expected(targets: &BTreeMap<String, TargetResult>) -> String {
     flat.into_iter().chain(controls).collect::<Vec<_>>().join("; ")
 }
 
-fn is_missed(target: &TargetResult) -> bool {
+/// A run that was cut short has not waited for what its targets had still to read or to send.
+fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
     let leaks = !named(&target.resources, Verdict::Fail).is_empty();
-    leaks || target.audit.lost + target.audit.altered > 0 || target.stability.crashes > 0
+    let audit = &target.audit;
+    let loses = audit.lost > 0 && !cut_short;
+    leaks || loses || audit.altered + audit.altered_copies > 0 || target.stability.crashes > 0
 }
 
 #[cfg(test)]
@@ -288,8 +300,33 @@ mod tests {
         Spec::join(name, kind, entry).unwrap()
     }
 
+    const SENT: Audit = Audit {
+        sent: 100,
+        delivered: 100,
+        duplicated: 0,
+        out_of_order: 0,
+        altered: 0,
+        altered_copies: 0,
+        rejected: 0,
+        skipped: 0,
+        dropped: 0,
+        dead_lettered: 0,
+        in_flight: 0,
+        lost: 0,
+    };
+
     /// Three minutes of load, a sample a second, `per_min` more tasks and descriptors each minute.
     fn judged(expect: Expect, per_min: u64, audit: Audit, crashes: u32) -> VerdictFile {
+        judged_until(expect, per_min, audit, crashes, false)
+    }
+
+    fn judged_until(
+        expect: Expect,
+        per_min: u64,
+        audit: Audit,
+        crashes: u32,
+        cut_short: bool,
+    ) -> VerdictFile {
         let samples: Vec<Sample> = (0..200)
             .map(|second: u32| Sample {
                 elapsed_s: f64::from(second),
@@ -306,7 +343,7 @@ mod tests {
             .collect();
         let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
-        let case = Case { samples: &samples, phases: &phases, limits: &limits, cut_short: false };
+        let case = Case { samples: &samples, phases: &phases, limits: &limits, cut_short };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {
             spec: spec("t", expect),
@@ -321,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_flat_target_that_loses_nothing_meets_its_expectation() {
-        let verdict = judged(Expect::Flat, 0, Audit::default(), 0);
+        let verdict = judged(Expect::Flat, 0, SENT, 0);
         assert_eq!(
             (verdict.outcome, verdict.reason.as_str()),
             (Outcome::Met, "t stays flat and loses no line")
@@ -331,9 +368,19 @@ mod tests {
     #[test]
     fn a_leak_a_lost_line_and_a_crash_each_miss_it() {
         let lost = Audit { sent: 100, lost: 1, ..Audit::default() };
-        assert_eq!(judged(Expect::Flat, 43, Audit::default(), 0).outcome, Outcome::Missed);
+        assert_eq!(judged(Expect::Flat, 43, SENT, 0).outcome, Outcome::Missed);
         assert_eq!(judged(Expect::Flat, 0, lost, 0).outcome, Outcome::Missed);
-        assert_eq!(judged(Expect::Flat, 0, Audit::default(), 1).outcome, Outcome::Missed);
+        assert_eq!(judged(Expect::Flat, 0, SENT, 1).outcome, Outcome::Missed);
+    }
+
+    #[test]
+    fn a_run_that_was_cut_short_calls_no_line_lost_and_one_without_lines_shows_nothing() {
+        let lost = Audit { sent: 100, lost: 60, ..Audit::default() };
+        let cut = judged_until(Expect::Flat, 0, lost, 0, true);
+        assert_eq!(cut.outcome, Outcome::Undecided, "{}", cut.reason);
+        assert!(cut.reason.contains("had not delivered 60 of 100"), "{}", cut.reason);
+        let none = judged(Expect::Flat, 0, Audit::default(), 0);
+        assert_eq!(none.outcome, Outcome::Undecided, "{}", none.reason);
     }
 
     #[test]

@@ -33,12 +33,29 @@ pub(super) fn enter(ledger: &mut Ledger, letters: &DeadLetters) -> Result<Found,
     };
     let mut found = Found::default();
     for entry in entries {
-        let path = entry.map_err(|error| (folder.to_owned(), error))?.path();
-        if path.to_string_lossy().ends_with(&letters.ending) {
+        let entry = entry.map_err(|error| (folder.to_owned(), error))?;
+        let path = entry.path();
+        // Whoever reads a pipe or a device waits for ever; a link may lead to one.
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && path.to_string_lossy().ends_with(&letters.ending) {
             read(&path, ledger, &letters.field, &mut found).map_err(|error| (path.clone(), error))?;
         }
     }
     Ok(found)
+}
+
+/// What is strange about them, in words; `counted` is how many the target says there are.
+pub(super) fn doubts(found: Result<Found, (PathBuf, io::Error)>, counted: u64) -> Vec<String> {
+    let Found { letters, others } = match found {
+        Ok(found) => found,
+        Err((path, error)) => {
+            return vec![format!("its dead letters can't be read: {}: {error}", path.display())];
+        }
+    };
+    let strange = (others > 0).then(|| format!("{others} of its dead letters hold no line of the run"));
+    let missing = (letters + others < counted)
+        .then(|| format!("it counts {counted} dead letters, and {} are there", letters + others));
+    strange.into_iter().chain(missing).collect()
 }
 
 fn read(path: &Path, ledger: &mut Ledger, field: &str, found: &mut Found) -> io::Result<()> {
@@ -85,8 +102,20 @@ mod tests {
         let text = format!("{}\n{}\n{{\"line\": \"other\"}}\n{{\"torn", letter(4), letter(7));
         fs::write(folder.path().join("dead/1.jsonl"), text).unwrap();
         fs::write(folder.path().join("dead/replay.lock"), letter(9)).unwrap();
+        fs::create_dir(folder.path().join("dead/folder.jsonl")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("dead/zero.jsonl")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join("dead/pipe.jsonl"), 0o600.into()).unwrap();
         assert_eq!(enter(&mut ledger, &letters).unwrap(), Found { letters: 2, others: 2 });
         let sequence = ledger.sequence(&Key { source: "a".into(), stream: Stream::Out }).unwrap();
         assert_eq!(sequence.dead_lettered.runs().collect::<Vec<_>>(), [(4, 4), (7, 7)]);
+        let said = doubts(enter(&mut ledger, &letters), 5).join("; ");
+        assert_eq!(
+            said,
+            "2 of its dead letters hold no line of the run; it counts 5 dead letters, and 4 are there"
+        );
+        let file =
+            DeadLetters { folder: folder.path().join("dead/1.jsonl").display().to_string(), ..letters };
+        let said = doubts(enter(&mut ledger, &file), 0).join("; ");
+        assert!(said.contains("can't be read") && said.contains("1.jsonl"), "{said}");
     }
 }

@@ -203,7 +203,15 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Request`].
     pub async fn unpause(&self, id: &str) -> Result<(), EngineError> {
-        unless_gone(self.docker.unpause_container(id).await, &format!("unpause the container {id}"))
+        match self.docker.unpause_container(id).await {
+            // Somebody else has let it go on.
+            Err(DockerError::DockerResponseServerError { message, .. })
+                if message.contains("is not paused") =>
+            {
+                Ok(())
+            }
+            result => unless_gone(result, &format!("unpause the container {id}")),
+        }
     }
 
     async fn stop_unless_gone(&self, id: &str) -> Result<(), EngineError> {

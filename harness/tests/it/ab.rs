@@ -180,6 +180,33 @@ fn an_engine_and_disks_of_a_runs_own_go_with_it_and_after_kill_9_with_clean() {
 }
 
 #[test]
+fn a_target_that_does_not_come_back_has_failed_and_the_others_are_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start("kill.yaml", folder.path().join("run"));
+    assert_eq!(run.wait().code(), Some(1));
+    let verdicts = json(&run.out, "verdict.json");
+    let of = |target: &str| verdicts["targets"][target].clone();
+    assert_eq!((&of("hybrid")["met"], &of("hybrid")["audit"]["lost"]), (&true.into(), &0.into()));
+    let ended = of("mortal")["stability"]["ended"].as_str().unwrap().to_owned();
+    assert!(ended.contains("it did not come back") && ended.contains("once is enough"), "{ended}");
+    let events = std::fs::read_to_string(run.out.join("events.csv")).unwrap();
+    assert!(events.contains(",hybrid,restart,") && !events.contains(",mortal,restart,"), "{events}");
+    nothing_is_left(&run.run_id(), &run.out);
+}
+
+#[test]
+fn ctrl_c_while_targets_are_down_on_purpose_blames_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start("kill.yaml", folder.path().join("run"));
+    run.wait_for_event(",fault,");
+    run.signal("-INT");
+    assert_eq!(run.wait().code(), Some(3));
+    let verdicts = json(&run.out, "verdict.json");
+    assert_eq!(verdicts["outcome"], "undecided", "{}", verdicts["reason"]);
+    nothing_is_left(&run.run_id(), &run.out);
+}
+
+#[test]
 fn a_target_that_can_not_start_fails_the_environment_with_its_last_words() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

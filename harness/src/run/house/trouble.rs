@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::mpsc;
 
 use super::{House, tell};
@@ -71,9 +71,7 @@ impl House<'_> {
         }
         self.undo().await?;
         if *fault == Fault::Kill {
-            for attached in &mut self.attached {
-                attached.start_again().await?;
-            }
+            join_all(self.attached.iter_mut().map(Attached::start_again)).await;
             tell(notes, Note::Back(self.attached.iter().filter_map(Attached::subject).collect())).await;
         }
         Ok(())
