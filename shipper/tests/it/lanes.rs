@@ -135,7 +135,11 @@ const TOO_OLD: &str = r#"entry for stream '{container="one", job="docker", strea
 #[tokio::test]
 async fn dead_letters_bear_the_tenant_and_what_one_learns_of_the_window_no_other_does() {
     let dir = tempfile::tempdir().unwrap();
-    let world = World::new(|| ResponseTemplate::new(400).set_body_string(TOO_OLD)).await;
+    let world = World::new(|| {
+        let answer = ResponseTemplate::new(400).set_body_string(TOO_OLD);
+        answer.insert_header("Date", "Fri, 15 Jan 2027 08:00:00 GMT")
+    })
+    .await;
     let mut rig = Rig::with(dir.path(), &world.loki.url(), settings(retry())).await;
     let (red, blue) =
         (Disk::new().labelled("team", "red"), Disk::beneath(Arc::new(tempfile::tempdir().unwrap()), 1));
