@@ -137,7 +137,7 @@ impl Faults {
         let steps = self
             .plan
             .now(elapsed)
-            .filter_map(|(_, fault)| if let Fault::ClockStep(by) = fault { Some(*by) } else { None });
+            .filter_map(|(_, fault)| if let Fault::ClockStep(by) = fault { Some(by.0) } else { None });
         let off = steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
         (!off.is_zero()).then(|| clock::now().saturating_sub(off).unwrap_or(Timestamp::MIN))
     }

@@ -58,7 +58,7 @@ impl<'a> Weather<'a> {
                     weather.refuses_all |= plan.draw(place, key) < reject.share;
                 }
                 Fault::Reject(reject) => weather.rejects.push((plan, place, reject)),
-                Fault::ClockStep(by) => weather.clock_step = weather.clock_step.saturating_add(*by),
+                Fault::ClockStep(by) => weather.clock_step = weather.clock_step.saturating_add(by.0),
                 Fault::Tamper(tamper) => weather.tampers.push((plan, place, tamper)),
                 Fault::Status(_)
                 | Fault::Hang
