@@ -36,12 +36,6 @@ pub(super) enum Break {
     HalfClose,
 }
 
-impl Reply {
-    pub(super) fn at_once(answer: Answer) -> Self {
-        Self { after: Duration::ZERO, how: How::Answer(answer), date: None }
-    }
-}
-
 /// A plan and when it began.
 pub(super) struct Faults {
     plan: Plan,
@@ -89,6 +83,11 @@ impl Faults {
     /// What becomes of the lines of a push that is read.
     pub(super) fn weather(&self, push: &Push) -> Weather<'_> {
         self.elapsed().map_or_else(Weather::default, |elapsed| Weather::of(&self.plan, elapsed, push))
+    }
+
+    /// The reply to what is no push: only the clock is off for it.
+    pub(super) fn at_once(&self, answer: Answer) -> Reply {
+        Reply { after: Duration::ZERO, how: How::Answer(answer), date: self.date() }
     }
 
     /// The reply to a push; `answer` is asked for only where the push is looked at.
