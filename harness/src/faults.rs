@@ -350,6 +350,33 @@ mod tests {
     }
 
     #[test]
+    fn every_example_of_the_document_is_a_plan_and_each_fault_has_one() {
+        let document = include_str!("../../docs/faults.md");
+        let examples = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut known = BTreeSet::new();
+        for example in examples {
+            let plan: Plan = serde_saphyr::from_str(example).unwrap();
+            assert_eq!(plan.mistakes(), Vec::<String>::new(), "{example}");
+            assert_eq!(plan.mistakes_of_the_world(Duration::from_mins(2)), Vec::<String>::new(), "{example}");
+            known.extend(plan.faults.iter().map(|timed| {
+                // A word, or a word and its fields.
+                let written = serde_json::to_string(&timed.fault).unwrap();
+                written.split('"').nth(1).unwrap().to_owned()
+            }));
+        }
+        let message = serde_saphyr::from_str::<Fault>("no_such").unwrap_err().to_string();
+        for name in &known {
+            assert!(
+                message.contains(name) && document.contains(&format!("| `{name}` |")),
+                "{name}: {message}"
+            );
+        }
+        // One comma stands before the list.
+        let first = message.lines().next().unwrap();
+        assert_eq!(first.matches(", ").count(), known.len(), "{message} {known:?}");
+    }
+
+    #[test]
     fn what_is_no_list_is_told_with_what_one_looks_like() {
         for text in ["faults: hang", "faults: {at: 1s, for: 1s, fault: hang}", "faults: 7"] {
             let message = serde_saphyr::from_str::<Plan>(text).unwrap_err().to_string();
