@@ -15,9 +15,9 @@ macro_rules! exit_codes {
         "\
 Exit codes:
   0  every expectation met
-  1  a target leaked, lost lines or missed a limit
+  1  a target leaked, lost lines or missed a limit; a line that it counts as dropped is not lost
   2  bad usage or scenario
-  3  not decided, or the control's leak was not seen
+  3  not decided, or a control did not leak, or lose a line, as it must
   4  the environment failed (engine, port, disk)"
     };
 }
@@ -54,7 +54,7 @@ pub enum Command {
         /// The run directory
         run_dir: PathBuf,
     },
-    /// Removes containers, images and processes that a killed run has left
+    /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
     Clean,
     /// Runs the mock Loki alone
     ///
@@ -74,6 +74,8 @@ Examples:
   flatline ab --set phases.load=10m --set containers.count=16
   flatline ab --set targets.archived.settings.leak_handles=false
                                                       the same with one defect mended
+  flatline ab --set 'faults=[{at: 30s, for: 10s, fault: {status: {code: 429}}}]'
+                                                      with a fault; docs/faults.md has all of them
 
 ",
     exit_codes!()
@@ -99,11 +101,16 @@ With --faults, pushes meet what a file plans, in times from the start on. The sa
   seed: 7
   faults:
     - {at: 10s, for: 5s, every: 1m, fault: {status: {code: 429, retry_after: 3s, share: 0.5}}}
-    - {at: 20s, for: 5s, fault: hang}          # also: reset, half_close, outage
+    - {at: 20s, for: 5s, fault: hang}                        # also: reset, half_close, outage
     - {at: 30s, for: 5s, fault: {slow: {p50: 100ms, p99: 2s}}}
     - {at: 40s, for: 5s, fault: {slow_body: 100ms}}
     - {at: 50s, for: 5s, fault: {window: 10m}}
-    - {at: 0s, for: 48h, fault: {reject: {share: 0.01, of: entries}}}     # of streams, of batches
+    - {at: 0s, for: 48h, fault: {reject: {share: 0.01, of: entries}}}     # also: streams, batches
+    - {at: 1m, for: 5s, fault: {clock_step: -2h}}
+    - {at: 2m, for: 5s, fault: {tamper: {share: 0.1, how: withhold}}}     # also: double, alter, reorder
+
+docs/faults.md says what each does. The summary counts the pushes that got no answer (pushes_unanswered) and the
+lines that were tampered with (tampered).
 
 With --keep, GET /loki/api/v1/query_range reads back what was stored: selectors with =, start, end, since,
 limit and direction, as Loki has them.

@@ -1,10 +1,13 @@
 //! Faults on a timeline: what goes wrong when. Pure: it is asked what holds at a moment, and the same plan with
 //! the same seed says the same each time.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::hash::Hasher;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::units::Span;
 
@@ -30,6 +33,8 @@ pub struct Timed {
 
 /// Each beginning and end is an event of the run.
 const EVERY_MIN: Duration = Duration::from_secs(1);
+/// How often all faults of a run begin, together: one each two seconds for 48 hours, and some.
+const BEGINNINGS_MAX: u128 = 100_000;
 
 /// What goes wrong in a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -39,6 +44,7 @@ pub struct Plan {
     #[serde(default)]
     pub seed: u64,
     /// In the order in which they are asked.
+    #[serde(deserialize_with = "list")]
     pub faults: Vec<Timed>,
 }
 
@@ -65,6 +71,15 @@ impl Timed {
             None => since.as_nanos(),
         };
         since_ns < self.lasts.0.as_nanos()
+    }
+
+    /// How often it begins before `until`.
+    fn beginnings(&self, until: Duration) -> u128 {
+        match (until.saturating_sub(self.at.0), self.every) {
+            (Duration::ZERO, _) => 0,
+            (left, Some(every)) if !every.0.is_zero() => left.as_nanos().div_ceil(every.0.as_nanos()),
+            _ => 1,
+        }
     }
 
     /// How long until it begins or ends next; `None` where it does so no more.
@@ -105,20 +120,24 @@ impl Plan {
     }
 
     /// The world is at fault in one way at a time, and comes to itself before `until`: else nobody could say what
-    /// is whose.
+    /// is whose. One mistake for each fault; to be asked where there are no other mistakes ([`mistakes`],
+    /// [`too_often`]).
     #[must_use]
     pub fn mistakes_of_the_world(&self, until: Duration) -> Vec<String> {
-        let mut mistakes = Vec::new();
+        let (mut mistakes, mut told) = (Vec::new(), BTreeSet::new());
         let mut at_fault: Option<usize> = None;
         let of_the_world = |change: &Change| {
             self.faults.get(change.place).is_some_and(|timed| timed.fault.is_of_the_world())
         };
         for Change { at, begins, place, .. } in self.changes(until).into_iter().filter(of_the_world) {
             match at_fault {
-                Some(other) if begins => mistakes.push(format!(
-                    "faults[{place}]: at {} the world is still at fault by faults[{other}]; one after the other",
-                    Span(at)
-                )),
+                Some(other) if begins => {
+                    let told_before = !told.insert(place);
+                    mistakes.extend((!told_before).then(|| format!(
+                        "faults[{place}]: at {} the world is still at fault by faults[{other}]; one after the other",
+                        Span(at)
+                    )));
+                }
                 _ => at_fault = begins.then_some(place),
             }
         }
@@ -165,7 +184,8 @@ impl Plan {
         (mixed(u64::from(hasher.finalize())) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// What begins and ends before `until`, in order.
+    /// What begins and ends before `until`, in order; all of it at once, so for a plan that is not
+    /// [`too_often`] at fault.
     #[must_use]
     pub fn changes(&self, until: Duration) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -198,6 +218,42 @@ pub fn mistakes(faults: &[Timed]) -> Vec<String> {
         timed.mistakes().into_iter().map(move |(field, why)| format!("faults[{place}].{field}: {why}"))
     });
     told.collect()
+}
+
+/// Where faults begin so often before `until` that a run could not tell of it; `None` where they don't.
+#[must_use]
+pub fn too_often(faults: &[Timed], until: Duration) -> Option<String> {
+    let mut count = 0_u128;
+    let place = faults.iter().position(|timed| {
+        count = count.saturating_add(timed.beginnings(until));
+        count > BEGINNINGS_MAX
+    })?;
+    let field = if faults.get(place)?.every.is_some() { ".every" } else { "" };
+    Some(format!(
+        "faults[{place}]{field}: up to here faults begin {count} times before the load ends; at most {BEGINNINGS_MAX}"
+    ))
+}
+
+/// Reads a list of faults, and says what one looks like where there is something else.
+///
+/// # Errors
+/// The deserializer's.
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Timed>, D::Error> {
+    struct List;
+    impl<'de> Visitor<'de> for List {
+        type Value = Vec<Timed>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of faults, such as `faults: [{at: 10s, for: 5s, fault: hang}]`")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let mut faults = Vec::new();
+            while let Some(timed) = sequence.next_element()? {
+                faults.push(timed);
+            }
+            Ok(faults)
+        }
+    }
+    deserializer.deserialize_any(List)
 }
 
 /// `SplitMix64` (Steele, Lea and Flood 2014): neighbours land far apart.
@@ -262,11 +318,70 @@ mod tests {
         let pause = timed(10, 5, None, Fault::Pause);
         assert_eq!(wrong(vec![pause.clone(), timed(15, 5, None, Fault::Kill)]), Vec::<String>::new());
         assert_eq!(wrong(vec![pause.clone(), timed(12, 99, None, Fault::Hang)]), Vec::<String>::new());
+        let again = wrong(vec![timed(1, 50, None, Fault::Pause), timed(2, 1, Some(3), Fault::Kill)]);
+        let told = again.iter().filter(|mistake| mistake.contains("still at fault by faults[0]"));
+        assert_eq!(told.count(), 1, "each fault is told once: {again:?}");
         let both = wrong(vec![pause, timed(14, 5, None, Fault::Kill)]);
         assert_eq!(both.len(), 1, "{both:?}");
         assert!(both[0].starts_with("faults[1]: at 14s"), "{both:?}");
         let endless = wrong(vec![timed(50, 5, Some(8), Fault::DiskFull)]);
         assert_eq!(endless, ["faults[0].for: it must end before the load does, after 1m"]);
+    }
+
+    #[test]
+    fn faults_that_begin_too_often_are_named_without_going_through_them() {
+        const HOURS_48: Duration = Duration::from_hours(48);
+        let (each_30s, each_2s) = (timed(1, 1, Some(30), Fault::Hang), timed(0, 1, Some(2), Fault::Hang));
+        assert_eq!(too_often(&[each_30s.clone(), each_2s.clone()], HOURS_48), None);
+        let told = too_often(&[each_2s.clone(), each_30s.clone(), each_2s.clone()], HOURS_48).unwrap();
+        assert!(told.starts_with("faults[2].every: up to here faults begin 178560 times"), "{told}");
+        let each_ns = Timed { every: Some(Span(Duration::from_nanos(2))), ..each_2s };
+        assert!(too_often(&[each_ns], Duration::MAX).unwrap().starts_with("faults[0].every"));
+        assert_eq!(too_often(&[timed(60, 1, Some(1), Fault::Hang)], Duration::from_mins(1)), None);
+        // As many as there are.
+        for (at, every, until) in
+            [(0, Some(7), 70), (3, Some(7), 70), (0, Some(7), 71), (3, None, 9), (9, None, 9)]
+        {
+            let (timed, until) = (timed(at, 1, every, Fault::Hang), Duration::from_secs(until));
+            let begun =
+                plan(vec![timed.clone()]).changes(until).iter().filter(|change| change.begins).count();
+            assert_eq!(timed.beginnings(until), begun as u128, "{timed:?} until {until:?}");
+        }
+    }
+
+    #[test]
+    fn every_example_of_the_document_is_a_plan_and_each_fault_has_one() {
+        let document = include_str!("../../docs/faults.md");
+        let examples = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut known = BTreeSet::new();
+        for example in examples {
+            let plan: Plan = serde_saphyr::from_str(example).unwrap();
+            assert_eq!(plan.mistakes(), Vec::<String>::new(), "{example}");
+            assert_eq!(plan.mistakes_of_the_world(Duration::from_mins(2)), Vec::<String>::new(), "{example}");
+            known.extend(plan.faults.iter().map(|timed| {
+                // A word, or a word and its fields.
+                let written = serde_json::to_string(&timed.fault).unwrap();
+                written.split('"').nth(1).unwrap().to_owned()
+            }));
+        }
+        let message = serde_saphyr::from_str::<Fault>("no_such").unwrap_err().to_string();
+        for name in &known {
+            assert!(
+                message.contains(name) && document.contains(&format!("| `{name}` |")),
+                "{name}: {message}"
+            );
+        }
+        // One comma stands before the list.
+        let first = message.lines().next().unwrap();
+        assert_eq!(first.matches(", ").count(), known.len(), "{message} {known:?}");
+    }
+
+    #[test]
+    fn what_is_no_list_is_told_with_what_one_looks_like() {
+        for text in ["faults: hang", "faults: {at: 1s, for: 1s, fault: hang}", "faults: 7"] {
+            let message = serde_saphyr::from_str::<Plan>(text).unwrap_err().to_string();
+            assert!(message.contains("a list of faults, such as `faults: [{at: 10s"), "{message}");
+        }
     }
 
     #[test]
@@ -291,6 +406,7 @@ mod tests {
             {at: 0s, for: 1s, fault: {slow_body: 10ms}}, {at: 0s, for: 1s, fault: {window: 10m}}, \
             {at: 0s, for: 1s, fault: {reject: {share: 0.05, of: entries}}}, \
             {at: 0s, for: 1s, fault: {clock_step: 30m}}, {at: 0s, for: 1s, fault: {clock_step: -2h}}, \
+            {at: 0s, for: 1s, fault: {clock_step: 1w}}, \
             {at: 0s, for: 1s, fault: {tamper: {share: 0.1, how: withhold}}}, {at: 0s, for: 1s, fault: pause}, \
             {at: 0s, for: 1s, fault: truncate}, {at: 0s, for: 1s, fault: disk_full}, \
             {at: 0s, for: 1s, fault: docker_restart}, {at: 0s, for: 1s, fault: kill}]";
@@ -307,6 +423,7 @@ mod tests {
                 "5 % of entries refused as too old",
                 "clock 30m ahead",
                 "clock 2h behind",
+                "clock 7days ahead",
                 "10 % of lines withheld",
                 "containers paused",
                 "logs emptied in place",

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs, UsageError};
 use flatline::faults::Plan;
 use flatline::loki::config::{Config, ConfigError, load_faults};
-use flatline::loki::server::{Sink, SinkConfig};
+use flatline::loki::server::{Sink, SinkConfig, Summary};
 use flatline::orphans;
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
@@ -156,14 +156,38 @@ fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
 async fn clean() -> anyhow::Result<ExitCode> {
     let is_over = |run_id: &str| !orphans::is_live(run_id);
     let processes = orphans::end_processes(is_over).context("can't look for processes")?;
-    small_disk::unmount_all(is_over)?;
+    let disks = small_disk::unmount_all(is_over)?;
+    let mut engines = 0;
     for (_, folder) in dockerd::folders().iter().filter(|(run_id, _)| is_over(run_id)) {
         dockerd::remove(folder).with_context(|| format!("can't remove {}", folder.display()))?;
+        engines += 1;
     }
-    let engine = Engine::connect(&engine::default_host(), "clean").await?;
-    let containers = engine.remove_runs(is_over).await?;
-    print(&format!("removed {containers} containers, ended {processes} processes"))?;
-    Ok(ExitCode::from(MET))
+    let ended = format!(
+        "ended {}; removed {} of a run's own, {}",
+        counted(processes, "process", "processes"),
+        counted(engines, "Docker Engine", "Docker Engines"),
+        counted(disks, "small disk", "small disks"),
+    );
+    // What is done is told also where no engine answers.
+    let removed = async {
+        let engine = Engine::connect(&engine::default_host(), "clean").await?;
+        engine.remove_runs(is_over).await
+    };
+    match removed.await {
+        Ok(containers) => {
+            let containers = counted(containers, "container", "containers");
+            print(&format!("{ended}, {containers} and the images of their runs"))?;
+            Ok(ExitCode::from(MET))
+        }
+        Err(error) => {
+            print(&ended)?;
+            Err(error.into())
+        }
+    }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
@@ -198,13 +222,27 @@ async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print(&serde_json::to_string(&summary)?)?;
     } else {
-        let counters = &summary.counters;
-        print(&format!(
-            "{} pushes; entries: {} accepted, {} refused",
-            counters.pushes, counters.entries_accepted, counters.entries_refused
-        ))?;
+        print(&in_a_line(&summary))?;
     }
     Ok(ExitCode::from(MET))
+}
+
+/// What there is to say of a sink; of planned faults only where they did something.
+fn in_a_line(summary: &Summary) -> String {
+    let (counters, done) = (&summary.counters, &summary.tampered);
+    let mut line = format!("{} pushes", counters.pushes);
+    if counters.pushes_unanswered > 0 {
+        line += &format!(" answered, {} left without an answer", counters.pushes_unanswered);
+    }
+    line +=
+        &format!("; entries: {} accepted, {} refused", counters.entries_accepted, counters.entries_refused);
+    if !done.is_nothing() {
+        line += &format!(
+            "; tampered with: {} withheld, {} doubled, {} altered, {} put out of order",
+            done.withheld, done.doubled, done.altered, done.reordered
+        );
+    }
+    line
 }
 
 async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {

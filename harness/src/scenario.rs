@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-use crate::faults::Timed;
+use crate::faults::{self, Timed};
 use crate::result::Resource;
 use crate::target::spec::{Entry, Kind, Spec};
 use crate::units::Span;
 use crate::world::load;
 
 mod mistakes;
+mod overrides;
+
+pub use overrides::Overrides;
 
 /// The scenario that runs where none is named.
 pub const DEFAULT: &str = "scenarios/quick.yaml";
@@ -52,7 +54,7 @@ pub struct Scenario {
     /// What the containers do.
     pub containers: load::Config,
     /// What goes wrong, in the sinks and in the world, in times from the beginning of the load on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "faults::list", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,
     /// Growth allowed per minute, for each resource that is judged; where there are none, only lines are.
     #[serde(default)]
@@ -145,17 +147,6 @@ pub struct Loaded {
     pub yaml: String,
 }
 
-/// What the command line changes.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    /// `--set KEY=VALUE`, in order.
-    pub set: Vec<String>,
-    /// `--seed`.
-    pub seed: Option<u64>,
-    /// `--targets`; all where empty.
-    pub targets: Vec<String>,
-}
-
 /// Reads a scenario and the files of its targets.
 ///
 /// # Errors
@@ -163,12 +154,7 @@ pub struct Overrides {
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ScenarioError> {
     let source = Source { built_in: path.is_none() };
     let path = path.unwrap_or(Path::new(DEFAULT));
-    let mut scenario: Scenario = parse(path, &source.read(path)?)?;
-    scenario.seed = overrides.seed.unwrap_or(scenario.seed);
-    for setting in &overrides.set {
-        scenario = set(&scenario, setting)?;
-    }
-    select(&mut scenario, path, &overrides.targets)?;
+    let scenario = overrides.applied(parse(path, &source.read(path)?)?, path)?;
     let mistakes = mistakes::all(&scenario);
     if !mistakes.is_empty() {
         return Err(ScenarioError::Mistakes { path: path.to_owned(), mistakes });
@@ -236,48 +222,11 @@ fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<
     })
 }
 
-/// Sets one value by its dotted path. The result must still be a scenario.
-fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
-    let wrong = |why: String| ScenarioError::Set { setting: setting.to_owned(), why };
-    let (key, text) =
-        setting.split_once('=').ok_or_else(|| wrong("write KEY=VALUE, e.g. phases.load=10m".into()))?;
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(plain(&error)))?;
-    let mut whole = serde_json::to_value(scenario).map_err(|error| wrong(error.to_string()))?;
-    let mut place = &mut whole;
-    for part in key.split('.') {
-        let known = keys(place);
-        let fields =
-            place.as_object_mut().ok_or_else(|| wrong(format!("there is nothing beneath it at {part:?}")))?;
-        // Settings of a target may be named here for the first time; everything else is there already.
-        let free = key.contains(".settings.");
-        place = match (fields.contains_key(part), free) {
-            (false, false) => return Err(wrong(format!("no field {part:?}; there are: {known}"))),
-            _ => fields.entry(part).or_insert(Value::Null),
-        };
-    }
-    *place = value;
-    serde_json::from_value(whole).map_err(|error| wrong(error.to_string()))
-}
-
-fn keys(value: &Value) -> String {
-    let keys = value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
-    keys.unwrap_or_default().join(", ")
-}
-
-fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), ScenarioError> {
-    if let Some(name) = names.iter().find(|name| !scenario.targets.contains_key(*name)) {
-        let known = scenario.targets.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(ScenarioError::UnknownTarget { name: name.clone(), path: path.to_owned(), known });
-    }
-    if !names.is_empty() {
-        scenario.targets.retain(|name, _| names.contains(name));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use serde_json::Value;
 
     use super::*;
 
@@ -327,6 +276,52 @@ mod tests {
         assert!(message.contains("leek") && message.contains("leak_handles"), "{message}");
         assert!(set_one("phases.load").unwrap_err().to_string().contains("KEY=VALUE"));
         assert!(set_one("phases.load=soon").unwrap_err().to_string().contains("no duration"));
+    }
+
+    #[test]
+    fn what_a_scenario_leaves_out_can_be_set_and_what_there_is_can_be_left_out() {
+        let loaded = set_one("faults=[{at: 1s, for: 2s, fault: hang}]").unwrap();
+        assert_eq!(loaded.scenario.faults.len(), 1);
+        assert!(set_one("containers.churn=null").unwrap().scenario.containers.churn.is_none());
+        let set = ["limits={}", "limits.fds=3", "targets.archived.expect=flat"].map(str::to_owned).to_vec();
+        let loaded = built_in(&Overrides { set, ..Overrides::default() }).unwrap();
+        assert_eq!(loaded.scenario.limits, BTreeMap::from([(Resource::Fds, 3.0)]));
+        for (setting, words) in [
+            ("fautls=[]", "unknown field `fautls`, expected one of"),
+            ("limits.fd=2", "unknown variant `fd`"),
+            ("targets.polo={file: x, expect: flat}", "there are: pool, hybrid, archived"),
+            ("faults=hang", "a list of faults, such as"),
+        ] {
+            let message = set_one(setting).unwrap_err().to_string();
+            assert!(message.contains(words), "{setting}: {message}");
+        }
+    }
+
+    /// Before the end of this test, and of the memory.
+    #[test]
+    fn faults_without_end_are_refused_by_their_field() {
+        let faults = |every: &str| format!("faults=[{{at: 1s, for: 1ns, every: {every}, fault: hang}}]");
+        for (set, field) in [
+            (vec![faults("2ns")], "faults[0].every: at least 1s"),
+            (vec![faults("2s"), "phases.load=9999999y".to_owned()], "phases.load: at most"),
+            (vec![faults("1s"), "phases.load=48h".to_owned()], "faults[0].every: up to here"),
+            (
+                vec![faults("1s").replace("hang", "kill"), "phases.load=1y".to_owned()],
+                "faults[0].every: up to",
+            ),
+        ] {
+            let message = built_in(&Overrides { set, ..Overrides::default() }).unwrap_err().to_string();
+            assert!(message.contains(field), "{field}: {message}");
+        }
+        let set = vec![faults("30s").replace("hang", "kill"), "phases.load=48h".to_owned()];
+        built_in(&Overrides { set, ..Overrides::default() }).unwrap();
+    }
+
+    #[test]
+    fn a_burst_that_no_run_reaches_is_refused() {
+        let message = set_one("containers.burst=1000000").unwrap_err().to_string();
+        assert!(message.contains("containers.burst: at 10 lines a second"), "{message}");
+        set_one("containers.burst=1700").unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// A duration that reads and prints as text with units.
@@ -59,6 +60,55 @@ impl fmt::Display for Span {
     }
 }
 
+/// A duration either way, as text: a [`Span`], with a minus before it where it goes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Offset(pub SignedDuration);
+
+/// A text that is no duration either way.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{text:?} is no duration: {why}; write a number with a unit, with a minus to go back, such as 30m, 1d or -2h"
+)]
+pub struct InvalidOffset {
+    text: String,
+    why: String,
+}
+
+impl FromStr for Offset {
+    type Err = InvalidOffset;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = |why: String| InvalidOffset { text: text.to_owned(), why };
+        let (goes_back, length) = match text.strip_prefix('-') {
+            Some(length) => (true, length),
+            None => (false, text.strip_prefix('+').unwrap_or(text)),
+        };
+        let length = humantime::parse_duration(length).map_err(|why| invalid(why.to_string()))?;
+        let length = SignedDuration::try_from(length).map_err(|_| invalid("it is too long".to_owned()))?;
+        Ok(Self(if goes_back { -length } else { length }))
+    }
+}
+
+impl TryFrom<String> for Offset {
+    type Error = InvalidOffset;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Offset> for String {
+    fn from(offset: Offset) -> Self {
+        offset.to_string()
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0.is_negative() { "-" } else { "" };
+        write!(f, "{sign}{}", Span(self.0.unsigned_abs()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +120,21 @@ mod tests {
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
         }
         assert_eq!("90s".parse::<Span>().unwrap(), Span::secs(90));
+    }
+
+    #[test]
+    fn an_offset_takes_every_form_of_a_span_with_a_sign_or_without() {
+        let hours = |text: &str| text.parse::<Offset>().unwrap().0.as_hours();
+        assert_eq!(["1d", "+1w", "-2h", "120m", "1h 60m"].map(hours), [24, 168, -2, 2, 2]);
+        for text in ["-1h 30m", "1day", "0s"] {
+            let offset: Offset = text.parse().unwrap();
+            assert_eq!(offset.to_string(), text);
+            assert_eq!(offset.to_string().parse::<Offset>().unwrap(), offset);
+        }
+        for text in ["soon", "--2h", "-", "", "PT30M", "30", "999999999999y"] {
+            let message = text.parse::<Offset>().unwrap_err().to_string();
+            assert!(message.contains("such as 30m, 1d or -2h"), "{message}");
+        }
     }
 
     #[test]

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use crate::units::Span;
+use crate::units::{Offset, Span};
 
 /// What goes wrong. Pushes that meet one of the first four are not stored.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// An answer with this status: 401, 413, 429, 500, 503, 260 and others.
+    /// An answer with this status: 401, 413, 429, 500, 503, 260 and others. No success: see [`How::Withhold`].
     Status(Status),
     /// No answer at all.
     Hang,
@@ -32,7 +31,7 @@ pub enum Fault {
     Reject(Reject),
     /// The clock by which lines are timed is off by this: to the sink each line is so much newer (or, with a minus,
     /// older) than it is.
-    ClockStep(SignedDuration),
+    ClockStep(Offset),
     /// Lines are withheld, doubled, altered or put out of order on their way, behind the shipper's back and with a
     /// good answer: what an audit must find.
     Tamper(Tamper),
@@ -141,6 +140,16 @@ impl Fault {
                 if !(200..=599).contains(&status.code) {
                     mistakes.push(("fault.status.code", "200 to 599".to_owned()));
                 }
+                // 260 is how Loki tells that it has blocked a tenant; what is in a push is not stored then.
+                if (200..=299).contains(&status.code) && status.code != 260 {
+                    let instead = "it says that lines are stored which are not, and the shipper can't know; to lose \
+                        lines behind its back write `tamper: {share: 1, how: withhold}`";
+                    mistakes.push(("fault.status.code", instead.to_owned()));
+                }
+                if status.retry_after.is_some_and(|after| after.0.subsec_nanos() > 0 || after.0.is_zero()) {
+                    let whole = "whole seconds, at least 1s: the header has no others".to_owned();
+                    mistakes.push(("fault.status.retry_after", whole));
+                }
                 if !is_share(status.share) {
                     mistakes.push(("fault.status.share", "0 to 1".to_owned()));
                 }
@@ -157,7 +166,7 @@ impl Fault {
             Self::Tamper(tamper) if !is_share(tamper.share) => {
                 mistakes.push(("fault.tamper.share", "0 to 1".to_owned()));
             }
-            Self::ClockStep(by) if by.unsigned_abs() > CLOCK_STEP_MAX => {
+            Self::ClockStep(by) if by.0.unsigned_abs() > CLOCK_STEP_MAX => {
                 mistakes.push(("fault.clock_step", format!("at most {} either way", Span(CLOCK_STEP_MAX))));
             }
             Self::Hang
@@ -205,8 +214,8 @@ impl Fault {
                 format!("{} of {of} refused as too old", percent(*share))
             }
             Self::ClockStep(by) => {
-                let way = if by.is_negative() { "behind" } else { "ahead" };
-                format!("clock {} {way}", Span(by.unsigned_abs()))
+                let way = if by.0.is_negative() { "behind" } else { "ahead" };
+                format!("clock {} {way}", Span(by.0.unsigned_abs()))
             }
             Self::Tamper(Tamper { share, how }) => {
                 let how = match how {
@@ -248,6 +257,33 @@ impl Slow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn fields(yaml: &str) -> Vec<&'static str> {
+        let fault: Fault = serde_saphyr::from_str(yaml).unwrap();
+        fault.mistakes().into_iter().map(|(field, _)| field).collect()
+    }
+
+    #[test]
+    fn a_success_that_stores_nothing_is_refused_with_what_to_write_instead() {
+        for code in [200, 204, 206, 299] {
+            let fault: Fault = serde_saphyr::from_str(&format!("{{status: {{code: {code}}}}}")).unwrap();
+            let mistakes = fault.mistakes();
+            assert!(mistakes[0].1.contains("tamper: {share: 1, how: withhold}"), "{mistakes:?}");
+        }
+        for code in [260, 301, 400, 429, 599] {
+            assert_eq!(fields(&format!("{{status: {{code: {code}}}}}")), [""; 0], "{code}");
+        }
+        assert_eq!(fields("{status: {code: 199}}"), ["fault.status.code"]);
+    }
+
+    #[test]
+    fn a_retry_after_that_the_header_can_not_say_is_refused() {
+        for after in ["1ms", "0s", "1s 1ms"] {
+            let yaml = format!("{{status: {{code: 429, retry_after: {after}}}}}");
+            assert_eq!(fields(&yaml), ["fault.status.retry_after"], "{after}");
+        }
+        assert_eq!(fields("{status: {code: 429, retry_after: 2m}}"), [""; 0]);
+    }
 
     #[test]
     fn slow_answers_have_the_quantiles_that_were_asked_for() {

@@ -131,7 +131,7 @@ impl Desk {
         self.books().ledger.clone()
     }
 
-    /// How many lines were tampered with so far.
+    /// What was done to lines on their way so far, as far as it came to something.
     pub(super) fn tampered(&self) -> Tampered {
         self.books().tampered
     }
@@ -140,12 +140,12 @@ impl Desk {
         let version = match (request.method.as_str(), request.url.path()) {
             ("POST", "/loki/api/v1/push") => Version::V1,
             ("POST", "/api/prom/push") => Version::V0,
-            _ => return Reply::at_once(self.answer(request)),
+            _ => return self.faults.at_once(self.answer(request)),
         };
         let reply = self.faults.reply(|| self.push(version, request));
         match &reply.how {
             How::Answer(answer) | How::Trickle(answer, _) => self.tally.push(answer.status),
-            How::Never | How::Break(_) => {}
+            How::Never | How::Break(_) => self.tally.unanswered(),
         }
         reply
     }
@@ -208,7 +208,7 @@ impl Desk {
 
     fn store(&self, tenant: &str, mut push: Push) -> Answer {
         let weather = self.faults.weather(&push);
-        let tampered = weather.tamper(&mut push);
+        let deeds = weather.tamper(&mut push);
         let (config, zone) = (&self.config.loki, &self.config.zone);
         let now_ns = clock::now_ns();
         let court = Court { config, tenant, now: clock::now(), zone, weather: &weather };
@@ -221,7 +221,7 @@ impl Desk {
                 *if *fate == Fate::Accepted { &mut accepted } else { &mut refused } += 1;
             }
         }
-        books.tampered.add(tampered);
+        books.tampered.add(deeds.counted(&fates, refusal.is_none()));
         if books.kept.is_on() {
             let tenant = Arc::from(tenant);
             for (stream, fates) in push.streams.iter().zip(&fates) {

@@ -36,12 +36,6 @@ pub(super) enum Break {
     HalfClose,
 }
 
-impl Reply {
-    pub(super) fn at_once(answer: Answer) -> Self {
-        Self { after: Duration::ZERO, how: How::Answer(answer), date: None }
-    }
-}
-
 /// A plan and when it began.
 pub(super) struct Faults {
     plan: Plan,
@@ -91,6 +85,11 @@ impl Faults {
         self.elapsed().map_or_else(Weather::default, |elapsed| Weather::of(&self.plan, elapsed, push))
     }
 
+    /// The reply to what is no push: only the clock is off for it.
+    pub(super) fn at_once(&self, answer: Answer) -> Reply {
+        Reply { after: Duration::ZERO, how: How::Answer(answer), date: self.date() }
+    }
+
     /// The reply to a push; `answer` is asked for only where the push is looked at.
     pub(super) fn reply(&self, answer: impl FnOnce() -> Answer) -> Reply {
         let (mut after, mut trickle) = (Duration::ZERO, None);
@@ -137,7 +136,7 @@ impl Faults {
         let steps = self
             .plan
             .now(elapsed)
-            .filter_map(|(_, fault)| if let Fault::ClockStep(by) = fault { Some(*by) } else { None });
+            .filter_map(|(_, fault)| if let Fault::ClockStep(by) = fault { Some(by.0) } else { None });
         let off = steps.fold(SignedDuration::ZERO, SignedDuration::saturating_add);
         (!off.is_zero()).then(|| clock::now().saturating_sub(off).unwrap_or(Timestamp::MIN))
     }

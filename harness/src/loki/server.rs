@@ -41,6 +41,8 @@ pub struct Summary {
     /// Pushes and entries.
     #[serde(flatten)]
     pub counters: Counters,
+    /// What the plan of faults did to lines on their way.
+    pub tampered: Tampered,
     /// Numbered sequences of lines (a container's output) that were seen.
     pub sequences: u64,
     /// Distinct numbered lines that were accepted.
@@ -132,6 +134,7 @@ impl Sink {
         let sum = |figure: fn(&Sequence) -> u64| ledger.sequences().map(|(_, s)| figure(s)).sum();
         Summary {
             counters: self.counters(),
+            tampered: self.tampered(),
             sequences: sum(|_| 1),
             lines_delivered: sum(|sequence| sequence.accepted.count()),
             lines_duplicated: sum(|sequence| sequence.duplicated),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::labels::Labels;
 use super::push::{Entry, Push};
+use crate::audit::ledger::Fate;
 use crate::faults::{Fault, How, Of, Plan, Reject, Tamper};
 
 /// What a plan says of the lines of one push.
@@ -31,17 +32,42 @@ pub static FAIR: Weather<'static> = Weather {
     tampers: Vec::new(),
 };
 
-/// How many lines were tampered with on their way. An audit must find as many.
+/// What was done to lines on their way, as far as it came to something: a push that is refused comes again, and
+/// meets the same once more. Each push by itself: one that is stored and sent again all the same counts twice. An
+/// audit must find as many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tampered {
-    /// They did not arrive.
+    /// They did not arrive, and the push was not refused as a whole: it had a good answer, or some of its other
+    /// lines were stored.
     pub withheld: u64,
-    /// They arrived twice.
+    /// Lines that were put in a second time, and then stored.
     pub doubled: u64,
-    /// A letter of them is another one.
+    /// Lines of which a letter is another one, and which are stored so.
     pub altered: u64,
-    /// They changed places with the next one.
+    /// Lines that changed places with the next one, where both are stored.
     pub reordered: u64,
+}
+
+/// What was done to the lines of one push, of which nobody knows yet whether they will be stored.
+#[derive(Debug, Default)]
+pub struct Deeds {
+    withheld: u64,
+    /// For each stream and each of its entries; nothing where nothing is planned.
+    marks: Vec<Vec<Marks>>,
+}
+
+/// What was done to one line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    is_second: bool,
+    is_altered: bool,
+    /// It stood before the one that is before it now.
+    is_behind: bool,
+}
+
+struct Line {
+    entry: Entry,
+    marks: Marks,
 }
 
 impl<'a> Weather<'a> {
@@ -58,7 +84,7 @@ impl<'a> Weather<'a> {
                     weather.refuses_all |= plan.draw(place, key) < reject.share;
                 }
                 Fault::Reject(reject) => weather.rejects.push((plan, place, reject)),
-                Fault::ClockStep(by) => weather.clock_step = weather.clock_step.saturating_add(*by),
+                Fault::ClockStep(by) => weather.clock_step = weather.clock_step.saturating_add(by.0),
                 Fault::Tamper(tamper) => weather.tampers.push((plan, place, tamper)),
                 Fault::Status(_)
                 | Fault::Hang
@@ -107,19 +133,52 @@ impl<'a> Weather<'a> {
         self.refuses_all || self.rejects.iter().any(meets)
     }
 
-    /// Tampers with the lines of a push, and says with how many.
-    pub fn tamper(&self, push: &mut Push) -> Tampered {
-        let mut tampered = Tampered::default();
-        for (plan, place, tamper) in &self.tampers {
-            let meets = |entry: &Entry| plan.draw(*place, &entry.line) < tamper.share;
-            for stream in &mut push.streams {
+    /// Tampers with the lines of a push, and says what it did.
+    #[must_use]
+    pub fn tamper(&self, push: &mut Push) -> Deeds {
+        let mut deeds = Deeds::default();
+        if self.tampers.is_empty() {
+            return deeds;
+        }
+        for stream in &mut push.streams {
+            let entries = std::mem::take(&mut stream.entries).into_iter();
+            let mut lines = entries.map(|entry| Line { entry, marks: Marks::default() }).collect();
+            for (plan, place, tamper) in &self.tampers {
+                let meets = |line: &Line| plan.draw(*place, &line.entry.line) < tamper.share;
                 match tamper.how {
-                    How::Withhold => tampered.withheld += withhold(&mut stream.entries, meets),
-                    How::Double => tampered.doubled += double(&mut stream.entries, meets),
-                    How::Alter => tampered.altered += alter(&mut stream.entries, meets),
-                    How::Reorder => tampered.reordered += reorder(&mut stream.entries, meets),
+                    How::Withhold => deeds.withheld += withhold(&mut lines, meets),
+                    How::Double => double(&mut lines, meets),
+                    How::Alter => alter(&mut lines, meets),
+                    How::Reorder => reorder(&mut lines, meets),
                 }
             }
+            let (entries, marks) = lines.into_iter().map(|line| (line.entry, line.marks)).unzip();
+            stream.entries = entries;
+            deeds.marks.push(marks);
+        }
+        deeds
+    }
+}
+
+impl Deeds {
+    /// What came to something, where these are the entries' fates and the answer is good or not.
+    #[must_use]
+    pub fn counted(&self, fates: &[Vec<Fate>], is_good: bool) -> Tampered {
+        let is_stored = |fate: Option<&Fate>| fate == Some(&Fate::Accepted);
+        let mut tampered = Tampered::default();
+        for (marks, fates) in self.marks.iter().zip(fates) {
+            let mut before = None;
+            for (mark, fate) in marks.iter().zip(fates) {
+                if is_stored(Some(fate)) {
+                    tampered.doubled += u64::from(mark.is_second);
+                    tampered.altered += u64::from(mark.is_altered);
+                    tampered.reordered += u64::from(mark.is_behind && is_stored(before));
+                }
+                before = Some(fate);
+            }
+        }
+        if is_good || fates.iter().flatten().any(|fate| is_stored(Some(fate))) {
+            tampered.withheld = self.withheld;
         }
         tampered
     }
@@ -146,23 +205,22 @@ fn shifted(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(end)
 }
 
-fn withhold(entries: &mut Vec<Entry>, meets: impl Fn(&Entry) -> bool) -> u64 {
-    let before = entries.len();
-    entries.retain(|entry| !meets(entry));
-    (before - entries.len()) as u64
+fn withhold(lines: &mut Vec<Line>, meets: impl Fn(&Line) -> bool) -> u64 {
+    let before = lines.len();
+    lines.retain(|line| !meets(line));
+    (before - lines.len()) as u64
 }
 
 /// The second ones come last: Loki stores one that follows itself only once.
-fn double(entries: &mut Vec<Entry>, meets: impl Fn(&Entry) -> bool) -> u64 {
-    let again: Vec<Entry> = entries.iter().filter(|entry| meets(entry)).cloned().collect();
-    let count = again.len() as u64;
-    entries.extend(again);
-    count
+fn double(lines: &mut Vec<Line>, meets: impl Fn(&Line) -> bool) {
+    let second = Marks { is_second: true, ..Marks::default() };
+    let again = lines.iter().filter(|line| meets(line));
+    let again: Vec<Line> = again.map(|line| Line { entry: line.entry.clone(), marks: second }).collect();
+    lines.extend(again);
 }
 
-fn alter(entries: &mut [Entry], meets: impl Fn(&Entry) -> bool) -> u64 {
-    let mut count = 0;
-    for entry in entries.iter_mut().filter(|entry| meets(entry)) {
+fn alter(lines: &mut [Line], meets: impl Fn(&Line) -> bool) {
+    for Line { entry, marks } in lines.iter_mut().filter(|line| meets(line)) {
         let mut line = entry.line.to_vec();
         // A letter in its last half: who it is from and its number stand before.
         let half = line.len() / 2;
@@ -170,23 +228,23 @@ fn alter(entries: &mut [Entry], meets: impl Fn(&Entry) -> bool) -> u64 {
         if let Some(letter) = letter {
             *letter = if *letter == b'x' { b'y' } else { b'x' };
             entry.line = Bytes::from(line);
-            count += 1;
+            marks.is_altered = true;
         }
     }
-    count
 }
 
-fn reorder(entries: &mut [Entry], meets: impl Fn(&Entry) -> bool) -> u64 {
-    let (mut count, mut place) = (0, 0);
-    while place + 1 < entries.len() {
-        if entries.get(place).is_some_and(&meets) {
-            entries.swap(place, place + 1);
-            count += 1;
+fn reorder(lines: &mut [Line], meets: impl Fn(&Line) -> bool) {
+    let mut place = 0;
+    while place + 1 < lines.len() {
+        if lines.get(place).is_some_and(&meets) {
+            lines.swap(place, place + 1);
             place += 1;
+            if let Some(moved) = lines.get_mut(place) {
+                moved.marks.is_behind = true;
+            }
         }
         place += 1;
     }
-    count
 }
 
 #[cfg(test)]
@@ -217,8 +275,12 @@ mod tests {
     fn tampered(how: &str, count: usize) -> (Tampered, Vec<Bytes>) {
         let plan = plan(&format!("{{tamper: {{share: 0.2, how: {how}}}}}"));
         let mut push = push(count);
-        let done = Weather::of(&plan, SECOND, &push).tamper(&mut push);
-        (done, push.streams.remove(0).entries.into_iter().map(|entry| entry.line).collect())
+        let deeds = Weather::of(&plan, SECOND, &push).tamper(&mut push);
+        let fates = [vec![Fate::Accepted; push.streams[0].entries.len()]];
+        (
+            deeds.counted(&fates, true),
+            push.streams.remove(0).entries.into_iter().map(|entry| entry.line).collect(),
+        )
     }
 
     #[test]
@@ -235,6 +297,32 @@ mod tests {
         let (done, arrived) = tampered("reorder", 1000);
         let differ = arrived.iter().zip(&sent).filter(|(arrived, sent)| arrived != sent).count();
         assert_eq!(differ as u64, 2 * done.reordered);
+    }
+
+    /// What `fates` makes of the entries' places is what becomes of them; with an answer that is not good.
+    fn counted(how: &str, fate: impl Fn(usize) -> Fate) -> Tampered {
+        let plan = plan(&format!("{{tamper: {{share: 1, how: {how}}}}}"));
+        let mut push = push(4);
+        let deeds = Weather::of(&plan, SECOND, &push).tamper(&mut push);
+        deeds.counted(&[(0..push.streams[0].entries.len()).map(fate).collect()], false)
+    }
+
+    #[test]
+    fn what_is_refused_counts_as_nothing_since_it_comes_again() {
+        const NO: Fate = Fate::Refused("no");
+        for how in ["withhold", "double", "alter", "reorder"] {
+            assert!(counted(how, |_| NO).is_nothing(), "{how}");
+        }
+        let but_third = |place| if place == 2 { NO } else { Fate::Accepted };
+        assert_eq!(counted("alter", but_third).altered, 3);
+        assert_eq!(counted("double", |place| if place == 5 { NO } else { Fate::Accepted }).doubled, 3);
+        // The first two have changed places, and the last two.
+        assert_eq!(counted("reorder", |_| Fate::Accepted).reordered, 2);
+        assert_eq!(counted("reorder", but_third).reordered, 1);
+        assert_eq!(counted("reorder", |place| if place == 1 { NO } else { Fate::Accepted }).reordered, 1);
+        let some = Deeds { withheld: 7, marks: Vec::new() };
+        assert_eq!(some.counted(&[vec![NO, Fate::Accepted]], false).withheld, 7, "it does not come again");
+        assert_eq!(some.counted(&[vec![]], true).withheld, 7, "nothing else was in it");
     }
 
     #[test]

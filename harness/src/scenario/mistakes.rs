@@ -25,6 +25,7 @@ pub(super) fn all(scenario: &Scenario) -> Vec<String> {
     mistakes.extend(controls(scenario));
     mistakes.extend(durations(scenario));
     mistakes.extend(containers(&scenario.containers));
+    mistakes.extend(burst(scenario));
     mistakes.extend(faults(scenario));
     mistakes
 }
@@ -112,9 +113,29 @@ fn faults(scenario: &Scenario) -> Vec<String> {
             mistakes.push(format!("faults[{place}].at: before the load ends, after {}", Span(load)));
         }
     }
-    let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
-    mistakes.extend(plan.mistakes_of_the_world(load));
+    // A load that is too long is told as that.
+    if load <= LONGEST {
+        mistakes.extend(faults::too_often(&scenario.faults, load));
+    }
+    // What makes no sense by itself may begin without end.
+    if load <= LONGEST && mistakes.is_empty() {
+        let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
+        mistakes.extend(plan.mistakes_of_the_world(load));
+    }
     mistakes
+}
+
+/// A container writes when as many lines are due.
+fn burst(scenario: &Scenario) -> Option<String> {
+    let (config, load) = (&scenario.containers, scenario.phases.load);
+    let due = Duration::from_secs(config.burst.into()) / config.lines_per_second.max(1);
+    (due > load.0).then(|| {
+        format!(
+            "containers.burst: at {} lines a second so many take {} to be due, longer than the load ({load})",
+            config.lines_per_second,
+            Span(due)
+        )
+    })
 }
 
 fn containers(config: &load::Config) -> Vec<String> {

@@ -142,6 +142,23 @@ fn a_scenario_that_is_not_there_is_named() {
     assert!(said(&output).contains("no-such.yaml"), "{}", said(&output));
 }
 
+/// Before the memory is full: each of these would begin for ever.
+#[test]
+fn faults_without_end_and_faults_that_are_none_are_bad_usage() {
+    let faults = |fault: &str| format!("faults=[{{at: 1s, for: 1ns, every: 2s, fault: {fault}}}]");
+    for (set, words) in [
+        ([faults("hang").replace("2s", "2ns"), "seed=1".to_owned()], "faults[0].every: at least"),
+        ([faults("hang"), "phases.load=9999999y".to_owned()], "phases.load: at most"),
+        ([faults("{status: {code: 204}}"), "seed=1".to_owned()], "how: withhold"),
+        ([faults("{clock_step: soon}"), "seed=1".to_owned()], "such as 30m, 1d or -2h"),
+        (["faults=hang".to_owned(), "seed=1".to_owned()], "a list of faults"),
+    ] {
+        let output = output(&["ab", "--set", &set[0], "--set", &set[1]]);
+        assert_eq!(output.status.code(), BAD_USAGE, "{}", said(&output));
+        assert!(said(&output).contains(words), "{words}: {}", said(&output));
+    }
+}
+
 #[test]
 fn a_word_that_is_no_command_is_bad_usage() {
     assert_eq!(output(&["abc"]).status.code(), BAD_USAGE);

@@ -164,3 +164,43 @@ async fn answers_are_late_or_come_byte_by_byte_and_are_whole_in_the_end() {
     }
     assert!(pieces > 10 && text.ends_with(b"\n"), "{pieces} pieces");
 }
+
+#[tokio::test]
+async fn every_answer_bears_the_date_of_a_clock_that_is_off() {
+    let sink = sink(plan(1, &["{clock_step: -1d}"]));
+    let client = Client::new();
+    let pushed = push(&client, &sink, one_line()).await.unwrap();
+    let got = async |path: &str| client.get(format!("{}{path}", sink.url())).send().await.unwrap();
+    for answer in [pushed, got("/ready").await, got("/loki/api/v1/push").await, got("/nowhere").await] {
+        let date = answer.headers()["date"].to_str().unwrap();
+        let date = jiff::fmt::rfc2822::parse(date).unwrap().timestamp();
+        let ahead_s = date.as_second() - clock::now().as_second();
+        assert!((ahead_s - 24 * 3600).abs() < 60, "{} {ahead_s}", answer.url());
+    }
+}
+
+#[tokio::test]
+async fn what_faults_did_to_pushes_and_lines_is_told_as_far_as_it_came_to_something() {
+    let cut = sink(plan(1, &["reset"]));
+    push(&Client::new(), &cut, one_line()).await.unwrap_err();
+    let counters = cut.summary().counters;
+    assert_eq!((counters.pushes, counters.pushes_unanswered), (0, 1));
+
+    let lines: Vec<String> = (0..10).map(|number| format!("line {number} and what it says")).collect();
+    for (how, figure) in [("withhold", 0), ("double", 1), ("alter", 2), ("reorder", 3)] {
+        let tamper = format!("{{tamper: {{share: 1, how: {how}}}}}");
+        let sink = sink(plan(1, &[&tamper, "{window: 1m}"]));
+        let figures = |sink: &Sink| {
+            let tampered = sink.summary().tampered;
+            [tampered.withheld, tampered.doubled, tampered.altered, tampered.reordered]
+        };
+        if how != "withhold" {
+            let refused = push(&Client::new(), &sink, body(&lines, Duration::from_secs(120))).await.unwrap();
+            assert_eq!((refused.status().as_u16(), figures(&sink)), (400, [0; 4]), "{how}");
+        }
+        push(&Client::new(), &sink, body(&lines, Duration::ZERO)).await.unwrap();
+        let mut expected = [0; 4];
+        expected[figure] = if how == "reorder" { 5 } else { 10 };
+        assert_eq!(figures(&sink), expected, "{how}");
+    }
+}

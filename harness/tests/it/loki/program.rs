@@ -166,3 +166,28 @@ fn it_listens_to_other_machines_only_where_that_is_said() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("--expose"), "{}", said(&output));
 }
+
+#[tokio::test]
+async fn its_last_words_say_what_its_faults_did() {
+    let file = config(
+        "faults:\n  - {at: 0s, for: 1h, fault: {tamper: {share: 1, how: withhold}}}\n  - {at: 0s, for: 1h, fault: {status: {code: 503, share: 0}}}\n",
+    );
+    let loki = Program::start(&["--faults", file.path().to_str().unwrap()]);
+    assert_eq!(push(&Client::new(), &loki.url, "", "nobody gets it").await, 204);
+    let summary = loki.stop();
+    assert_eq!(summary["tampered"], json!({"withheld": 1, "doubled": 0, "altered": 0, "reordered": 0}));
+    assert_eq!((&summary["pushes"], &summary["pushes_unanswered"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test]
+async fn the_faults_of_its_help_are_what_it_takes() {
+    let help = output(&["mock-loki", "--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let example: String =
+        help.lines().skip_while(|line| !line.contains("seed: 7")).fold(String::new(), |text, line| {
+            if text.ends_with("\n\n") { text } else { format!("{text}{}\n", line.trim_end()) }
+        });
+    assert!(example.contains("clock_step") && example.contains("tamper"), "{help}");
+    let file = config(&example);
+    Program::start(&["--faults", file.path().to_str().unwrap()]).stop();
+}

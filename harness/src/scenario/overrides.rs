@@ -1,0 +1,73 @@
+//! What the command line changes in a scenario.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Scenario, ScenarioError, plain};
+
+/// What the command line changes.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--set KEY=VALUE`, in order.
+    pub set: Vec<String>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+    /// `--targets`; all where empty.
+    pub targets: Vec<String>,
+}
+
+impl Overrides {
+    /// The scenario with these changes.
+    pub(super) fn applied(&self, mut scenario: Scenario, path: &Path) -> Result<Scenario, ScenarioError> {
+        scenario.seed = self.seed.unwrap_or(scenario.seed);
+        for setting in &self.set {
+            scenario = set(&scenario, setting)?;
+        }
+        select(&mut scenario, path, &self.targets)?;
+        Ok(scenario)
+    }
+}
+
+/// Sets one value by its dotted path. The result must still be a scenario.
+fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
+    let wrong = |why: String| ScenarioError::Set { setting: setting.to_owned(), why };
+    let (key, text) =
+        setting.split_once('=').ok_or_else(|| wrong("write KEY=VALUE, e.g. phases.load=10m".into()))?;
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(plain(&error)))?;
+    let mut whole = serde_json::to_value(scenario).map_err(|error| wrong(error.to_string()))?;
+    let mut place = &mut whole;
+    let mut parts = key.split('.').peekable();
+    let mut above = "";
+    while let Some(part) = parts.next() {
+        let known = keys(place);
+        let fields =
+            place.as_object_mut().ok_or_else(|| wrong(format!("there is nothing beneath it at {part:?}")))?;
+        // What a scenario leaves out may be named here for the first time: whether there is such a field is found
+        // out when all is read again. But a target's name that is not there is a slip.
+        let may_be_new = key.contains(".settings.") || (parts.peek().is_none() && above != "targets");
+        place = match (fields.contains_key(part), may_be_new) {
+            (false, false) => return Err(wrong(format!("no field {part:?}; there are: {known}"))),
+            _ => fields.entry(part).or_insert(Value::Null),
+        };
+        above = part;
+    }
+    *place = value;
+    serde_json::from_value(whole).map_err(|error| wrong(error.to_string()))
+}
+
+fn keys(value: &Value) -> String {
+    let keys = value.as_object().map(|fields| fields.keys().cloned().collect::<Vec<_>>());
+    keys.unwrap_or_default().join(", ")
+}
+
+fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), ScenarioError> {
+    if let Some(name) = names.iter().find(|name| !scenario.targets.contains_key(*name)) {
+        let known = scenario.targets.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(ScenarioError::UnknownTarget { name: name.clone(), path: path.to_owned(), known });
+    }
+    if !names.is_empty() {
+        scenario.targets.retain(|name, _| names.contains(name));
+    }
+    Ok(())
+}
