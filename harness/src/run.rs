@@ -11,5 +11,6 @@ mod letters;
 mod house;
 mod conclude;
 pub mod ab;
-mod table;
+mod bounded;
+pub mod table;
 pub mod analyze;
