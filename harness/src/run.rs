@@ -4,6 +4,7 @@ pub mod attach;
 pub mod progress;
 pub mod order;
 mod truth;
+mod compare;
 mod judge;
 mod live;
 mod journal;
