@@ -39,10 +39,10 @@ pub(super) fn growth(
         Resource::Fds => "file descriptors",
     };
     let what = format!("{word} added since the load began");
-    sheet.panel(&ground, &series, &what, full, format.tall);
+    sheet.panel((&ground, &series), &what, full, format.tall);
     if let Some(near) = near_range(&series, limit, full) {
         sheet.down += format.size * 0.6;
-        sheet.panel(&ground, &series, "the same, close to the limit", near, format.low);
+        sheet.panel((&ground, &series), "the same, close to the limit", near, format.low);
     }
     churn(&mut sheet, result);
     sheet.time_axis("time since the run began");

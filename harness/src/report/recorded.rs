@@ -160,7 +160,7 @@ fn panel(sheet: &mut Sheet, column: &str, series: &[Series]) {
     sheet.legend(series);
     // Above the panel is room for its title and for phases, of which there are none.
     sheet.down -= sheet.format.size * 2.0;
-    sheet.panel(&ground, series, "", range(series, &ground.limits), sheet.format.tall);
+    sheet.panel((&ground, series), "", range(series, &ground.limits), sheet.format.tall);
     sheet.down += sheet.format.size;
 }
 

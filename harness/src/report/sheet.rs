@@ -127,8 +127,7 @@ impl Sheet {
     /// Draws one panel below what stands already.
     pub(super) fn panel(
         &mut self,
-        ground: &Ground,
-        series: &[Series],
+        (ground, series): (&Ground, &[Series]),
         title: &str,
         (low, high): (f64, f64),
         height: f64,

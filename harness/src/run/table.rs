@@ -179,14 +179,12 @@ impl Table {
 
 /// What a reader's error means.
 fn explained(path: &Path, error: csv::Error) -> TableError {
-    let path = path.to_owned();
-    match error.into_kind() {
-        ErrorKind::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            TableError::Unfit { path, why: error.to_string() }
-        }
-        ErrorKind::Io(source) => TableError::Unreadable { path, source },
-        other => TableError::Unfit { path, why: format!("{other:?}") },
+    let (path, why) = (path.to_owned(), error.to_string());
+    let ErrorKind::Io(source) = error.into_kind() else { return TableError::Unfit { path, why } };
+    if source.kind() == io::ErrorKind::InvalidData {
+        return TableError::Unfit { path, why: source.to_string() };
     }
+    TableError::Unreadable { path, source }
 }
 
 /// Rows as they become series.
