@@ -46,8 +46,8 @@ pub enum Command {
     /// Gives a verdict on any recorded series: a CSV file with a column elapsed_s
     ///
     /// A column `target` tells series apart. Without --limit the columns tasks, threads and fds are judged,
-    /// each by a limit of 2 per minute.
-    #[command(after_help = EXIT_CODES)]
+    /// each by a limit of 2 per minute. What can't be trusted is `invalid`, with the line that says why.
+    #[command(after_help = EXIT_CODES, after_long_help = ANALYZE_HELP)]
     Analyze(AnalyzeArgs),
     /// Draws the report of a run directory again from its raw files
     Report {
@@ -76,6 +76,33 @@ Examples:
                                                       the same with one defect mended
   flatline ab --set 'faults=[{at: 30s, for: 10s, fault: {status: {code: 429}}}]'
                                                       with a fault; docs/faults.md has all of them
+
+",
+    exit_codes!()
+);
+
+const ANALYZE_HELP: &str = concat!(
+    "\
+The file is comma-separated, in UTF-8. Its first line names the columns: elapsed_s, seconds on a clock that never
+runs backwards; target, if there are several; and any columns of counts:
+
+  elapsed_s,target,fds
+  0,api,41
+  1,api,42
+
+One can be recorded of any process, here once a second:
+
+  echo elapsed_s,fds > fds.csv
+  while [ -d /proc/$PID ]; do echo $SECONDS,$(ls /proc/$PID/fd | wc -l) >> fds.csv; sleep 1; done
+
+Examples:
+  flatline analyze fds.csv                            at most 2 more a minute, the warm-up found
+  flatline analyze fds.csv --plot fds.png             with a picture
+  flatline analyze night.csv --limit fds=0.5 --limit 'open sockets=1' --warmup 10m
+  zcat night.csv.gz | flatline analyze /dev/stdin --json
+
+Each column is said to grow by so much a minute, with a 90 % interval; `pass` where the whole interval lies below
+the limit, `fail` above it, else `inconclusive`. The floor is the slowest leak that the samples could have shown.
 
 ",
     exit_codes!()
@@ -161,7 +188,7 @@ pub enum EngineChoice {
 /// Options of `flatline analyze`.
 #[derive(Args, Debug)]
 pub struct AnalyzeArgs {
-    /// The CSV file
+    /// The CSV file; /dev/stdin reads from a pipe
     pub file: PathBuf,
     /// Growth per minute that a column is allowed, e.g. fds=2 (repeatable)
     #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
@@ -169,16 +196,26 @@ pub struct AnalyzeArgs {
     /// What to cut from the start: so much exactly, or what has not settled yet
     #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
     pub warmup: Warmup,
+    /// Draws the series with their fitted lines and limits
+    #[arg(long, value_name = "FILE.png", value_parser = picture)]
+    pub plot: Option<PathBuf>,
     /// Prints the verdicts as one JSON document on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {
-    let (column, limit) = text.split_once('=').ok_or("write COLUMN=PER_MINUTE, e.g. fds=2")?;
+    // The last one: a column's name may have such a sign, a number has none.
+    let (column, limit) = text.rsplit_once('=').ok_or("write COLUMN=PER_MINUTE, e.g. fds=2")?;
     let limit: f64 = limit.parse().map_err(|_| format!("{limit:?} is no number"))?;
     let positive = limit.is_finite() && limit > 0.0;
     if positive { Ok((column.to_owned(), limit)) } else { Err("the limit must be above zero".to_owned()) }
+}
+
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    if is_png { Ok(path) } else { Err("a picture is a PNG: name it FILE.png".to_owned()) }
 }
 
 fn warmup(text: &str) -> Result<Warmup, String> {

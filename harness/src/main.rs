@@ -1,6 +1,6 @@
 //! `flatline`: parses, runs, and turns what came out into an exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -17,11 +17,13 @@ use flatline::faults::Plan;
 use flatline::loki::config::{Config, ConfigError, load_faults};
 use flatline::loki::server::{Sink, SinkConfig, Summary};
 use flatline::orphans;
+use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, RunResult, Verdict};
 use flatline::run::ab;
 use flatline::run::analyze::{Question, analyze};
 use flatline::run::order::{Order, RunError};
 use flatline::run::progress::Show;
+use flatline::run::table::TableError;
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
@@ -56,7 +58,9 @@ async fn main() -> ExitCode {
 /// A file or a command line is the user's to mend, and a run that was stopped before it began has decided nothing;
 /// whatever else fails is the environment.
 fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<UsageError>() {
+    let of_the_user =
+        error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
+    if of_the_user || error.is::<UsageError>() {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped)) {
         UNDECIDED
@@ -136,13 +140,27 @@ async fn with_signals<T>(
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let question = Question { limits: arguments.limit.into_iter().collect(), warmup: arguments.warmup };
-    let analysis = analyze(&arguments.file, &question)?;
-    print(&if arguments.json { serde_json::to_string_pretty(&analysis)? } else { analysis.table() })?;
+    let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
+    let analysis = analyze(&arguments.file, &question, recorded.as_mut())?;
+    print(&if arguments.json {
+        serde_json::to_string_pretty(&analysis)?
+    } else {
+        report::verdicts::verdicts(&analysis.targets, colours())
+    })?;
+    if let (Some(path), Some(recorded)) = (&arguments.plot, recorded) {
+        recorded.write(path, &arguments.file.display().to_string())?;
+        say(&format!("plot: {}", path.display()));
+    }
     Ok(ExitCode::from(match analysis.worst() {
         Verdict::Pass => MET,
         Verdict::Fail => MISSED,
         Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
     }))
+}
+
+/// Only where a person looks, and has not asked for none (<https://no-color.org>).
+fn colours() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {

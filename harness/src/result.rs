@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod comparison;
 mod lines;
 
+pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 
 /// Version of the serialised form.
@@ -136,6 +138,9 @@ pub struct ResourceResult {
     /// The line through the judged samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<FittedLine>,
+    /// The growth with its error, for comparisons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// Where it would lead.
     pub projection: Projection,
     /// The count before the load (median of the warm-up's idle end), and at the end of the drain.
@@ -223,6 +228,9 @@ pub struct VerdictFile {
     pub cut_short: bool,
     /// By name, in the scenario's order when read in order of the names.
     pub targets: BTreeMap<String, TargetResult>,
+    /// The targets compared in each resource; empty where there are no two to compare.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub comparisons: BTreeMap<Resource, Comparison>,
 }
 
 /// One moment of one target: a row of `samples.csv`.

@@ -6,39 +6,58 @@
 
 use crate::growth::slope::Growth;
 
-/// Chance of error on each side of the difference's interval.
-const ALPHA: f64 = 0.05;
+/// Fewer times as fast are said in counts: "1.3 times faster" is read as more than it is.
+const TIMES_MIN: f64 = 2.0;
 
 /// How much faster the first of two targets grows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
     /// The first's growth less the second's.
     pub growth: Growth,
-    /// Lower end of its 90 % interval, per minute.
+    /// Lower end of its interval, per minute.
     pub ci_low: f64,
-    /// Upper end of its 90 % interval, per minute.
+    /// Upper end of its interval, per minute.
     pub ci_high: f64,
-    /// For people.
-    pub sentence: String,
+    /// What that interval carries.
+    pub relation: Relation,
 }
 
-/// A target's name and its growth.
-pub type Named<'a> = (&'a str, &'a Growth);
+/// What can be said of two targets' growth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Relation {
+    /// The first grows faster.
+    FirstFaster(Lead),
+    /// The second grows faster.
+    SecondFaster(Lead),
+    /// Neither is seen to grow faster.
+    Alike {
+        /// They are no further apart than this, per minute.
+        within_per_min: f64,
+    },
+}
 
-/// Compares two targets.
+/// How much faster at least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lead {
+    /// Counts per minute.
+    pub per_min: f64,
+    /// Times as fast, where it is at least twice; `None` also where the slower one may not grow at all.
+    pub times: Option<f64>,
+}
+
+/// Compares two targets; each side of the interval errs with chance `alpha`.
 #[must_use]
-pub fn difference(first: Named<'_>, second: Named<'_>) -> Difference {
-    let growth = subtract(first.1, second.1);
-    let (ci_low, ci_high) = (growth.low(ALPHA), growth.high(ALPHA));
-    let sentence = if ci_low > 0.0 {
-        faster(first, second, ci_low)
+pub fn difference(first: &Growth, second: &Growth, alpha: f64) -> Difference {
+    let growth = subtract(first, second);
+    let (ci_low, ci_high) = (growth.low(alpha), growth.high(alpha));
+    let relation = if ci_low > 0.0 {
+        Relation::FirstFaster(Lead { per_min: ci_low, times: times(first, second, alpha) })
     } else if ci_high < 0.0 {
-        faster(second, first, -ci_high)
+        Relation::SecondFaster(Lead { per_min: -ci_high, times: times(second, first, alpha) })
     } else {
-        let widest = ci_high.max(-ci_low);
-        format!("{} and {} can't be told apart (less than {widest:.2} per minute apart)", first.0, second.0)
+        Relation::Alike { within_per_min: ci_high.max(-ci_low) }
     };
-    Difference { growth, ci_low, ci_high, sentence }
+    Difference { growth, ci_low, ci_high, relation }
 }
 
 fn subtract(first: &Growth, second: &Growth) -> Growth {
@@ -52,22 +71,18 @@ fn subtract(first: &Growth, second: &Growth) -> Growth {
     }
 }
 
-/// "leaks at least N times faster": the slow end of the one against the fast end of the other, each
-/// with half of the error.
-fn faster((quick, fast): Named<'_>, (calm, slow): Named<'_>, apart: f64) -> String {
-    let most = slow.high(ALPHA / 2.0);
-    let times = fast.low(ALPHA / 2.0) / most;
-    if most <= 0.0 || times < 2.0 {
-        return format!("{quick} grows faster than {calm} by at least {apart:.2} per minute");
-    }
-    let calm_grows = if slow.low(ALPHA) > 0.0 { "" } else { ", which shows no growth" };
-    format!("{quick} leaks at least {:.0} times faster than {calm}{calm_grows}", times.floor())
+/// The slow end of the one against the fast end of the other, each with half of the error.
+fn times(fast: &Growth, slow: &Growth, alpha: f64) -> Option<f64> {
+    let most = slow.high(alpha / 2.0);
+    let times = fast.low(alpha / 2.0) / most;
+    (most > 0.0 && times >= TIMES_MIN).then_some(times)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
-    use crate::growth::slope::Growth;
+    use super::*;
+
+    const ALPHA: f64 = 0.05;
 
     fn growth(per_min: f64, error_per_min: f64) -> Growth {
         Growth { per_min, error_per_min, degrees: 12.0 }
@@ -76,16 +91,16 @@ mod tests {
     #[test]
     fn a_leak_is_told_from_a_flat_target_in_either_order() {
         let (leak, flat) = (growth(43.0, 0.4), growth(0.1, 0.15));
-        let ab = difference(("archived", &leak), ("hybrid", &flat));
-        let ba = difference(("hybrid", &flat), ("archived", &leak));
-        assert_eq!(ab.sentence, "archived leaks at least 98 times faster than hybrid, which shows no growth");
-        assert_eq!(ab.sentence, ba.sentence);
+        let (ab, ba) = (difference(&leak, &flat, ALPHA), difference(&flat, &leak, ALPHA));
+        let Relation::FirstFaster(lead) = ab.relation else { panic!("{ab:?}") };
+        assert_eq!(ba.relation, Relation::SecondFaster(lead));
+        assert_eq!(lead.times.map(f64::floor), Some(98.0));
         assert!((ab.ci_low + ba.ci_high).abs() < 1e-9);
     }
 
     #[test]
     fn the_error_of_a_difference_is_the_root_of_the_squares() {
-        let found = difference(("a", &growth(5.0, 0.3)), ("b", &growth(1.0, 0.4)));
+        let found = difference(&growth(5.0, 0.3), &growth(1.0, 0.4), ALPHA);
         assert!((found.growth.error_per_min - 0.5).abs() < 1e-12);
         assert!((found.growth.per_min - 4.0).abs() < 1e-12);
         assert!(found.growth.degrees > 12.0 && found.growth.degrees < 24.0);
@@ -93,13 +108,26 @@ mod tests {
 
     #[test]
     fn two_flat_targets_can_not_be_told_apart() {
-        let found = difference(("pool", &growth(0.1, 0.2)), ("hybrid", &growth(-0.1, 0.2)));
-        assert!(found.sentence.starts_with("pool and hybrid can't be told apart (less than "), "{found:?}");
+        let found = difference(&growth(0.1, 0.2), &growth(-0.1, 0.2), ALPHA);
+        assert_eq!(found.relation, Relation::Alike { within_per_min: found.ci_high });
     }
 
     #[test]
-    fn a_small_certain_difference_is_said_in_counts_not_in_times() {
-        let found = difference(("a", &growth(5.0, 0.1)), ("b", &growth(4.0, 0.1)));
-        assert!(found.sentence.starts_with("a grows faster than b by at least 0.7"), "{found:?}");
+    fn a_small_certain_difference_has_no_times() {
+        let found = difference(&growth(5.0, 0.1), &growth(4.0, 0.1), ALPHA);
+        let Relation::FirstFaster(Lead { per_min, times: None }) = found.relation else {
+            panic!("{found:?}")
+        };
+        assert!(per_min > 0.7 && per_min < 0.8, "{per_min}");
+        // Nothing is some times as fast as what may shrink.
+        let found = difference(&growth(43.0, 0.1), &growth(-4.0, 0.1), ALPHA);
+        assert!(matches!(found.relation, Relation::FirstFaster(Lead { times: None, .. })), "{found:?}");
+    }
+
+    #[test]
+    fn a_stricter_chance_of_error_claims_less() {
+        let (a, b) = (growth(1.0, 0.3), growth(0.0, 0.3));
+        assert!(matches!(difference(&a, &b, 0.05).relation, Relation::FirstFaster(_)));
+        assert!(matches!(difference(&a, &b, 0.005).relation, Relation::Alike { .. }));
     }
 }

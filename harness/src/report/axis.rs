@@ -33,16 +33,16 @@ impl Scale {
     }
 }
 
-/// Round values (steps of 1, 2 or 5) within a scale, so that there are at most about so many.
-pub(super) fn ticks(scale: &Scale, at_most: f64) -> Vec<f64> {
+/// Round values (steps of 1, 2 or 5, none below `least_step`) within a scale, so that there are at most about so
+/// many.
+pub(super) fn ticks(scale: &Scale, at_most: f64, least_step: f64) -> Vec<f64> {
     let rough = (scale.high - scale.low) / at_most.max(1.0);
     if !rough.is_finite() || rough <= 0.0 {
         return vec![scale.low];
     }
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough);
-    // Counts are whole: a step below one would label the gaps between them.
-    multiples(scale, step.unwrap_or(rough).max(1.0))
+    multiples(scale, step.unwrap_or(rough).max(least_step))
 }
 
 /// Round moments within a scale of seconds.
@@ -85,8 +85,9 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_whole() {
-        assert_eq!(ticks(&scale(-3.0, 132.0), 6.0), [0.0, 50.0, 100.0]);
-        assert_eq!(ticks(&scale(0.0, 2.0), 6.0), [0.0, 1.0, 2.0]);
+        assert_eq!(ticks(&scale(-3.0, 132.0), 6.0, 1.0), [0.0, 50.0, 100.0]);
+        assert_eq!(ticks(&scale(0.0, 2.0), 6.0, 1.0), [0.0, 1.0, 2.0]);
+        assert_eq!(ticks(&scale(0.0, 2.0), 6.0, 0.0), [0.0, 0.5, 1.0, 1.5, 2.0]);
         assert_eq!(time_ticks(&scale(0.0, 280.0), 6.0), [0.0, 60.0, 120.0, 180.0, 240.0]);
         assert_eq!(decades(-0.3, 44.0), [0.0, 1.0, 10.0]);
     }
@@ -100,7 +101,7 @@ mod tests {
         #[test]
         fn ticks_stay_within_the_scale_and_are_few(low in -1e6_f64..1e6, extent in 0.1_f64..1e7) {
             let scale = scale(low, low + extent);
-            for found in [ticks(&scale, 6.0), time_ticks(&scale, 6.0)] {
+            for found in [ticks(&scale, 6.0, 1.0), ticks(&scale, 6.0, 0.0), time_ticks(&scale, 6.0)] {
                 prop_assert!(found.len() <= 8);
                 prop_assert!(found.iter().all(|tick| scale.holds(*tick)));
             }

@@ -3,11 +3,11 @@
 //! One axis for 43 a minute and for 0.02: linear between -1 and 1, logarithmic beyond, and it says so.
 
 use super::axis::{Scale, decades, symlog};
-use super::chart::sign;
 use super::figures;
 use super::palette::{self, AXIS, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::panel::{Format, short};
 use super::scene::{Anchor, Scene, text_width};
+use super::sheet::sign;
 use crate::result::{Judgement, Resource, RunResult};
 
 /// Room for names on the left of a wide plot.

@@ -42,6 +42,21 @@ pub(super) fn change(value: f64) -> String {
     signed(value, 0)
 }
 
+/// A count in few letters, on an axis that reaches so far: `0.35`, `1,200`, `1.25 M`.
+pub(super) fn compact(value: f64, reach: f64) -> String {
+    let units = [(1e12, " T"), (1e9, " G"), (1e6, " M")];
+    let found = units.into_iter().find(|(unit, _)| reach >= *unit);
+    let (unit, letter) = found.unwrap_or((1.0, ""));
+    let places = match reach / unit {
+        size if size < 1.0 => 4,
+        size if size < 10.0 => 3,
+        size if size < 100.0 => 2,
+        size if size < 1_000.0 => 1,
+        _ => 0,
+    };
+    format!("{}{letter}", trimmed(value / unit, places))
+}
+
 /// Bytes in binary units: `41.3 MiB`.
 pub(super) fn bytes(value: u64) -> String {
     ByteSize::b(value).display().iec().to_string()
@@ -82,11 +97,13 @@ pub(super) fn duration(seconds: f64) -> String {
     parts.join(" ")
 }
 
-/// A moment of the run: `04:10`, from an hour on `1:04:10`.
+/// A moment: `04:10`, from an hour on `1:04:10`; before zero `−04:10`.
 pub(super) fn clock(seconds: f64) -> String {
-    let total = whole(seconds);
+    let total = whole(seconds.abs());
+    let sign = if seconds < 0.0 && total > 0 { MINUS.to_string() } else { String::new() };
     let (hours, minutes, rest) = (total / 3_600, total / 60 % 60, total % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{rest:02}") } else { format!("{minutes:02}:{rest:02}") }
+    let hours = if hours > 0 { format!("{hours}:") } else { String::new() };
+    format!("{sign}{hours}{minutes:02}:{rest:02}")
 }
 
 /// Decimals that a rate deserves: small rates are the interesting ones.
@@ -181,6 +198,14 @@ mod tests {
         assert_eq!(duration(f64::NAN), "0 s");
         assert_eq!(clock(250.0), "04:10");
         assert_eq!(clock(3_850.0), "1:04:10");
+        assert_eq!([clock(-250.0), clock(-0.2)], ["\u{2212}04:10", "00:00"]);
+    }
+
+    #[test]
+    fn an_axis_has_short_figures_of_one_unit() {
+        assert_eq!([0.0, 0.35].map(|value| compact(value, 0.5)), ["0", "0.35"]);
+        assert_eq!([200.0, 1_200.0].map(|value| compact(value, 1_300.0)), ["200", "1,200"]);
+        assert_eq!([-500_000.0, 1_250_000.0].map(|v| compact(v, 2e6)), ["\u{2212}0.5 M", "1.25 M"]);
     }
 
     #[test]

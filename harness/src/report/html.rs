@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
+use super::versus::{self, Versus};
 use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
 use super::{account, chart, comparison};
 use crate::result::{Manifest, Resource, RunResult};
@@ -67,6 +68,8 @@ struct Page<'a> {
     cut_short: bool,
     cards: Vec<Card>,
     growths: Vec<Row<Option<Growth>>>,
+    versus: Vec<Versus>,
+    versus_note: &'static str,
     audit: Vec<Row<String>>,
     costs: Vec<Cost>,
     facts: Vec<(&'static str, String)>,
@@ -91,6 +94,8 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         cut_short: result.verdict.cut_short,
         cards: view::cards(result),
         growths: view::growths(result),
+        versus: versus::all(result),
+        versus_note: versus::NOTE,
         audit: account::account(result),
         costs: view::costs(result),
         facts: view::facts(result),

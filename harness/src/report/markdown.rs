@@ -4,6 +4,7 @@
 
 use super::account;
 use super::png;
+use super::versus;
 use super::view::{self, Card, Growth, Mark, Row};
 use crate::result::{Resource, RunResult};
 
@@ -18,8 +19,14 @@ pub(super) fn render(result: &RunResult) -> String {
     let about_growth = |part: fn(&RunResult) -> String| {
         if view::growths(result).is_empty() { String::new() } else { part(result) }
     };
-    let details =
-        [pictures(result), about_growth(reasons), audit(result), about_growth(impact), machine(result)];
+    let details = [
+        pictures(result),
+        about_growth(reasons),
+        pairs(result),
+        audit(result),
+        about_growth(impact),
+        machine(result),
+    ];
     let mut out = head;
     for part in details {
         // A part that would burst the limit is left out whole; the page has it.
@@ -43,7 +50,32 @@ fn head(result: &RunResult) -> String {
         safe(&result.verdict.reason)
     );
     out.push_str(&comparison(result));
+    out.push_str(&told_apart(result));
     out
+}
+
+/// What the targets' growths say of each other, in a sentence for each resource.
+fn told_apart(result: &RunResult) -> String {
+    let all = versus::all(result);
+    let said = all.iter().filter(|one| !one.sentence.is_empty());
+    let lines: String = said.map(|one| format!("- {}: {}\n", one.resource, safe(&one.sentence))).collect();
+    if lines.is_empty() { lines } else { format!("Told apart (a single run):\n\n{lines}\n") }
+}
+
+/// The same with its figures, pair by pair.
+fn pairs(result: &RunResult) -> String {
+    let all = versus::all(result);
+    if all.is_empty() {
+        return String::new();
+    }
+    let columns = ["Difference", "Interval", "What it carries"].map(str::to_owned);
+    let mut table = header("Pair, resource", &columns);
+    for (one, pair) in all.iter().flat_map(|one| one.pairs.iter().map(move |pair| (one, pair))) {
+        let title = format!("{} less {}, {}", safe(&pair.first), safe(&pair.second), one.resource);
+        let cells = [pair.difference.clone(), pair.interval.clone(), safe(&pair.sentence)];
+        table.push_str(&row(&title, cells.into_iter()));
+    }
+    details("The targets compared with each other", &format!("{}\n\n{table}", versus::NOTE))
 }
 
 /// The table that the post-mortem had, measured anew.

@@ -5,7 +5,6 @@ use super::figures;
 use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
-use crate::result::{Judgement, Resource, RunResult};
 
 /// The outer shape of a picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +25,13 @@ pub(super) struct Format {
     pub(super) name_letters: usize,
     /// Whether there is room for more than names.
     pub(super) roomy: bool,
+}
+
+impl Format {
+    /// Columns of the picture, one per two units: twice as many points are not seen.
+    pub(super) fn columns(self) -> usize {
+        if self.roomy { 360 } else { 120 }
+    }
 }
 
 /// For a screen, a picture file and paper.
@@ -73,14 +79,58 @@ pub(super) struct Panel<'a> {
     pub(super) time: Scale,
     /// Counts upwards.
     pub(super) value: Scale,
-    /// The limit's two ends.
-    pub(super) limit: Option<[Point; 2]>,
+    /// What stands behind the lines.
+    pub(super) ground: &'a Ground,
+}
+
+/// What the counts of a panel are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// Whole numbers that were added or taken away.
+    Added,
+    /// What was counted or measured, as it stands.
+    Held,
+}
+
+/// A named stretch of time.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Stretch {
+    /// Its name.
+    pub(super) name: String,
+    /// Its start, in seconds.
+    pub(super) from_s: f64,
+    /// Its end, in seconds.
+    pub(super) to_s: f64,
+    /// Whether it is shaded, as what is not judged is.
+    pub(super) shaded: bool,
+}
+
+/// A target that ended unasked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Crash {
+    /// When, in seconds.
+    pub(super) at_s: f64,
+    /// Who.
+    pub(super) target: String,
+    /// Its place in the scenario's order.
+    pub(super) place: Option<usize>,
+}
+
+/// What a panel shows beside its lines.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ground {
+    /// What the counts are.
+    pub(super) counts: Counts,
+    /// Phases.
+    pub(super) phases: Vec<Stretch>,
+    /// Lines as steep as the limit, by their two ends.
+    pub(super) limits: Vec<[Point; 2]>,
     /// Stretches of time under a fault.
     pub(super) faults: Vec<(f64, f64)>,
-    /// What is counted.
-    pub(super) resource: Resource,
-    /// The run.
-    pub(super) result: &'a RunResult,
+    /// Who ended unasked.
+    pub(super) crashes: Vec<Crash>,
+    /// Where the judged stretch of the target at a place begins, in seconds.
+    pub(super) cuts: Vec<(usize, f64)>,
 }
 
 impl Panel<'_> {
@@ -94,7 +144,8 @@ impl Panel<'_> {
         for one in series {
             self.line(scene, one);
         }
-        self.limit(scene);
+        self.limits(scene);
+        self.cuts(scene);
         self.crashes(scene);
         self.ends(scene, series);
     }
@@ -103,47 +154,44 @@ impl Panel<'_> {
         (self.time.at(seconds), self.value.at(count))
     }
 
-    fn judgement(&self, one: &Series) -> Option<&Judgement> {
-        let target = self.result.verdict.targets.get(&one.name)?;
-        target.resources.get(&self.resource).map(|found| &found.judgement)
-    }
-
     /// Phases and faults, and the panel's title above them.
     fn ground(&self, scene: &mut Scene) {
         let (top, bottom, size) = (self.value.to, self.value.from, self.format.size);
-        for phase in &self.result.manifest.phases {
+        for phase in &self.ground.phases {
             let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
-            if phase.name != "load" {
+            if phase.shaded {
                 scene.rectangle((from, top), (to, bottom), SHADE);
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
-            let name = if phase.name == "warmup" { "warm-up" } else { phase.name.as_str() };
+            let name = phase.name.as_str();
             if text_width(name, size * 0.85) < to - from {
                 let middle = (f64::midpoint(from, to), top - size * 0.6);
                 scene.words(middle, name, (Anchor::Middle, MUTED, size * 0.85));
             }
         }
-        for (from, to) in &self.faults {
+        for (from, to) in &self.ground.faults {
             scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
         }
-        scene.words((12.0, top - size * 1.9), self.title, (Anchor::Start, MUTED, size * 0.95));
+        if !self.title.is_empty() {
+            scene.words((12.0, top - size * 1.9), self.title, (Anchor::Start, MUTED, size * 0.95));
+        }
     }
 
     fn grid(&self, scene: &mut Scene) {
         let (left, right, size) = (self.time.from, self.time.to, self.format.size);
         let room = (self.value.from - self.value.to) / (size * 1.9);
-        for tick in ticks(&self.value, room) {
+        for tick in ticks(&self.value, room, self.ground.counts.least_step()) {
             let y = self.value.at(tick);
-            let is_zero = tick.abs() < 0.5;
+            let is_zero = self.ground.counts == Counts::Added && tick.abs() < 0.5;
             let (ink, width) = if is_zero { (AXIS, 1.2) } else { (GRID, 1.0) };
             scene.line(vec![(left, y), (right, y)], ink, width);
-            scene.words((left - 6.0, y), figures::change(tick), (Anchor::End, MUTED, size * 0.95));
+            scene.words((left - 6.0, y), self.figure(tick), (Anchor::End, MUTED, size * 0.95));
         }
     }
 
     /// The interval of the growth: from the fitted line's start, as steep and as flat as the run allows.
     fn wedge(&self, scene: &mut Scene, one: &Series) {
-        let (Some(fitted), Some(judged)) = (one.fitted, self.judgement(one)) else { return };
+        let (Some(fitted), Some(judged)) = (one.fitted, &one.judgement) else { return };
         let (Some(low), Some(high)) = (judged.ci_low, judged.ci_high) else { return };
         let minutes = (fitted.to_s - fitted.from_s) / 60.0;
         let from = (fitted.from_s, fitted.from_count);
@@ -176,33 +224,48 @@ impl Panel<'_> {
         }
     }
 
-    fn limit(&self, scene: &mut Scene) {
-        let Some(ends) = self.limit else { return };
-        for visible in clip(&ends, &self.value) {
-            scene.dashes(visible.into_iter().map(|point| self.at(point)).collect(), LIMIT, 1.6);
+    fn limits(&self, scene: &mut Scene) {
+        for ends in &self.ground.limits {
+            for visible in clip(ends, &self.value) {
+                scene.dashes(visible.into_iter().map(|point| self.at(point)).collect(), LIMIT, 1.6);
+            }
+            let [from, to] = ends.map(|end| self.at(end));
+            // Where the line is lost among the others a label would hide them; the key has it.
+            let alone = self.ground.limits.len() == 1 && self.value.holds(ends[1].1);
+            if alone && from.1 - to.1 > self.format.size * 4.0 {
+                let place = (to.0 - 6.0, to.1 - self.format.size * 0.3);
+                scene.words(place, "limit", (Anchor::End, LIMIT, self.format.size * 0.95));
+            }
         }
-        let [from, to] = ends.map(|end| self.at(end));
-        // Where the line is lost among the others a label would hide them; the key has it.
-        if from.1 - to.1 > self.format.size * 4.0 {
-            let place = (to.0 - 6.0, to.1 - self.format.size * 0.3);
-            scene.words(place, "limit", (Anchor::End, LIMIT, self.format.size * 0.95));
+    }
+
+    fn cuts(&self, scene: &mut Scene) {
+        for (place, at_s) in &self.ground.cuts {
+            let x = self.time.at(*at_s);
+            scene.dashes(vec![(x, self.value.to), (x, self.value.from)], palette::ink(*place), 1.2);
         }
     }
 
     /// Where a target ended unasked.
     fn crashes(&self, scene: &mut Scene) {
         let size = self.format.size * 0.9;
-        let crashes = self.result.events.iter().filter(|event| event.event == "crash");
-        for (row, event) in (0_u32..).zip(crashes.take(5)) {
-            let place = self.result.manifest.targets.iter().position(|name| *name == event.target);
-            let x = self.time.at(event.elapsed_s);
+        for (row, crash) in (0_u32..).zip(self.ground.crashes.iter().take(5)) {
+            let x = self.time.at(crash.at_s);
             let (top, bottom) = (self.value.to, self.value.from);
-            scene.dashes(vec![(x, top), (x, bottom)], place.map_or(TEXT, palette::ink), 1.5);
-            let words = format!("{} crashed", short(&event.target, self.format.name_letters));
+            scene.dashes(vec![(x, top), (x, bottom)], crash.place.map_or(TEXT, palette::ink), 1.5);
+            let words = format!("{} crashed", short(&crash.target, self.format.name_letters));
             let y = top + size * (2.4 + 1.4 * f64::from(row));
             let fits = x + text_width(&words, size) < self.time.to;
             let (x, anchor) = if fits { (x + 5.0, Anchor::Start) } else { (x - 5.0, Anchor::End) };
             scene.words((x, y), words, (anchor, TEXT, size));
+        }
+    }
+
+    /// A count in figures.
+    fn figure(&self, count: f64) -> String {
+        match self.ground.counts {
+            Counts::Added => figures::change(count),
+            Counts::Held => figures::compact(count, self.value.low.abs().max(self.value.high.abs())),
         }
     }
 
@@ -216,7 +279,7 @@ impl Panel<'_> {
             let change = match last {
                 high if high > self.value.high => ", above".to_owned(),
                 low if low < self.value.low => ", below".to_owned(),
-                within => format!(" {}", figures::change(within)),
+                within => format!(" {}", self.figure(within)),
             };
             let words = if self.format.roomy { format!("{name}{change}") } else { name };
             let y = self.value.at(last.clamp(self.value.low, self.value.high));
@@ -227,6 +290,16 @@ impl Panel<'_> {
             let x = self.time.to + 10.0;
             scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
             scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
+        }
+    }
+}
+
+impl Counts {
+    /// Between two labels of the axis: a step below one would label the gaps between whole numbers.
+    fn least_step(self) -> f64 {
+        match self {
+            Self::Added => 1.0,
+            Self::Held => 0.0,
         }
     }
 }

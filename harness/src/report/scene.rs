@@ -127,7 +127,7 @@ pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
     let mut document = String::new();
     {
         let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
-        paint(scene, Brush { area: &area, scale: SVG_SCALE, sink: 0.0 })?;
+        paint(scene, Brush { area: &area, scale: SVG_SCALE, sink: 0.0, splits: false })?;
     }
     let body = document.split_once('>').map_or("", |(_, rest)| rest).trim();
     let body = body.strip_suffix("</svg>").unwrap_or(body).trim();
@@ -138,7 +138,7 @@ pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
 pub(super) fn png(scene: &Scene, path: &Path) -> Result<(), PaintError> {
     let area = BitMapBackend::new(path, extent(scene, PNG_SCALE)).into_drawing_area();
     area.fill(&color(PAPER)).map_err(|error| PaintError(error.to_string()))?;
-    paint(scene, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK })
+    paint(scene, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK, splits: true })
 }
 
 fn paint<DB: DrawingBackend>(scene: &Scene, brush: Brush<'_, DB>) -> Result<(), PaintError> {
@@ -155,6 +155,9 @@ struct Brush<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
     scale: f64,
     sink: f64,
+    /// Whether a line ends where it turns back: the bitmap backend has no bound on how far a pointed corner reaches,
+    /// and would draw peaks that are not there. SVG has one.
+    splits: bool,
 }
 
 impl<DB: DrawingBackend> Brush<'_, DB> {
@@ -162,7 +165,12 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
         match shape {
             Shape::Line { points, ink, width } => {
                 let style = color(*ink).stroke_width(self.stroke(*width));
-                self.done(self.area.draw(&PathElement::new(self.path(points), style)))
+                if !self.splits {
+                    return self.done(self.area.draw(&PathElement::new(self.path(points), style)));
+                }
+                turns(points)
+                    .into_iter()
+                    .try_for_each(|part| self.done(self.area.draw(&PathElement::new(self.path(part), style))))
             }
             Shape::Dashes { points, ink, width } => {
                 let style = color(*ink).stroke_width(self.stroke(*width));
@@ -224,6 +232,23 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
     }
 }
 
+/// The parts of a line between the points at which it turns back by more than a right angle.
+fn turns(points: &[Point]) -> Vec<&[Point]> {
+    let mut parts = Vec::new();
+    let mut rest = points;
+    let sharp = |(index, [a, b, c]): (usize, &[Point; 3])| {
+        let along = (b.0 - a.0) * (c.0 - b.0) + (b.1 - a.1) * (c.1 - b.1);
+        (along < 0.0).then_some(index + 1)
+    };
+    while let Some(turn) = rest.array_windows().enumerate().find_map(sharp) {
+        let (Some(part), Some(after)) = (rest.get(..=turn), rest.get(turn..)) else { break };
+        parts.push(part);
+        rest = after;
+    }
+    parts.push(rest);
+    parts
+}
+
 fn held(anchor: Anchor) -> HPos {
     match anchor {
         Anchor::Start => HPos::Left,
@@ -251,6 +276,13 @@ fn pixel(value: f64) -> i32 {
 mod tests {
     use super::super::palette::TEXT;
     use super::*;
+
+    #[test]
+    fn a_line_is_parted_where_it_turns_back_and_no_point_is_lost() {
+        let points = [(0.0, 0.0), (1.0, 0.5), (2.0, 9.0), (2.5, 0.0), (3.0, 0.0)];
+        assert_eq!(turns(&points), [&points[..3], &points[2..]]);
+        assert_eq!(turns(&points[..2]), [&points[..2]]);
+    }
 
     #[test]
     fn words_from_outside_can_not_leave_the_picture() {

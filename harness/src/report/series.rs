@@ -1,29 +1,31 @@
-//! A target's samples as lines to draw: counts since the load began, gaps kept open, peaks kept.
+//! A target's samples as lines to draw: gaps kept open, peaks kept; those of a run since its load began.
 
-use crate::result::{FittedLine, Resource, RunResult, Sample};
+use crate::result::{FittedLine, Judgement, Resource, RunResult, Sample};
 
 /// A gap of so many usual steps between two samples is shown as one.
 const GAP_IN_STEPS: f64 = 5.0;
 
-/// What one target's line in a growth plot is drawn from. Counts are relative to the load's start.
+/// What one target's line in a plot is drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
-    /// The target's place in the scenario's order.
+    /// The target's place in the scenario's order, or in that of the names.
     pub(super) place: usize,
     /// Its name.
     pub(super) name: String,
-    /// Stretches without a gap: seconds, and what was added since the load began.
+    /// Stretches without a gap: seconds, and the count.
     pub(super) stretches: Vec<Vec<(f64, f64)>>,
-    /// The fitted line, moved likewise.
+    /// The fitted line.
     pub(super) fitted: Option<FittedLine>,
+    /// What was decided.
+    pub(super) judgement: Option<Judgement>,
 }
 
 impl Series {
-    /// The least and the most that was added, by the samples and by the fitted line.
-    pub(super) fn extent(&self) -> (f64, f64) {
+    /// A range, widened to hold the samples and the fitted line.
+    pub(super) fn extent(&self, range: (f64, f64)) -> (f64, f64) {
         let samples = self.stretches.iter().flatten().map(|(_, value)| *value);
         let ends = self.fitted.iter().flat_map(|line| [line.from_count, line.to_count]);
-        samples.chain(ends).fold((0.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)))
+        samples.chain(ends).fold(range, |(low, high), value| (low.min(value), high.max(value)))
     }
 
     /// Its last point.
@@ -53,20 +55,26 @@ fn one(
         .collect();
     let base = base(&points, load_start(result))?;
     let moved: Vec<(f64, f64)> = points.into_iter().map(|(at, count)| (at, count - base)).collect();
-    let fitted = result.verdict.targets.get(name).and_then(|target| target.resources.get(&resource)?.line);
-    let fitted = fitted.map(|line| FittedLine {
+    let judged = result.verdict.targets.get(name).and_then(|target| target.resources.get(&resource));
+    let fitted = judged.and_then(|judged| judged.line).map(|line| FittedLine {
         from_count: line.from_count - base,
         to_count: line.to_count - base,
         ..line
     });
-    let samples = moved.len().max(1);
+    let judgement = judged.map(|judged| judged.judgement.clone());
+    Some(Series { place, name: name.clone(), stretches: drawn(&moved, columns), fitted, judgement })
+}
+
+/// The lines through these points, with at most about so many pairs of points.
+pub(super) fn drawn(points: &[(f64, f64)], columns: usize) -> Vec<Vec<(f64, f64)>> {
+    let stretches = stretches(points);
+    if stretches.len() > columns {
+        // Nobody sees so many gaps.
+        return vec![thinned(points, columns)];
+    }
     // Each stretch gets its share of the columns, so that many gaps do not make many points.
-    let thin = |stretch: Vec<(f64, f64)>| {
-        let share = (columns * stretch.len()).div_ceil(samples);
-        thinned(stretch, share)
-    };
-    let stretches = stretches(moved).into_iter().map(thin).collect();
-    Some(Series { place, name: name.clone(), stretches, fitted })
+    let share = |stretch: &[(f64, f64)]| (columns * stretch.len()).div_ceil(points.len().max(1));
+    stretches.into_iter().map(|stretch| thinned(stretch, share(stretch))).collect()
 }
 
 /// When the load began; the run's start where it has no such phase.
@@ -90,31 +98,22 @@ fn base(points: &[(f64, f64)], load_start: f64) -> Option<f64> {
 }
 
 /// Splits a line where samples are missing, so that the plot does not invent them.
-fn stretches(points: Vec<(f64, f64)>) -> Vec<Vec<(f64, f64)>> {
-    let widest = usual_step(&points) * GAP_IN_STEPS;
-    let mut out: Vec<Vec<(f64, f64)>> = Vec::new();
-    for point in points {
-        let follows =
-            out.last().and_then(|stretch| stretch.last()).is_some_and(|last| point.0 - last.0 <= widest);
-        match out.last_mut() {
-            Some(stretch) if follows => stretch.push(point),
-            _ => out.push(vec![point]),
-        }
-    }
-    out
+fn stretches(points: &[(f64, f64)]) -> Vec<&[(f64, f64)]> {
+    let widest = usual_step(points) * GAP_IN_STEPS;
+    points.chunk_by(|last, point| point.0 - last.0 <= widest).collect()
 }
 
 /// The median step between samples.
 fn usual_step(points: &[(f64, f64)]) -> f64 {
     let mut steps: Vec<f64> = points.iter().zip(points.iter().skip(1)).map(|(a, b)| b.0 - a.0).collect();
-    steps.sort_by(f64::total_cmp);
-    steps.get(steps.len() / 2).copied().unwrap_or(f64::INFINITY)
+    let middle = steps.len() / 2;
+    if steps.is_empty() { f64::INFINITY } else { *steps.select_nth_unstable_by(middle, f64::total_cmp).1 }
 }
 
 /// The least and the most of every column of the picture, in order of time: fewer points, the same peaks.
-fn thinned(points: Vec<(f64, f64)>, columns: usize) -> Vec<(f64, f64)> {
+fn thinned(points: &[(f64, f64)], columns: usize) -> Vec<(f64, f64)> {
     if points.len() <= columns * 2 {
-        return points;
+        return points.to_vec();
     }
     let per_column = points.len().div_ceil(columns.max(1));
     let mut out = Vec::with_capacity(columns * 2 + 1);
@@ -145,7 +144,7 @@ mod tests {
         let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (f64::from(i), 0.0)).collect();
         points[4_321].1 = 99.0;
         points[7_777].1 = -5.0;
-        let few = thinned(points, 100);
+        let few = thinned(&points, 100);
         assert!(few.len() <= 201, "{}", few.len());
         assert!(few.contains(&(4_321.0, 99.0)) && few.contains(&(7_777.0, -5.0)));
         assert!(few.last().unwrap().0 > 9_998.5);
@@ -154,9 +153,17 @@ mod tests {
 
     #[test]
     fn a_gap_in_the_samples_opens_the_line() {
-        let points = [0.0, 1.0, 2.0, 3.0, 30.0, 31.0].map(|at| (at, 1.0)).to_vec();
-        let lengths: Vec<usize> = stretches(points).iter().map(Vec::len).collect();
+        let points = [0.0, 1.0, 2.0, 3.0, 30.0, 31.0].map(|at| (at, 1.0));
+        let lengths: Vec<usize> = drawn(&points, 100).iter().map(Vec::len).collect();
         assert_eq!(lengths, [4, 2]);
+    }
+
+    #[test]
+    fn many_gaps_do_not_make_many_lines() {
+        let points: Vec<(f64, f64)> =
+            (0..10_000).map(|i| (f64::from(i) + f64::from(i / 3) * 50.0, 1.0)).collect();
+        let drawn = drawn(&points, 100);
+        assert!(drawn.iter().map(Vec::len).sum::<usize>() <= 201, "{} lines", drawn.len());
     }
 
     #[test]

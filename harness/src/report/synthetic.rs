@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::result::{
-    Audit, DrainResult, Event, Expect, FittedLine, Judgement, Latency, Machine, Manifest, Outcome, Phase,
-    Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability, TargetResult, Verdict,
-    VerdictFile,
+    Audit, Basis, Comparison, DrainResult, Event, Expect, FittedLine, Judgement, Latency, Machine, Manifest,
+    Outcome, Pair, Phase, Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability,
+    TargetResult, Verdict, VerdictFile,
 };
 
 const PHASES: [(&str, f64, f64); 4] =
@@ -30,6 +30,7 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
             .to_owned(),
         cut_short: false,
         targets: targets.collect(),
+        comparisons: comparisons(names),
     };
     RunResult { manifest: manifest(names), verdict, samples: samples(names), events: events() }
 }
@@ -109,6 +110,28 @@ fn manifest(names: [&str; 3]) -> Manifest {
     }
 }
 
+/// The third leaks tasks, and the first two are alike.
+fn comparisons([first, second, third]: [&str; 3]) -> BTreeMap<Resource, Comparison> {
+    let pair = |first: &str, second: &str, difference: f64, sentence: String| Pair {
+        first: first.to_owned(),
+        second: second.to_owned(),
+        difference_per_min: difference,
+        ci_low: difference - 0.4,
+        ci_high: difference + 0.4,
+        times_at_least: (difference > 1.0).then_some(64.0),
+        sentence,
+    };
+    let leaks = format!("{third} leaks at least 64 times faster than {first}");
+    let alike = format!("{first} and {second} can't be told apart (at most 0.53 per minute apart)");
+    let tasks = Comparison {
+        sentence: Some(format!("{leaks} and {second}; {alike}")),
+        basis: Basis::SingleRun,
+        pairs: vec![pair(third, first, 43.1, leaks), pair(first, second, 0.13, alike)],
+    };
+    let fds = Comparison { sentence: None, basis: Basis::SingleRun, pairs: Vec::new() };
+    BTreeMap::from([(Resource::Tasks, tasks), (Resource::Fds, fds)])
+}
+
 fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
     let leaks = tasks > 2.0;
     let resources = [
@@ -179,6 +202,7 @@ fn resource(growth: f64, start: f64, process_limit: Option<u64>) -> ResourceResu
             from_count: start + growth * 0.2,
             to_count: start + growth * 0.2 + added,
         }),
+        estimate: None,
         projection: Projection {
             after_1h: growth * 60.0,
             after_24h: growth * 1_440.0,

@@ -1,6 +1,6 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
-use super::view;
+use super::{versus, view};
 use crate::result::RunResult;
 
 /// Renders it, without colours: it is read in logs as well.
@@ -31,6 +31,10 @@ pub(super) fn render(result: &RunResult) -> String {
             }
         }
         out.push_str(&format!("\n    lines: {} lost of {} sent", card.lost, card.sent));
+    }
+    for (index, one) in (0..).zip(versus::all(result).iter().filter(|one| !one.sentence.is_empty())) {
+        let head = if index == 0 { "\n\nTold apart (a single run):" } else { "" };
+        out.push_str(&format!("{head}\n    {}: {}", one.resource, one.sentence));
     }
     out
 }

@@ -96,6 +96,7 @@ fn a_run_that_judges_lines_alone_says_nothing_of_growth() {
     let mut run = run(NAMES);
     run.manifest.limits.clear();
     run.verdict.targets.values_mut().for_each(|target| target.resources.clear());
+    run.verdict.comparisons.clear();
     let page = html::render(&run).unwrap();
     for word in ["Where it would lead", "nothing above its limit", "After the load", "judged: a verdict"] {
         assert!(!page.contains(word), "{word}");

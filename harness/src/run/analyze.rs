@@ -1,16 +1,15 @@
 //! `flatline analyze`: a verdict on any recorded series.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::growth::verdict::{Settings, judge};
+use crate::growth::verdict::{Judged, Settings, judge};
 use crate::growth::warmup::Warmup;
-use crate::record::files::RecordError;
+use crate::report::recorded::Recorded;
 use crate::result::{Judgement, Resource, SCHEMA, Verdict};
-use crate::run::table;
+use crate::run::table::{Bounds, Column, Table, TableError};
 
 /// Growth per minute that is allowed where no limit is given: the post-mortem's bar.
 const LIMIT_PER_MIN: f64 = 2.0;
@@ -34,47 +33,66 @@ pub struct Analysis {
     pub targets: BTreeMap<String, BTreeMap<String, Judgement>>,
 }
 
-/// Judges the series of a CSV file.
+/// Judges the series of a CSV file, and keeps for a plot what it needs, if there is to be one.
 ///
 /// # Errors
-/// [`RecordError`]: it can't be read, or lacks a column.
-pub fn analyze(path: &Path, question: &Question) -> Result<Analysis, RecordError> {
-    let limits = limits(path, question)?;
+/// [`TableError`]: it can't be read, lacks a column, or is no table.
+pub fn analyze(
+    path: &Path,
+    question: &Question,
+    mut plot: Option<&mut Recorded>,
+) -> Result<Analysis, TableError> {
+    let table = Table::open(path, Bounds::default())?;
+    let limits = limits(path, &table, question)?;
     let wanted: Vec<String> = limits.keys().cloned().collect();
-    let mut series = table::read(path, &wanted)?;
-    if series.is_empty() {
-        // Not a row: that is said of each column, and never taken for a pass.
-        series.insert(String::new(), BTreeMap::new());
+    let mut analysis = Analysis { schema: SCHEMA, targets: BTreeMap::new() };
+    for (target, columns) in table.series(&wanted)? {
+        let mut judgements = BTreeMap::new();
+        for ((name, limit), column) in limits.iter().zip(columns) {
+            let judged = judged(&column, *limit, question.warmup);
+            if let Some(plot) = plot.as_deref_mut() {
+                plot.add(name, &target, &column.points, &judged);
+            }
+            judgements.insert(name.clone(), judged.judgement);
+        }
+        analysis.targets.insert(target, judgements);
     }
-    let targets = series.into_iter().map(|(target, counts)| {
-        let judgements = limits.iter().map(|(column, limit)| {
-            let points = counts.get(column).map_or(&[][..], Vec::as_slice);
-            let settings = Settings {
-                limit_per_min: *limit,
-                warmup: question.warmup,
-                process_limit: None,
-                explained_rise: None,
-            };
-            (column.clone(), judge(points, &settings).judgement)
-        });
-        (target, judgements.collect())
-    });
-    Ok(Analysis { schema: SCHEMA, targets: targets.collect() })
+    Ok(analysis)
 }
 
-fn limits(path: &Path, question: &Question) -> Result<BTreeMap<String, f64>, RecordError> {
+fn judged(column: &Column, limit_per_min: f64, warmup: Warmup) -> Judged {
+    let Some(fault) = &column.fault else {
+        let settings = Settings { limit_per_min, warmup, process_limit: None, explained_rise: None };
+        return judge(&column.points, &settings);
+    };
+    let judgement = Judgement {
+        growth_per_min: None,
+        ci_low: None,
+        ci_high: None,
+        limit_per_min,
+        verdict: Verdict::Invalid,
+        floor_per_min: None,
+        reason: fault.clone(),
+        warmup_s: 0.0,
+        decided_at_s: None,
+    };
+    Judged { judgement, line: None, growth: None }
+}
+
+fn limits(path: &Path, table: &Table, question: &Question) -> Result<BTreeMap<String, f64>, TableError> {
     if !question.limits.is_empty() {
         return Ok(question.limits.clone());
     }
     let known = Resource::ALL.map(Resource::key);
-    let found = table::columns(path)?.into_iter().filter(|name| known.contains(&name.as_str()));
-    let limits: BTreeMap<String, f64> = found.map(|name| (name, LIMIT_PER_MIN)).collect();
+    let found = table.columns().iter().filter(|name| known.contains(&name.as_str()));
+    let limits: BTreeMap<String, f64> = found.map(|name| (name.clone(), LIMIT_PER_MIN)).collect();
     if limits.is_empty() {
+        table.needs("elapsed_s")?;
         let why = format!(
             "it has none of the columns {}; name one with --limit COLUMN=PER_MINUTE",
             known.join(", ")
         );
-        return Err(RecordError::Damaged { path: path.to_owned(), why });
+        return Err(TableError::Unfit { path: path.to_owned(), why });
     }
     Ok(limits)
 }
@@ -87,34 +105,19 @@ impl Analysis {
         let order = [Verdict::Fail, Verdict::Invalid, Verdict::Inconclusive];
         order.into_iter().find(|verdict| all().any(|found| found == *verdict)).unwrap_or(Verdict::Pass)
     }
-
-    /// A table for people.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let mut out = format!("{:<12} {:<10} {:<13} {}", "target", "column", "verdict", "why");
-        for (target, judgements) in &self.targets {
-            for (column, judgement) in judgements {
-                let verdict = judgement.verdict.word();
-                // Writing into a String can't fail.
-                write!(out, "\n{target:<12} {column:<10} {verdict:<13} {}", judgement.reason)
-                    .unwrap_or_default();
-            }
-        }
-        out
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn analysed(rows: impl Iterator<Item = String>, limits: &[(&str, f64)]) -> Result<Analysis, RecordError> {
+    fn analysed(rows: impl Iterator<Item = String>, limits: &[(&str, f64)]) -> Result<Analysis, TableError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("night.csv");
         let text = std::iter::once("elapsed_s,target,fds,load\n".to_owned()).chain(rows).collect::<String>();
         std::fs::write(&path, text).unwrap();
         let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
-        analyze(&path, &Question { limits, warmup: Warmup::AtLeast { seconds: 0.0 } })
+        analyze(&path, &Question { limits, warmup: Warmup::AtLeast { seconds: 0.0 } }, None)
     }
 
     fn leak(per_min: u32) -> impl Iterator<Item = String> {

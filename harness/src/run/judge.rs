@@ -12,10 +12,11 @@ use crate::growth::verdict::{Settings, judge};
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample,
+    Audit, Estimate, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample,
     TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
+use crate::run::compare::compare;
 use crate::sample::process::Limits;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
@@ -117,6 +118,11 @@ impl Case<'_> {
             projection: project(confirmed(&judged.judgement), last_count, process_limit),
             judgement: judged.judgement,
             line: judged.line,
+            estimate: judged.growth.map(|growth| Estimate {
+                per_min: growth.per_min,
+                error_per_min: growth.error_per_min,
+                degrees: growth.degrees,
+            }),
             drain: drain(
                 &self.points(target, resource, idle),
                 &self.points(target, resource, self.phase("drain")),
@@ -186,7 +192,8 @@ impl Case<'_> {
             ),
             judged => judged,
         };
-        VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets }
+        let comparisons = compare(&targets);
+        VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets, comparisons }
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod ab;
+mod analyze;
 mod audit;
 mod cli;
 mod growth;
