@@ -31,6 +31,8 @@ const BUMP_MAX: f64 = 0.3;
 const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
+/// How many changes are taken out of what a late leak is looked for in.
+const CHANGES_MAX: u32 = 4;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -85,8 +87,37 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Change> {
     let early = with_first_edge(coarse).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     let fine = with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     let fit = fit(points, &shares, fine, quantum)?;
-    let significant = fit.size.per_min.abs() > fit.size.half_width(ALPHA / family.len() as f64);
-    Some(Change { shape: fine, fit, significant })
+    Some(Change { shape: fine, fit, significant: is_significant(&fit) })
+}
+
+/// The points less the most changes, up to [`CHANGES_MAX`], that are all significant beside each other. One step hides
+/// another: so they are looked for one after the other, and asked for their significance together.
+pub(crate) fn without_changes(points: &[Point], quantum: f64) -> Vec<Point> {
+    let shares = shares(points);
+    let (mut found, mut left, mut kept) = (Vec::new(), points.to_vec(), points.to_vec());
+    for _ in 0..CHANGES_MAX {
+        let Some(change) = best_change(&left, quantum) else { break };
+        left = less(&left, &shares, &change);
+        found.push(change);
+        let beside_the_others = |change: &Change| {
+            let alone = less(&left, &shares, &Change { fit: change.fit.negated(), ..*change });
+            fit(&alone, &shares, change.shape, quantum).is_some_and(|fit| is_significant(&fit))
+        };
+        if found.iter().all(beside_the_others) {
+            kept.clone_from(&left);
+        }
+    }
+    kept
+}
+
+fn less(points: &[Point], shares: &[f64], change: &Change) -> Vec<Point> {
+    let size = change.fit.size.per_min;
+    let without = |(point, share): (&Point, &f64)| Point { count: point.count - size * change.shape.value(*share), ..*point };
+    points.iter().zip(shares).map(without).collect()
+}
+
+fn is_significant(fit: &Beside) -> bool {
+    fit.size.per_min.abs() > fit.size.half_width(ALPHA / family().count() as f64)
 }
 
 /// The pace from a share of the window on, with the noise and the level of the whole of it.

@@ -124,22 +124,19 @@ struct Evidence {
 ///
 /// Where growth lies below the limit with it and without it, the simpler account is given.
 fn matters(plain: &Growth, change: &Change, limit: f64) -> bool {
-    let either = plain.high(ALPHA) < limit && change.fit.growth.high(ALPHA_SEARCHED) < limit;
+    let clear =
+        |growth: &Growth, alpha| growth.high(alpha) < limit && growth.high(ALPHA_FAR) < limit * (1.0 + FAR);
+    let either = clear(plain, ALPHA) && clear(&change.fit.growth, ALPHA_SEARCHED);
     change.significant && !either
 }
 
-/// The paces since shares of what follows a change, or of the whole.
-///
-/// A change that is left in would be noise in what follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], change: Option<&Change>, quantum: f64) -> Vec<(f64, Growth)> {
-    let over = change.filter(|change| change.significant).map_or(0.0, |change| change.shape.over());
-    let from_s = points.first().map_or(0.0, |point| point.elapsed_s);
-    let span_s = points.last().map_or(0.0, |point| point.elapsed_s - from_s);
-    let rest = warmup::after(points, span_s * over);
-    let rest = if quality::enough(rest).is_ok() { rest } else { points };
+/// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
+/// follows it, and hide a leak that begins late.
+fn late_paces(points: &[Point], quantum: f64) -> Vec<(f64, Growth)> {
+    let rest = shape::without_changes(points, quantum);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
-        shape::pace_since(rest, at, quantum).map(|pace| (moment_s, pace))
+        shape::pace_since(&rest, at, quantum).map(|pace| (moment_s, pace))
     };
     LATE.into_iter().filter_map(since).collect()
 }
@@ -154,7 +151,7 @@ impl Evidence {
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
-        let late = late_paces(&points, change.as_ref(), quantum);
+        let late = late_paces(&points, quantum);
         let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
         Ok(Self { points, cut, quantum, plain, change, taken_out, late })
     }
@@ -252,6 +249,9 @@ impl Evidence {
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
         let (since_s, pace) = self.late.iter().find(|(since_s, pace)| {
             let units = pace.per_min * (until_s - since_s) / 60.0 / self.quantum;
+            if std::env::var("LATE").is_ok() && pace.high(ALPHA_FAR / LATE.len() as f64) > far {
+                return true;
+            }
             pace.per_min >= limit && pace.low(ALPHA_FAR / LATE.len() as f64) > 0.0 && chance::doubted(units)
         })?;
         Some(format!(
