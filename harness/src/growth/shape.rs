@@ -19,10 +19,11 @@ use crate::growth::{Point, slope};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
 const ALPHA: f64 = 0.001;
-/// Moments for a step, as shares of the window. Either side keeps 15 %, as in Andrews, "Tests for
-/// Parameter Instability and Structural Change with Unknown Change Point" (Econometrica 61(4), 1993):
-/// nearer to an end a few noisy samples pass for a level.
-const STEPS: (f64, f64, f64) = (0.15, 0.85, 0.025);
+/// Moments for a step, as shares of the window. The beginning keeps 15 %, as in Andrews, "Tests for Parameter
+/// Instability and Structural Change with Unknown Change Point" (Econometrica 61(4), 1993): nearer to an end a few noisy
+/// samples pass for a level. At the end that may be: a step that comes so late leaves the verdict open, and without it
+/// one passes for a leak that began late.
+const STEPS: (f64, f64, f64) = (0.15, 0.975, 0.025);
 /// Moments for a bump's beginning and for its end.
 const BUMPS: (f64, f64, f64) = (0.05, 0.95, 0.05);
 /// A bump is at most this share of the window long: what stays for longer is a step.
@@ -31,6 +32,10 @@ const BUMP_MAX: f64 = 0.3;
 const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
+/// The same for a first change that is worth a search for others, each of which hides it.
+const ALPHA_HINT: f64 = 0.2;
+/// How many changes are taken out of what a late leak is looked for in.
+const CHANGES_MAX: u32 = 4;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -85,8 +90,43 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Change> {
     let early = with_first_edge(coarse).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     let fine = with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     let fit = fit(points, &shares, fine, quantum)?;
-    let significant = fit.size.per_min.abs() > fit.size.half_width(ALPHA / family.len() as f64);
-    Some(Change { shape: fine, fit, significant })
+    Some(Change { shape: fine, fit, significant: is_significant(&fit) })
+}
+
+/// The points less the most changes, up to [`CHANGES_MAX`], that are all significant beside each other. One step hides
+/// another: so they are looked for one after the other, and asked for their significance together.
+pub(crate) fn without_changes(points: &[Point], quantum: f64) -> Vec<Point> {
+    let shares = shares(points);
+    let (mut found, mut left, mut kept) = (Vec::new(), points.to_vec(), points.to_vec());
+    for _ in 0..CHANGES_MAX {
+        let Some(change) = best_change(&left, quantum) else { break };
+        if found.is_empty() && change.fit.size.per_min.abs() < change.fit.size.half_width(ALPHA_HINT) {
+            break;
+        }
+        left = less(&left, &shares, &change);
+        found.push(change);
+        let beside_the_others = |change: &Change| {
+            let alone = less(&left, &shares, &Change { fit: change.fit.negated(), ..*change });
+            fit(&alone, &shares, change.shape, quantum).is_some_and(|fit| is_significant(&fit))
+        };
+        if found.iter().all(beside_the_others) {
+            kept.clone_from(&left);
+        }
+    }
+    kept
+}
+
+fn less(points: &[Point], shares: &[f64], change: &Change) -> Vec<Point> {
+    let size = change.fit.size.per_min;
+    let without = |(point, share): (&Point, &f64)| Point {
+        count: point.count - size * change.shape.value(*share),
+        ..*point
+    };
+    points.iter().zip(shares).map(without).collect()
+}
+
+fn is_significant(fit: &Beside) -> bool {
+    fit.size.per_min.abs() > fit.size.half_width(ALPHA / family().count() as f64)
 }
 
 /// The pace from a share of the window on, with the noise and the level of the whole of it.

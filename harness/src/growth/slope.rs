@@ -94,6 +94,13 @@ pub(crate) struct Beside {
     pub(crate) size: Growth,
 }
 
+impl Beside {
+    /// The opposite shape.
+    pub(crate) fn negated(self) -> Self {
+        Self { size: Growth { per_min: -self.size.per_min, ..self.size }, ..self }
+    }
+}
+
 /// As [`growth`], with a shape (one value per point) as a second regressor.
 pub(crate) fn growth_beside(points: &[Point], shape: &[f64], quantum: f64) -> Option<Beside> {
     let (minutes, counts) = centred(points);

@@ -39,6 +39,12 @@ const REST: f64 = 0.25;
 /// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
 const UNITS_SEEN: f64 = 3.0;
 
+/// Which share of the run must be left behind a change to see heights in.
+const HEIGHTS: f64 = 0.2;
+/// From so many units on that a late leak would have made, it must be ruled out. A shorter run can't, and says from
+/// which pace it would have shown.
+const UNITS_LATE: f64 = 40.0;
+
 /// How to judge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -108,6 +114,8 @@ fn invalid(fault: &Fault, settings: &Settings, warmup_s: f64) -> Judged {
 /// What the samples say, before any limit is held against it.
 struct Evidence {
     points: Vec<Point>,
+    /// The greatest count of what was cut as warm-up, beyond what was declared as such.
+    cut_height: f64,
     cut: Cut,
     quantum: f64,
     /// The straight line through everything.
@@ -124,22 +132,19 @@ struct Evidence {
 ///
 /// Where growth lies below the limit with it and without it, the simpler account is given.
 fn matters(plain: &Growth, change: &Change, limit: f64) -> bool {
-    let either = plain.high(ALPHA) < limit && change.fit.growth.high(ALPHA_SEARCHED) < limit;
+    let clear =
+        |growth: &Growth, alpha| growth.high(alpha) < limit && growth.high(ALPHA_FAR) < limit * (1.0 + FAR);
+    let either = clear(plain, ALPHA) && clear(&change.fit.growth, ALPHA_SEARCHED);
     change.significant && !either
 }
 
-/// The paces since shares of what follows a change, or of the whole.
-///
-/// A change that is left in would be noise in what follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], change: Option<&Change>, quantum: f64) -> Vec<(f64, Growth)> {
-    let over = change.filter(|change| change.significant).map_or(0.0, |change| change.shape.over());
-    let from_s = points.first().map_or(0.0, |point| point.elapsed_s);
-    let span_s = points.last().map_or(0.0, |point| point.elapsed_s - from_s);
-    let rest = warmup::after(points, span_s * over);
-    let rest = if quality::enough(rest).is_ok() { rest } else { points };
+/// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
+/// follows it, and hide a leak that begins late.
+fn late_paces(points: &[Point], quantum: f64) -> Vec<(f64, Growth)> {
+    let rest = shape::without_changes(points, quantum);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
-        shape::pace_since(rest, at, quantum).map(|pace| (moment_s, pace))
+        shape::pace_since(&rest, at, quantum).map(|pace| (moment_s, pace))
     };
     LATE.into_iter().filter_map(since).collect()
 }
@@ -149,14 +154,19 @@ impl Evidence {
         let quantum = quality::quantum(trusted, settings.limit_per_min);
         let cut = warmup::cut(trusted, settings.warmup, quantum);
         let kept = warmup::after(trusted, cut.seconds);
+        let (Warmup::Fixed { seconds } | Warmup::AtLeast { seconds }) = settings.warmup;
+        let undeclared = warmup::after(trusted, seconds);
+        let undeclared = undeclared.get(..undeclared.len().saturating_sub(kept.len())).unwrap_or_default();
+        let cut_height =
+            block_medians(undeclared).iter().map(|block| block.count).fold(f64::NEG_INFINITY, f64::max);
         quality::enough(kept).map_err(|fault| (fault, cut.seconds))?;
         let points = quality::thinned(kept.to_vec());
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
-        let late = late_paces(&points, change.as_ref(), quantum);
+        let late = late_paces(&points, quantum);
         let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
-        Ok(Self { points, cut, quantum, plain, change, taken_out, late })
+        Ok(Self { points, cut_height, cut, quantum, plain, change, taken_out, late })
     }
 
     /// The growth that is judged, and the chance of error of its interval.
@@ -216,7 +226,9 @@ impl Evidence {
 
     /// A leak's later heights lie above its earlier ones by what it leaks between them; half of that is asked.
     fn reaches_new_heights(&self, growth: &Growth) -> bool {
-        let split = self.taken_out.as_ref().map_or(0.5, |change| change.shape.over());
+        // Behind a change that comes late there is too little to see heights in.
+        let over = self.taken_out.as_ref().map(|change| change.shape.over());
+        let split = over.filter(|over| *over < 1.0 - HEIGHTS).unwrap_or(0.5);
         let blocks = block_medians(&self.points);
         let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
         let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
@@ -225,7 +237,7 @@ impl Evidence {
             side.map(|block| block.count).fold(f64::NEG_INFINITY, f64::max)
         };
         let leaked = growth.per_min * (last.elapsed_s - split_s) / 60.0;
-        highest(true) - highest(false) >= leaked / 2.0
+        highest(true) - highest(false) >= leaked / 2.0 && highest(true) > self.cut_height
     }
 
     /// How far the end lies above the beginning.
@@ -250,14 +262,20 @@ impl Evidence {
             return Some(format!("{what} came too late to see what follows; a run twice as long would"));
         }
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
-        let (since_s, pace) = self.late.iter().find(|(since_s, pace)| {
-            let units = pace.per_min * (until_s - since_s) / 60.0 / self.quantum;
-            pace.per_min >= limit && pace.low(ALPHA_FAR / LATE.len() as f64) > 0.0 && chance::doubted(units)
-        })?;
-        Some(format!(
-            "since {since_s:.0} s it seems to grow by {} per minute; a longer run would settle it",
-            words::rate(pace.per_min),
-        ))
+        let alpha = ALPHA_FAR / LATE.len() as f64;
+        self.late.iter().find_map(|(since_s, pace)| {
+            let units = |per_min: f64| per_min * (until_s - since_s) / 60.0 / self.quantum;
+            let rises = pace.per_min >= limit && pace.low(alpha) > 0.0 && chance::doubted(units(pace.per_min));
+            if rises {
+                let pace = words::rate(pace.per_min);
+                return Some(format!(
+                    "since {since_s:.0} s it seems to grow by {pace} per minute; a longer run would settle it"
+                ));
+            }
+            (units(far) >= UNITS_LATE && pace.high(alpha) >= far).then(|| {
+                format!("a leak of {far} that began at {since_s:.0} s would not show; a run twice as long would settle it")
+            })
+        })
     }
 
     /// Units of one quantum that a pace makes over the run.
