@@ -1,17 +1,35 @@
 //! Prints the tables of `docs/growth.md`: the share of each verdict on simulated families, and how often
-//! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`.
+//! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`, and
+//! `… --example growth_tables -- long [RUNS]` for runs of an hour.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
 mod families;
+mod long;
 
 use families::{Leak, NOISES, Noise, leaks, series, shares};
 use flatline::growth::slope::{Growth, growth};
 
 fn main() {
-    tables();
-    coverage();
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("long") => hour(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000)),
+        _ => {
+            tables();
+            coverage();
+        }
+    }
+}
+
+/// Healthy series of an hour, and a tenth as many of each leak.
+fn hour(runs: u32) {
+    for healthy in long::HEALTHY {
+        long::print(runs, 60.0, healthy, long::Leak::None);
+        for leak in long::leaks() {
+            long::print(runs / 10, 60.0, healthy, leak);
+        }
+    }
 }
 
 fn tables() {
