@@ -35,7 +35,7 @@ const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
 /// The same for a first change that is worth a search for others, each of which hides it.
 const ALPHA_HINT: f64 = 0.2;
 /// How many changes are taken out of what a late leak is looked for in.
-const CHANGES_MAX: u32 = 4;
+const CHANGES_MAX: usize = 4;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -93,13 +93,14 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Change> {
     Some(Change { shape: fine, fit, significant: is_significant(&fit) })
 }
 
-/// The points less the most changes, up to [`CHANGES_MAX`], that are all significant beside each other. One step hides
+/// The points less the most changes, the first and up to [`CHANGES_MAX`] in all, that are all significant beside each other. One step hides
 /// another: so they are looked for one after the other, and asked for their significance together.
-pub(crate) fn without_changes(points: &[Point], quantum: f64) -> Vec<Point> {
+pub(crate) fn without_changes(points: &[Point], first: Option<&Change>, quantum: f64) -> Vec<Point> {
     let shares = shares(points);
     let (mut found, mut left, mut kept) = (Vec::new(), points.to_vec(), points.to_vec());
+    let mut next = first.copied();
     for _ in 0..CHANGES_MAX {
-        let Some(change) = best_change(&left, quantum) else { break };
+        let Some(change) = next else { break };
         if found.is_empty() && change.fit.size.per_min.abs() < change.fit.size.half_width(ALPHA_HINT) {
             break;
         }
@@ -112,6 +113,7 @@ pub(crate) fn without_changes(points: &[Point], quantum: f64) -> Vec<Point> {
         if found.iter().all(beside_the_others) {
             kept.clone_from(&left);
         }
+        next = if found.len() < CHANGES_MAX { best_change(&left, quantum) } else { None };
     }
     kept
 }

@@ -124,8 +124,6 @@ struct Evidence {
     change: Option<Change>,
     /// The change that is taken out of the growth, if there is one.
     taken_out: Option<Change>,
-    /// The pace since each of [`LATE`], by its moment.
-    late: Vec<(f64, Growth)>,
 }
 
 /// Whether a change is to be taken out: it is beyond chance, and the verdict hangs on it.
@@ -140,8 +138,8 @@ fn matters(plain: &Growth, change: &Change, limit: f64) -> bool {
 
 /// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
 /// follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], quantum: f64) -> Vec<(f64, Growth)> {
-    let rest = shape::without_changes(points, quantum);
+fn late_paces(points: &[Point], first: Option<&Change>, quantum: f64) -> Vec<(f64, Growth)> {
+    let rest = shape::without_changes(points, first, quantum);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
         shape::pace_since(&rest, at, quantum).map(|pace| (moment_s, pace))
@@ -164,9 +162,8 @@ impl Evidence {
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
-        let late = late_paces(&points, quantum);
         let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
-        Ok(Self { points, cut_height, cut, quantum, plain, change, taken_out, late })
+        Ok(Self { points, cut_height, cut, quantum, plain, change, taken_out })
     }
 
     /// The growth that is judged, and the chance of error of its interval.
@@ -189,11 +186,13 @@ impl Evidence {
             let doubt = format!("the limit of {limit} lies inside the interval; {}", self.settling(limit));
             return (Verdict::Inconclusive, self.said(&doubt));
         }
-        match self.doubt_of_flatness(limit) {
+        // Dear, and asked of nothing else.
+        let late = late_paces(&self.points, self.change.as_ref(), self.quantum);
+        match self.doubt_of_flatness(limit, &late) {
             Some(doubt) => {
                 (Verdict::Inconclusive, self.said(&format!("below the limit of {limit}, but {doubt}")))
             }
-            None => (Verdict::Pass, self.said(&self.passing(settings))),
+            None => (Verdict::Pass, self.said(&self.passing(settings, &late))),
         }
     }
 
@@ -248,7 +247,7 @@ impl Evidence {
     }
 
     /// Why growth below the limit may still be a leak.
-    fn doubt_of_flatness(&self, limit: f64) -> Option<String> {
+    fn doubt_of_flatness(&self, limit: f64, late: &[(f64, Growth)]) -> Option<String> {
         let (growth, _) = self.judged_growth();
         let far = limit * (1.0 + FAR);
         if growth.high(ALPHA_FAR) >= far || chance::hides(self.units(growth.per_min), self.units(far)) {
@@ -263,7 +262,7 @@ impl Evidence {
         }
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
         let alpha = ALPHA_FAR / LATE.len() as f64;
-        self.late.iter().find_map(|(since_s, pace)| {
+        late.iter().find_map(|(since_s, pace)| {
             let units = |per_min: f64| per_min * (until_s - since_s) / 60.0 / self.quantum;
             let rises = pace.per_min >= limit && pace.low(alpha) > 0.0 && chance::doubted(units(pace.per_min));
             if rises {
@@ -296,8 +295,8 @@ impl Evidence {
     }
 
     /// From which pace a leak that began at the last of [`LATE`] would have been doubted at least.
-    fn late_floor(&self, limit: f64) -> Option<f64> {
-        let (since_s, pace) = self.late.last()?;
+    fn late_floor(&self, limit: f64, late: &[(f64, Growth)]) -> Option<f64> {
+        let (since_s, pace) = late.last()?;
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
         let seen = pace.half_width(ALPHA) + pace.half_width(ALPHA_FAR / LATE.len() as f64).max(limit);
         // One unit more than is left undoubted.
@@ -319,10 +318,10 @@ impl Evidence {
         )
     }
 
-    fn passing(&self, settings: &Settings) -> String {
+    fn passing(&self, settings: &Settings, late: &[(f64, Growth)]) -> String {
         let limit = settings.limit_per_min;
         let mut said = format!("below the limit of {limit}");
-        if let Some(late) = self.late_floor(limit) {
+        if let Some(late) = self.late_floor(limit, late) {
             said += &format!("; one that began in the last quarter would show from {}", words::rate(late));
         }
         let (growth, _) = self.judged_growth();
