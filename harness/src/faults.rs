@@ -13,7 +13,7 @@ use crate::units::Span;
 
 mod kind;
 
-pub use kind::{Fault, How, Of, Reject, Slow, Status, Tamper};
+pub use kind::{Fault, How, Of, Reject, Slow, Status, Tamper, World};
 
 /// One fault, and when it holds.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -127,7 +127,7 @@ impl Plan {
         let (mut mistakes, mut told) = (Vec::new(), BTreeSet::new());
         let mut at_fault: Option<usize> = None;
         let of_the_world = |change: &Change| {
-            self.faults.get(change.place).is_some_and(|timed| timed.fault.is_of_the_world())
+            self.faults.get(change.place).is_some_and(|timed| timed.fault.of_the_world().is_some())
         };
         for Change { at, begins, place, .. } in self.changes(until).into_iter().filter(of_the_world) {
             match at_fault {

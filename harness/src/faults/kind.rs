@@ -49,6 +49,21 @@ pub enum Fault {
     Kill,
 }
 
+/// Those of the faults that happen around the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// [`Fault::Pause`].
+    Pause,
+    /// [`Fault::Truncate`].
+    Truncate,
+    /// [`Fault::DiskFull`].
+    DiskFull,
+    /// [`Fault::DockerRestart`].
+    DockerRestart,
+    /// [`Fault::Kill`].
+    Kill,
+}
+
 /// [`Fault::Status`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -124,10 +139,27 @@ fn all() -> f64 {
 }
 
 impl Fault {
-    /// Whether it happens around the targets, and not in their sinks.
+    /// What happens around the targets, where it does not happen in their sinks.
     #[must_use]
-    pub fn is_of_the_world(&self) -> bool {
-        matches!(self, Self::Pause | Self::Truncate | Self::DiskFull | Self::DockerRestart | Self::Kill)
+    pub fn of_the_world(&self) -> Option<World> {
+        match self {
+            Self::Pause => Some(World::Pause),
+            Self::Truncate => Some(World::Truncate),
+            Self::DiskFull => Some(World::DiskFull),
+            Self::DockerRestart => Some(World::DockerRestart),
+            Self::Kill => Some(World::Kill),
+            Self::Status(_)
+            | Self::Hang
+            | Self::Reset
+            | Self::HalfClose
+            | Self::Outage
+            | Self::Slow(_)
+            | Self::SlowBody(_)
+            | Self::Window(_)
+            | Self::Reject(_)
+            | Self::ClockStep(_)
+            | Self::Tamper(_) => None,
+        }
     }
 
     /// What makes no sense, with its field.

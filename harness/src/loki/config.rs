@@ -120,7 +120,8 @@ pub fn load_faults(path: &Path) -> Result<Plan, ConfigError> {
     let wrong = |why| ConfigError::Parse { path: path.to_owned(), why };
     let text = read_bounded(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let plan: Plan = read(&text).map_err(wrong)?;
-    let of_the_world = plan.faults.iter().enumerate().filter(|(_, timed)| timed.fault.is_of_the_world());
+    let of_the_world =
+        plan.faults.iter().enumerate().filter(|(_, timed)| timed.fault.of_the_world().is_some());
     let of_the_world = of_the_world.map(|(place, timed)| {
         format!("faults[{place}].fault: {} happens in a run, not in a sink alone", timed.fault.words())
     });

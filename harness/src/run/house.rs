@@ -193,13 +193,13 @@ impl<'a> House<'a> {
             self.churn_until(began + change.at, load, beat, (notes, stop)).await?;
             let event = if change.begins { "fault" } else { "fault_end" };
             tell(notes, Note::Event(event, change.what.clone())).await;
-            let fault = self.plan.faults.get(change.place).map(|timed| timed.fault.clone());
-            if let Some(fault) = fault.filter(Fault::is_of_the_world) {
+            let fault = self.plan.faults.get(change.place).and_then(|timed| timed.fault.of_the_world());
+            if let Some(fault) = fault {
                 world_at_fault = change.begins;
                 if change.begins {
-                    self.strike(&fault, load.running(), notes).await?;
+                    self.strike(fault, load.running(), notes).await?;
                 } else {
-                    self.relent(&fault, notes).await?;
+                    self.relent(fault, notes).await?;
                 }
             }
         }

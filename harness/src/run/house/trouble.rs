@@ -9,7 +9,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::sync::mpsc;
 
 use super::{House, tell};
-use crate::faults::Fault;
+use crate::faults::World;
 use crate::record::files::RecordError;
 use crate::run::attach::Attached;
 use crate::run::journal::Note;
@@ -21,56 +21,44 @@ impl House<'_> {
     /// A fault begins; `running` are the containers that run.
     pub(super) async fn strike(
         &mut self,
-        fault: &Fault,
+        fault: World,
         running: Vec<String>,
         notes: &mpsc::Sender<Note>,
     ) -> Result<(), RunError> {
         match fault {
-            Fault::Pause | Fault::Truncate => {
+            World::Pause | World::Truncate => {
                 self.paused = running;
                 self.of_paused(async |engine, id| engine.pause(id).await).await?;
             }
-            Fault::DiskFull => {
+            World::DiskFull => {
                 for disk in self.attached.iter().filter_map(Attached::disk) {
                     disk.fill()?;
                 }
             }
-            Fault::DockerRestart => {
+            World::DockerRestart => {
                 if let Some(dockerd) = &mut self.dockerd {
                     dockerd.down().await?;
                 }
             }
-            Fault::Kill => {
+            World::Kill => {
                 let sampler = Sampler::default();
-                for attached in &mut self.attached {
+                for attached in &self.attached {
                     // Before it is gone: the journal must not take it for a crash.
                     tell(notes, Note::Away(attached.spec.name.clone())).await;
-                    attached.kill(&sampler).await;
                 }
+                join_all(self.attached.iter_mut().map(|attached| attached.kill(&sampler))).await;
             }
-            // The sinks' own.
-            Fault::Status(_)
-            | Fault::Hang
-            | Fault::Reset
-            | Fault::HalfClose
-            | Fault::Outage
-            | Fault::Slow(_)
-            | Fault::SlowBody(_)
-            | Fault::Window(_)
-            | Fault::Reject(_)
-            | Fault::ClockStep(_)
-            | Fault::Tamper(_) => {}
         }
         Ok(())
     }
 
     /// A fault ends.
-    pub(super) async fn relent(&mut self, fault: &Fault, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
-        if *fault == Fault::Truncate {
+    pub(super) async fn relent(&mut self, fault: World, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
+        if fault == World::Truncate {
             self.empty_logs()?;
         }
         self.undo().await?;
-        if *fault == Fault::Kill {
+        if fault == World::Kill {
             join_all(self.attached.iter_mut().map(Attached::start_again)).await;
             tell(notes, Note::Back(self.attached.iter().filter_map(Attached::subject).collect())).await;
         }
