@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use bollard::query_parameters::WaitContainerOptions;
@@ -21,6 +22,9 @@ use crate::support::stage::Stage;
 const AT_A_TIME: usize = 8;
 const EACH: usize = 42;
 const LIVES: usize = 3;
+/// What Docker itself must have kept of their lines, so that the rest shows something: of a container that has
+/// ended it waits no more than some seconds for the output (moby's `daemon/monitor.go` and `container/stream`).
+const KEPT_MIN: usize = AT_A_TIME * EACH * LIVES * 2 * 9 / 10;
 /// Containers whose logs rotate, and how often each.
 const ROTATORS: usize = 8;
 const ROTATIONS: usize = 125;
@@ -35,15 +39,16 @@ const PROPORTION: usize = 128;
 const QUIET: Duration = Duration::from_secs(12);
 
 struct Shipper {
+    design: &'static str,
     stage: Stage,
     program: Program,
 }
 
 impl Shipper {
-    async fn start(engine: &Engine, design: &str) -> Self {
+    async fn start(engine: &Engine, design: &'static str) -> Self {
         let stage = Stage::on(engine.clone());
         let program = stage.start(design, &[]).await;
-        Self { stage, program }
+        Self { design, stage, program }
     }
 
     /// What it holds once that has not changed for a while, and connections to Loki are closed.
@@ -94,13 +99,15 @@ impl Shipper {
 
 /// Until all have these lines.
 async fn arrived(shippers: &[Shipper; 2], lines: &[String]) {
-    let all = || shippers.iter().all(|shipper| lines.iter().all(|line| shipper.stage.sink.has(line)));
-    until(&format!("all have {:?}", lines.last()), all).await;
+    for Shipper { design, stage, .. } in shippers {
+        until(&format!("{design} has {lines:?}"), || lines.iter().all(|line| stage.sink.has(line))).await;
+    }
 }
 
 /// One container after the other, each with several lives. What it has written last is waited for, so that
-/// all of them are read.
-async fn live_and_die(engine: &Engine, shippers: &[Shipper; 2], worker: usize) {
+/// all of them are read. How many lines Docker has kept of them.
+async fn live_and_die(engine: &Engine, shippers: &[Shipper; 2], worker: usize) -> usize {
+    let mut kept = 0;
     for number in 0..EACH {
         let name = format!("{worker}-{number}");
         let script = format!(
@@ -108,14 +115,16 @@ async fn live_and_die(engine: &Engine, shippers: &[Shipper; 2], worker: usize) {
                               echo {name} out $n; echo {name} err $n >&2"
         );
         let container = engine.create(&script, &[], false).await;
-        for life in 1..=LIVES {
+        for _ in 0..LIVES {
             engine.start(&container).await;
             let mut ends = engine.docker.wait_container(container.id.as_str(), None::<WaitContainerOptions>);
             ends.next().await.unwrap().unwrap();
-            arrived(shippers, &[format!("{name} out {life}"), format!("{name} err {life}")]).await;
+            arrived(shippers, &docker_log::kept(Path::new(docker_log::ROOT), &container.id)).await;
         }
+        kept += docker_log::kept(Path::new(docker_log::ROOT), &container.id).len();
         engine.remove(container).await;
     }
+    kept
 }
 
 /// Has it write until its log has rotated so often, and goes on only once all have come, since Docker keeps no
@@ -152,10 +161,11 @@ async fn a_thousand_starts_and_a_thousand_rotations_leave_nothing_behind() {
 
     let lives = join_all((0..AT_A_TIME).map(|worker| live_and_die(&engine, &shippers, worker)));
     let rotations = join_all(rotators.iter_mut().map(|writer| rotate(&shippers, writer, ROTATIONS)));
-    tokio::select! {
-        _ = async { tokio::join!(lives, rotations) } => {}
-        _ = async { tokio::join!(shippers[0].watch(&before[0]), shippers[1].watch(&before[1])) } => {}
-    }
+    let kept: usize = tokio::select! {
+        (kept, _) = async { tokio::join!(lives, rotations) } => kept.into_iter().sum(),
+        _ = async { tokio::join!(shippers[0].watch(&before[0]), shippers[1].watch(&before[1])) } => unreachable!(),
+    };
+    assert!(kept >= KEPT_MIN, "Docker has kept {kept} lines, of which {KEPT_MIN} are needed");
 
     for (shipper, before) in shippers.iter().zip(&before) {
         shipper.at_rest_again(before).await;
