@@ -8,6 +8,7 @@
 
 pub mod slope;
 mod quality;
+mod saw;
 mod shape;
 mod words;
 pub mod warmup;

@@ -15,6 +15,7 @@
 
 use crate::growth::project::project;
 use crate::growth::quality::{self, Fault};
+use crate::growth::saw;
 use crate::growth::shape::{self, Change};
 use crate::growth::slope::{Growth, growth};
 use crate::growth::warmup::{self, Cut, Warmup, block_medians};
@@ -113,6 +114,9 @@ fn invalid(fault: &Fault, settings: &Settings, warmup_s: f64) -> Judged {
 
 /// What the samples say, before any limit is held against it.
 struct Evidence {
+    /// The counts as they were seen.
+    seen: Vec<Point>,
+    /// The same less the teeth of a saw.
     points: Vec<Point>,
     /// The greatest count of what was cut as warm-up, beyond what was declared as such.
     cut_height: f64,
@@ -158,12 +162,13 @@ impl Evidence {
         let cut_height =
             block_medians(undeclared).iter().map(|block| block.count).fold(f64::NEG_INFINITY, f64::max);
         quality::enough(kept).map_err(|fault| (fault, cut.seconds))?;
-        let points = quality::thinned(kept.to_vec());
+        let seen = quality::thinned(kept.to_vec());
+        let points = saw::without_teeth(&seen, quantum).unwrap_or_else(|| seen.clone());
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
         let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
-        Ok(Self { points, cut_height, cut, quantum, plain, change, taken_out })
+        Ok(Self { seen, points, cut_height, cut, quantum, plain, change, taken_out })
     }
 
     /// The growth that is judged, and the chance of error of its interval.
@@ -228,7 +233,7 @@ impl Evidence {
         // Behind a change that comes late there is too little to see heights in.
         let over = self.taken_out.as_ref().map(|change| change.shape.over());
         let split = over.filter(|over| *over < 1.0 - HEIGHTS).unwrap_or(0.5);
-        let blocks = block_medians(&self.points);
+        let blocks = block_medians(&self.seen);
         let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
         let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
         let highest = |later: bool| {
@@ -241,7 +246,7 @@ impl Evidence {
 
     /// How far the end lies above the beginning.
     fn rise(&self) -> f64 {
-        let blocks = block_medians(&self.points);
+        let blocks = block_medians(&self.seen);
         let first = blocks.first().map_or(0.0, |block| block.count);
         blocks.last().map_or(0.0, |block| block.count - first)
     }
@@ -357,7 +362,7 @@ impl Evidence {
         let (growth, _) = self.judged_growth();
         let from_s = self.moment_s(self.taken_out.as_ref().map_or(0.0, |change| change.shape.over()));
         let to_s = self.moment_s(1.0);
-        let drawn: Vec<&Point> = self.points.iter().filter(|point| point.elapsed_s >= from_s).collect();
+        let drawn: Vec<&Point> = self.seen.iter().filter(|point| point.elapsed_s >= from_s).collect();
         let n = drawn.len().max(1) as f64;
         let middle_s = drawn.iter().map(|point| point.elapsed_s).sum::<f64>() / n;
         let middle = drawn.iter().map(|point| point.count).sum::<f64>() / n;

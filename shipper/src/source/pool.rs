@@ -312,7 +312,8 @@ impl Pool {
         let Some(place) = self.places.get_mut(&id) else { return Ok(()) };
         let mut reader = reader;
         match (&ending, place.life) {
-            (Ending::Drained, Life::Stopped { .. }) => {
+            // Unless it has lived and stopped once more since this lease asked.
+            (Ending::Drained, Life::Stopped { .. }) if !place.stopping.is_cancelled() => {
                 place.life = Life::Stopped { drained: true };
                 reader.flush(&place.container(), &self.outlet).await?;
                 place.stage = Stage::Idle(reader);
@@ -325,7 +326,7 @@ impl Pool {
             (_, Life::Removed) => place.stage = Stage::Idle(reader),
             (Ending::Cut, Life::Stopped { .. })
             | (Ending::Preempted | Ending::Again, _)
-            | (Ending::Drained, Life::Running) => {
+            | (Ending::Drained, Life::Running | Life::Stopped { .. }) => {
                 place.backoff = BACKOFF_MIN;
                 place.stage = Stage::Idle(reader);
                 self.queue(&id);

@@ -6,8 +6,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::query_parameters::WaitContainerOptions;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -99,8 +97,17 @@ impl Shipper {
 
 /// Until all have these lines.
 async fn arrived(shippers: &[Shipper; 2], lines: &[String]) {
-    for Shipper { design, stage, .. } in shippers {
-        until(&format!("{design} has {lines:?}"), || lines.iter().all(|line| stage.sink.has(line))).await;
+    for Shipper { design, stage, program } in shippers {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let missing: Vec<&String> = lines.iter().filter(|line| !stage.sink.has(line)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let late = Instant::now() > deadline;
+            assert!(!late, "{design} has not read {missing:?} of {lines:?}:\n{}", program.log());
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -117,8 +124,7 @@ async fn live_and_die(engine: &Engine, shippers: &[Shipper; 2], worker: usize) -
         let container = engine.create(&script, &[], false).await;
         for _ in 0..LIVES {
             engine.start(&container).await;
-            let mut ends = engine.docker.wait_container(container.id.as_str(), None::<WaitContainerOptions>);
-            ends.next().await.unwrap().unwrap();
+            engine.ended(&container).await;
             arrived(shippers, &docker_log::kept(Path::new(docker_log::ROOT), &container.id)).await;
         }
         kept += docker_log::kept(Path::new(docker_log::ROOT), &container.id).len();

@@ -168,6 +168,27 @@ async fn while_docker_is_away_nothing_grows_and_all_lines_come_when_it_is_back()
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_life_that_is_over_before_the_one_before_was_read_to_its_end_is_read_too() {
+    let stage = Stage::new().await;
+    let (between, program) = start(&stage, "pool").await;
+    let script = "echo >> /lives; n=0; while read l; do n=$((n+1)); done < /lives; echo life $n";
+    between.hold_logs(true);
+    let logs = || between.count("/containers/", "/logs");
+    let short = stage.engine.run(script).await;
+    stage.engine.ended(&short).await;
+    // Followed, and then asked for what was left at its end.
+    until("it is read to its end", || logs() == 2).await;
+    stage.engine.start(&short).await;
+    stage.engine.ended(&short).await;
+    // Time to hear of it, and less than a silent stream is waited for once its container has stopped (2 s).
+    sleep(Duration::from_millis(500)).await;
+    between.hold_logs(false);
+    until("both lives are read", || stage.sink.has("life 1") && stage.sink.has("life 2")).await;
+    assert_eq!(program.terminate().await, 0);
+    assert_eq!(stage.repeated(), 0);
+}
+
 /// File descriptors but those of connections to the sink and to the admin page, which come and go.
 fn open(program: &Program) -> usize {
     descriptors(program).into_iter().filter(|(kind, _)| kind != TCP).map(|(_, count)| count).sum()

@@ -1,15 +1,17 @@
 //! What may stand between a shipper and Docker: a proxy on a socket of its own that notes each request, and cuts,
-//! mutes or refuses connections when told to.
+//! mutes, refuses or delays when told to.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 pub(crate) const LIST: &str = "GET /containers/json";
 
@@ -54,6 +56,17 @@ struct Shared {
     mute: AtomicBool,
     /// Whether Docker refuses inspections.
     refuse: AtomicBool,
+    /// Whether logs that are not followed wait on their way.
+    hold: AtomicBool,
+}
+
+/// What a connection was asked last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Events,
+    /// A log as it stands, not to be followed.
+    Log,
+    Other,
 }
 
 impl Between {
@@ -102,6 +115,11 @@ impl Between {
         self.shared.refuse.store(refuse, Ordering::SeqCst);
     }
 
+    /// Whether a log that is not followed waits, as Docker gave it, before it comes.
+    pub(crate) fn hold_logs(&self, hold: bool) {
+        self.shared.hold.store(hold, Ordering::SeqCst);
+    }
+
     /// Closes all connections, as proxies do with those that were silent for long. New ones are taken.
     pub(crate) async fn cut(&mut self) {
         self.away().await;
@@ -146,11 +164,11 @@ impl Between {
 async fn pass(client: Box<dyn Socket>, docker: &Path, shared: &Shared) -> io::Result<()> {
     let (from_client, to_client) = tokio::io::split(client);
     let (from_docker, to_docker) = tokio::io::split(UnixStream::connect(docker).await?);
-    let events = AtomicBool::new(false);
+    let asked = Mutex::new(Asked::Other);
     // Whoever closes, closes both.
     tokio::select! {
-        ended = requests(from_client, to_docker, shared, &events) => ended,
-        ended = answers(from_docker, to_client, shared, &events) => ended,
+        ended = requests(from_client, to_docker, shared, &asked) => ended,
+        ended = answers(from_docker, to_client, shared, &asked) => ended,
     }
 }
 
@@ -159,14 +177,18 @@ async fn requests(
     mut client: ReadHalf<Box<dyn Socket>>,
     mut docker: WriteHalf<UnixStream>,
     shared: &Shared,
-    events: &AtomicBool,
+    asked: &Mutex<Asked>,
 ) -> io::Result<()> {
     let mut buffer = Vec::new();
     while client.read_buf(&mut buffer).await? > 0 {
         while let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
             let mut head = String::from_utf8(buffer.drain(..end + 4).collect()).unwrap();
             let request = request(&head);
-            events.store(request == "GET /events", Ordering::SeqCst);
+            *asked.lock().unwrap() = match request.as_str() {
+                "GET /events" => Asked::Events,
+                log if log.ends_with("/logs") && !head.contains("follow=1") => Asked::Log,
+                _ => Asked::Other,
+            };
             let inspects = request != LIST && request.ends_with("/json");
             shared.requests.lock().unwrap().push(request);
             if inspects && shared.refuse.load(Ordering::SeqCst) {
@@ -183,7 +205,7 @@ async fn answers(
     mut docker: ReadHalf<UnixStream>,
     mut client: WriteHalf<Box<dyn Socket>>,
     shared: &Shared,
-    events: &AtomicBool,
+    asked: &Mutex<Asked>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -191,7 +213,11 @@ async fn answers(
         if length == 0 {
             return Ok(());
         }
-        if !(events.load(Ordering::SeqCst) && shared.mute.load(Ordering::SeqCst)) {
+        let asked = *asked.lock().unwrap();
+        while asked == Asked::Log && shared.hold.load(Ordering::SeqCst) {
+            sleep(Duration::from_millis(5)).await;
+        }
+        if !(asked == Asked::Events && shared.mute.load(Ordering::SeqCst)) {
             client.write_all(&buffer[..length]).await?;
         }
     }

@@ -13,7 +13,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, RemoveContainerOptions, RenameContainerOptions,
-    StopContainerOptions,
+    StopContainerOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -114,6 +114,12 @@ impl Engine {
         let running = self.create(script, &[], false).await;
         self.start(&running).await;
         running
+    }
+
+    /// Waits for the end of its present life.
+    pub(crate) async fn ended(&self, running: &Running) {
+        let mut ends = self.docker.wait_container(running.id.as_str(), None::<WaitContainerOptions>);
+        ends.next().await.unwrap().unwrap();
     }
 
     pub(crate) async fn start(&self, running: &Running) {
