@@ -5,6 +5,8 @@
 //! together (a leak lifts each floor above the one before, and is none of the tooth), and the tooth is taken out:
 //! what is left is the course of the floors, seen at every moment and not at the few where the floor is reached.
 
+use std::cmp::Ordering;
+
 use crate::growth::slope::{centred, coefficient, growth_beside, square_sum, without};
 use crate::growth::{Point, median};
 
@@ -77,6 +79,13 @@ fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
             Some(_) | None => found.push(Release { at, height }),
         }
     }
+    for release in &mut found {
+        // Medians don't tell on which side of a release the samples next to it lie.
+        let fall = |at: &usize| Some(points.get(at.checked_sub(1)?)?.count - points.get(*at)?.count);
+        let near = release.at.saturating_sub(SIDE)..=release.at + SIDE;
+        let steepest = near.max_by(|a, b| fall(a).partial_cmp(&fall(b)).unwrap_or(Ordering::Equal));
+        release.at = steepest.unwrap_or(release.at);
+    }
     found
 }
 
@@ -98,4 +107,88 @@ fn ages_min(points: &[Point], releases: &[Release]) -> Vec<f64> {
 fn residue(points: &[Point]) -> Option<f64> {
     let (minutes, counts) = centred(points);
     Some(square_sum(&without(&counts, &minutes, coefficient(&minutes, &counts)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, prop_assert, proptest};
+
+    use super::without_teeth;
+    use crate::growth::Point;
+    use crate::growth::slope::growth;
+
+    /// An hour, a sample each five seconds, with a ripple.
+    fn hour(count: impl Fn(f64) -> f64) -> Vec<Point> {
+        let ripple = |s: f64| 1.4 * (s * 1.7).sin();
+        let seconds = (0..720).map(|i| f64::from(i) * 5.0);
+        seconds.map(|s| Point { elapsed_s: s, count: (100.0 + ripple(s) + count(s)).round() }).collect()
+    }
+
+    /// Teeth of thirteen minutes and a height of eighty; `share` of one is over when the hour begins.
+    fn saw(share: f64) -> impl Fn(f64) -> f64 {
+        move |s| 80.0 * (s / 780.0 + share).fract()
+    }
+
+    fn per_min(points: &[Point]) -> f64 {
+        growth(points, 1.0).expect("a slope").per_min
+    }
+
+    #[test]
+    fn what_is_left_of_a_saw_is_flat_wherever_it_begins() {
+        for share in [0.0, 0.2, 0.5, 0.9] {
+            let left = without_teeth(&hour(saw(share)), 1.0).expect("teeth");
+            let counts = || left.iter().map(|point| point.count);
+            let (low, high) = (counts().fold(f64::MAX, f64::min), counts().fold(f64::MIN, f64::max));
+            assert!(high - low < 12.0, "{share}: {low} to {high}");
+            assert!(per_min(&left).abs() < 0.1, "{share}: {}", per_min(&left));
+        }
+    }
+
+    #[test]
+    fn a_leak_is_left_whole() {
+        for share in [0.0, 0.2, 0.5, 0.9] {
+            let (tooth, leak) = (saw(share), 3.0);
+            let left = without_teeth(&hour(|s| tooth(s) + leak * s / 60.0), 1.0).expect("teeth");
+            assert!((per_min(&left) - leak).abs() < 0.15, "{share}: {}", per_min(&left));
+        }
+    }
+
+    #[test]
+    fn a_leak_that_begins_late_is_left_where_it_begins() {
+        let tooth = saw(0.3);
+        let left = without_teeth(&hour(|s| tooth(s) + (s - 2700.0).max(0.0) * 3.0 / 60.0), 1.0);
+        let left = left.expect("teeth");
+        let (before, after) = left.split_at(540);
+        assert!(
+            per_min(before).abs() < 0.5 && per_min(after) > 2.0,
+            "{} {}",
+            per_min(before),
+            per_min(after)
+        );
+    }
+
+    #[test]
+    fn few_teeth_spikes_and_leaks_are_no_saw() {
+        assert_eq!(without_teeth(&hour(|s| 80.0 * (s / 1500.0).fract()), 1.0), None);
+        assert_eq!(without_teeth(&hour(|s| if s % 300.0 < 5.0 { 40.0 } else { 0.0 }), 1.0), None);
+        assert_eq!(without_teeth(&hour(|s| 10.0 * s / 60.0), 1.0), None);
+        assert_eq!(without_teeth(&hour(|s| (s / 300.0).floor() * 20.0), 1.0), None);
+        assert_eq!(without_teeth(&hour(|_| 0.0), 1.0), None);
+        assert_eq!(without_teeth(&[], 1.0), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn whatever_the_counts_each_moment_keeps_a_finite_one(
+            counts in proptest::collection::vec(-1e9_f64..1e9, 0..200),
+        ) {
+            let points: Vec<Point> =
+                counts.iter().zip(0..).map(|(c, s)| Point { elapsed_s: f64::from(s), count: *c }).collect();
+            if let Some(left) = without_teeth(&points, 1e-3) {
+                prop_assert!(left.len() == points.len() && left.iter().all(|point| point.count.is_finite()));
+            }
+        }
+    }
 }
