@@ -1,9 +1,9 @@
 //! Whether a count grows, how fast, and how sure that is: pure functions from samples to a judgement.
 //!
 //! The way through, in order: `quality` refuses samples that can't be trusted, [`warmup`] cuts the
-//! start, [`slope`] estimates the growth with an interval that is right for autocorrelated counts,
-//! `shape` looks for the one bounded change (a step, a queue that filled) that a leak must outlast,
-//! and [`verdict`] decides. [`drain`], [`project`] and [`difference`] say what follows from it.
+//! start, `saw` takes out what piles up between releases, [`slope`] estimates the growth with an interval
+//! that is right for autocorrelated counts, `shape` looks for the one bounded change (a step, a queue that
+//! filled) that a leak must outlast, and [`verdict`] decides, for each of a process's [`lives`]. [`drain`], [`project`] and [`difference`] say what follows from it.
 //! `docs/growth.md` argues the method and gives its figures.
 
 pub mod slope;
@@ -16,6 +16,7 @@ pub mod drain;
 pub mod project;
 pub mod difference;
 pub mod verdict;
+pub mod lives;
 
 /// One sample of one count.
 #[derive(Clone, Copy, Debug, PartialEq)]

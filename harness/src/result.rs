@@ -285,6 +285,11 @@ pub struct Event {
     pub detail: String,
 }
 
+impl Event {
+    /// The target was started again, as planned: its counts begin anew.
+    pub const RESTART: &str = "restart";
+}
+
 /// A stretch of the run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {

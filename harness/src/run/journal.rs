@@ -166,7 +166,7 @@ impl Journal {
         if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
             *known = subject;
         }
-        self.event(&name, "restart", "started again after it was killed, as planned".to_owned())
+        self.event(&name, Event::RESTART, "started again after it was killed, as planned".to_owned())
     }
 
     fn event(&mut self, target: &str, event: &str, detail: String) -> Result<(), RecordError> {

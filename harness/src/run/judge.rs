@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use crate::growth::drain::drain;
+use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
-use crate::growth::verdict::{Settings, judge};
+use crate::growth::verdict::Settings;
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Estimate, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample,
-    TargetResult, Verdict, VerdictFile,
+    Audit, Estimate, Event, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA,
+    Sample, TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::run::compare::compare;
@@ -27,6 +28,8 @@ const IDLE_S: f64 = 15.0;
 pub(super) struct Case<'a> {
     /// All samples of the run.
     pub(super) samples: &'a [Sample],
+    /// Its events.
+    pub(super) events: &'a [Event],
     /// Its phases.
     pub(super) phases: &'a [Phase],
     /// Limits per minute.
@@ -111,7 +114,7 @@ impl Case<'_> {
             explained_rise: None,
         };
         let load = self.points(target, resource, self.phase("load"));
-        let judged = judge(&load, &settings);
+        let judged = judge_lives(&load, &self.starts_s(target), &settings);
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
@@ -167,6 +170,13 @@ impl Case<'_> {
             return (true, format!("{judged}no line is lost"));
         }
         (false, faults.join("; "))
+    }
+
+    /// When it was started again.
+    fn starts_s(&self, target: &str) -> Vec<f64> {
+        let starts =
+            self.events.iter().filter(|event| event.target == target && event.event == Event::RESTART);
+        starts.map(|event| event.elapsed_s).collect()
     }
 
     fn phase(&self, name: &str) -> Option<(f64, f64)> {
@@ -350,7 +360,7 @@ mod tests {
             .collect();
         let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
-        let case = Case { samples: &samples, phases: &phases, limits: &limits, cut_short };
+        let case = Case { samples: &samples, events: &[], phases: &phases, limits: &limits, cut_short };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {
             spec: spec("t", expect),
