@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use crate::growth::slope::{centred, coefficient, growth_beside, square_sum, without};
+use crate::growth::slope::growth_beside;
 use crate::growth::{Point, median};
 
 /// So many samples on each side of a release tell its height; their medians don't see a spike.
@@ -17,10 +17,8 @@ const RELEASE_QUANTA: f64 = 8.0;
 const RELEASE_SPREADS: f64 = 6.0;
 /// Three whole teeth lie between four releases. With fewer a tooth is not known from the growth.
 const RELEASES_MIN: usize = 4;
-/// Teeth are taken out that leave no more than this share of the squared residuals of a straight line.
+/// Teeth are a saw's if what they leave, within each, is no more than this share of its squared differences.
 const LEFT_MAX: f64 = 0.25;
-/// Chance that the tooth's pace is none.
-const ALPHA: f64 = 0.001;
 
 /// The points less their teeth; `None` where there are none.
 pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Vec<Point>> {
@@ -31,18 +29,18 @@ pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Vec<Point>
     let ages_min = ages_min(points, &releases);
     let first = releases.first()?.at;
     let (whole, whole_ages) = (points.get(first..)?, ages_min.get(first..)?);
-    let tooth = growth_beside(whole, whole_ages, quantum)?.size;
-    if tooth.low(ALPHA) <= 0.0 {
+    let pace_per_min = growth_beside(whole, whole_ages, quantum)?.size.per_min;
+    if pace_per_min <= 0.0 {
         return None;
     }
     // What the first release gave back says how old the tooth was that the samples begin in.
-    let begun_min = releases.first()?.height / tooth.per_min - ages_min.get(first.checked_sub(1)?)?;
+    let begun_min = releases.first()?.height / pace_per_min - ages_min.get(first.checked_sub(1)?)?;
     let less = |(at, (point, age_min)): (usize, (&Point, &f64))| {
         let age_min = if at < first { age_min + begun_min } else { *age_min };
-        Point { count: point.count - tooth.per_min * age_min, ..*point }
+        Point { count: point.count - pace_per_min * age_min, ..*point }
     };
     let left: Vec<Point> = points.iter().zip(&ages_min).enumerate().map(less).collect();
-    (residue(&left)? <= LEFT_MAX * residue(points)?).then_some(left)
+    (within_teeth(&left, &releases) <= LEFT_MAX * within_teeth(points, &releases)).then_some(left)
 }
 
 /// A fall from one sample to the next.
@@ -86,6 +84,7 @@ fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
         let steepest = near.max_by(|a, b| fall(a).partial_cmp(&fall(b)).unwrap_or(Ordering::Equal));
         release.at = steepest.unwrap_or(release.at);
     }
+    found.dedup_by_key(|release| release.at);
     found
 }
 
@@ -103,10 +102,16 @@ fn ages_min(points: &[Point], releases: &[Release]) -> Vec<f64> {
     ages
 }
 
-/// Squared residuals of the straight line.
-fn residue(points: &[Point]) -> Option<f64> {
-    let (minutes, counts) = centred(points);
-    Some(square_sum(&without(&counts, &minutes, coefficient(&minutes, &counts)?)))
+/// Squared differences from the mean of each tooth: what comes and goes more slowly has little part in them.
+fn within_teeth(points: &[Point], releases: &[Release]) -> f64 {
+    let (mut rest, mut taken, mut sum) = (points, 0, 0.0);
+    for end in releases.iter().map(|release| release.at).chain([points.len()]) {
+        let (tooth, after) = rest.split_at((end - taken).min(rest.len()));
+        let mean = tooth.iter().map(|point| point.count).sum::<f64>() / tooth.len().max(1) as f64;
+        sum += tooth.iter().map(|point| (point.count - mean).powi(2)).sum::<f64>();
+        (rest, taken) = (after, end);
+    }
+    sum
 }
 
 #[cfg(test)]
