@@ -59,8 +59,10 @@ pub(super) fn conclude(
 ) -> Result<RunResult, RunError> {
     let out = &order.out;
     let samples = files::read_csv(&out.join(files::SAMPLES))?;
+    let kinds = files::read_kinds(out)?;
     let case = Case {
         samples: &samples,
+        kinds: &kinds,
         phases: &manifest.phases,
         limits: &manifest.limits,
         cut_short: end == End::CutShort,

@@ -12,10 +12,11 @@ use crate::growth::verdict::{Settings, judge};
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Estimate, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample,
-    TargetResult, Verdict, VerdictFile,
+    Audit, DrainResult, Estimate, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome, Phase,
+    Resource, ResourceResult, SCHEMA, Sample, TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
+use crate::run::attribution;
 use crate::run::compare::compare;
 use crate::sample::process::Limits;
 
@@ -27,6 +28,8 @@ const IDLE_S: f64 = 15.0;
 pub(super) struct Case<'a> {
     /// All samples of the run.
     pub(super) samples: &'a [Sample],
+    /// What they are made of, by kind.
+    pub(super) kinds: &'a Kinds,
     /// Its phases.
     pub(super) phases: &'a [Phase],
     /// Limits per minute.
@@ -85,6 +88,8 @@ impl Case<'_> {
             expect: spec.expect,
             met,
             reason,
+            leaks: attribution::sentence(&spec.name, &resources),
+            watches: self.watches(&spec.name),
             resources,
             audit,
             latency,
@@ -126,8 +131,25 @@ impl Case<'_> {
             drain: drain(
                 &self.points(target, resource, idle),
                 &self.points(target, resource, self.phase("drain")),
-            ),
+            )
+            .map(|found| DrainResult { kept: self.kept(target, resource), ..found }),
+            kinds: self.phase("load").map_or_else(Vec::new, |load| {
+                let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
+                attribution::growths(self.kinds.of(resource), target, load, stretch)
+            }),
         }
+    }
+
+    fn kept(&self, target: &str, resource: Resource) -> Vec<KeptKind> {
+        let (Some(warmup), Some(drain)) = (self.phase("warmup"), self.phase("drain")) else {
+            return Vec::new();
+        };
+        attribution::kept(self.kinds.of(resource), target, warmup, drain)
+    }
+
+    fn watches(&self, target: &str) -> Option<KindGrowth> {
+        let load = self.phase("load")?;
+        attribution::growths(&self.kinds.watches, target, load, load).into_iter().next()
     }
 
     fn stays_flat(
@@ -350,7 +372,8 @@ mod tests {
             .collect();
         let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
-        let case = Case { samples: &samples, phases: &phases, limits: &limits, cut_short };
+        let kinds = Kinds::default();
+        let case = Case { samples: &samples, kinds: &kinds, phases: &phases, limits: &limits, cut_short };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {
             spec: spec("t", expect),
