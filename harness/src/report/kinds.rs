@@ -26,7 +26,7 @@ pub(super) struct Kind {
     pub(super) worst: String,
     pub(super) growth: String,
     pub(super) interval: String,
-    /// Its part of the growth of all kinds.
+    /// Its part of the growth of all kinds, at most all of it, though others shrink.
     pub(super) share: String,
 }
 
@@ -72,7 +72,7 @@ fn row((place, target): (usize, &str), resource: &'static str, found: &KindGrowt
         worst: figures::count(*worst),
         growth: growth_per_min.map_or(NOTHING.to_owned(), figures::growth),
         interval: interval.map_or(NOTHING.to_owned(), |(low, high)| figures::interval(low, high)),
-        share: share.map_or(NOTHING.to_owned(), figures::percent),
+        share: share.map_or(NOTHING.to_owned(), |share| figures::percent(share.min(1.0))),
     }
 }
 

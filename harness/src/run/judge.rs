@@ -149,7 +149,9 @@ impl Case<'_> {
 
     fn watches(&self, target: &str) -> Option<KindGrowth> {
         let load = self.phase("load")?;
-        attribution::growths(&self.kinds.watches, target, load, load).into_iter().next()
+        let watches = attribution::growths(&self.kinds.watches, target, load, load).into_iter().next()?;
+        // There is one kind of them.
+        Some(KindGrowth { share: None, ..watches })
     }
 
     fn stays_flat(

@@ -200,7 +200,7 @@ mod tests {
         assert!(kind_of(&file).ends_with("/ab*-json.log"), "{}", kind_of(&file));
         assert_eq!(kind_of(&File::open("/dev/null").unwrap()), "device /dev/null");
         assert_eq!(kind_of(&std::io::pipe().unwrap().0), "pipe");
-        assert_eq!(kind_of(&inotify::init(inotify::CreateFlags::empty()).unwrap()), "inotify");
+        assert_eq!(kind_of(&inotify::init(inotify::CreateFlags::CLOEXEC).unwrap()), "inotify");
     }
 
     #[test]
@@ -242,8 +242,10 @@ mod tests {
         let name = fold(&path.display().to_string());
         assert_eq!(kind_of(&listener), format!("socket unix {name} unconnected"));
         let client = UnixStream::connect(&path).unwrap();
-        assert_eq!(kind_of(&listener.accept().unwrap().0), format!("socket unix {name} connected"));
-        assert_eq!(kind_of(&client), "socket unix unnamed connected");
+        assert_eq!(kind_of(&client), "socket unix unnamed connected", "nobody has accepted it yet");
+        let server = listener.accept().unwrap().0;
+        assert_eq!(kind_of(&server), format!("socket unix {name} connected"));
+        assert_eq!(kind_of(&client), format!("socket unix to {name} connected"));
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(kind_of(&udp), "socket udp without peer");
         udp.connect("127.0.0.1:9").unwrap();
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn watches_are_counted_by_instance() {
         let folder = tempfile::tempdir().unwrap();
-        let instance = inotify::init(inotify::CreateFlags::empty()).unwrap();
+        let instance = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
         let count = || watches(std::process::id(), &instance.as_raw_fd().to_string());
         assert_eq!(count(), 0);
         for name in ["a", "b"] {

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use procfs::net::{TcpNetEntry, TcpState, UdpNetEntry, UnixNetEntry, UnixState};
 use procfs::process::Process;
 
 use crate::sample::fold::fold;
+use crate::sample::unix_peers::peers;
 
 /// A socket that no table knows: closed and not given back, of another family (netlink, packet), or of another
 /// network namespace.
@@ -30,11 +32,14 @@ impl Sockets {
             .filter(|entry| entry.state == TcpState::Listen)
             .map(|entry| entry.local_address.port())
             .collect();
-        let unix = process.unix().unwrap_or_default();
+        let unix: BTreeMap<u64, UnixNetEntry> =
+            process.unix().unwrap_or_default().into_iter().map(|entry| (entry.inode, entry)).collect();
+        let peers = if unix.is_empty() { BTreeMap::new() } else { peers() };
+        let peer = |inode: &u64| unix.get(peers.get(inode)?)?.path.as_deref();
         let mut by_inode = BTreeMap::new();
         by_inode.extend(tcp.iter().map(|entry| (entry.inode, self::tcp(entry, &listening))));
         by_inode.extend(udp.map(|entry| (entry.inode, self::udp(&entry))));
-        by_inode.extend(unix.iter().map(|entry| (entry.inode, self::unix(entry))));
+        by_inode.extend(unix.iter().map(|(inode, entry)| (*inode, self::unix(entry, peer(inode)))));
         Self { by_inode }
     }
 
@@ -84,9 +89,13 @@ fn udp(entry: &UdpNetEntry) -> String {
     }
 }
 
-/// Only the side that was bound has a name; of its peer the table says nothing.
-fn unix(entry: &UnixNetEntry) -> String {
-    let name = entry.path.as_ref().map_or_else(|| "unnamed".to_owned(), |path| fold(&path.to_string_lossy()));
+/// Only the side that was bound has a name: the other one is told by whom it is connected to.
+fn unix(entry: &UnixNetEntry, peer: Option<&Path>) -> String {
+    let name = match (&entry.path, peer) {
+        (Some(own), _) => fold(&own.to_string_lossy()),
+        (None, Some(peer)) => format!("to {}", fold(&peer.to_string_lossy())),
+        (None, None) => "unnamed".to_owned(),
+    };
     let state = match entry.state {
         UnixState::UNCONNECTED => "unconnected",
         UnixState::CONNECTING => "connecting",

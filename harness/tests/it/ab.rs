@@ -71,6 +71,8 @@ fn each_leak_is_told_by_its_kind(verdicts: &Value, out: &Path) {
         "a watch for each: {}",
         archived["watches"]
     );
+    let engine = kinds.iter().find(|kind| kind["kind"].as_str().unwrap().contains("docker.sock")).unwrap();
+    assert!(engine["ci_low"].as_f64().unwrap() > 0.0, "a connection to the engine for each: {engine}");
     let kept = archived["resources"]["fds"]["drain"]["kept"].as_array().unwrap();
     assert!(kept.iter().any(|kept| is_log(&kept)), "what stays is named: {kept:?}");
 }
