@@ -145,6 +145,10 @@ mod tests {
             sentence(Resource::Tasks, &drain(&[("retry", 0, 1)])).unwrap(),
             "1 task did not return: 1 × retry"
         );
+        assert_eq!(
+            sentence(Resource::Fds, &drain(&[("pipe", 1, 2)])).unwrap(),
+            "1 FD did not return: 1 × pipe"
+        );
         assert_eq!(sentence(Resource::Fds, &drain(&[])), None);
     }
 

@@ -333,6 +333,7 @@ mod tests {
             row(190.0, "inotify", 30),
             row(200.0, "pipe", 3),
             row(200.0, "inotify", 4),
+            row(200.0, "file", 5),
         ];
         let found = kept(&rows, "t", (0.0, 10.0), (190.0, 200.0));
         let told: Vec<(&str, u64)> = found.iter().map(|kept| (kept.kind.as_str(), kept.more())).collect();
