@@ -14,6 +14,7 @@ pub mod recorded;
 pub mod verdicts;
 mod comparison;
 mod view;
+mod kinds;
 mod versus;
 mod account;
 mod png;

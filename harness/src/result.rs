@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod comparison;
+mod kinds;
 mod lines;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
+pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 
 /// Version of the serialised form.
@@ -145,15 +147,21 @@ pub struct ResourceResult {
     pub projection: Projection,
     /// The count before the load (median of the warm-up's idle end), and at the end of the drain.
     pub drain: Option<DrainResult>,
+    /// Its kinds over the load, those that changed most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<KindGrowth>,
 }
 
 /// Whether the count came back after the load.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DrainResult {
     /// Count while idle, before the load.
     pub idle_count: f64,
     /// Count at the end of the drain phase.
     pub drained_count: f64,
+    /// The kinds of which more is there than while idle, most first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptKind>,
 }
 
 /// What a target is expected to do.
@@ -192,6 +200,13 @@ pub struct TargetResult {
     pub reason: String,
     /// Judged resources by key (`tasks`, `threads`, `fds`).
     pub resources: BTreeMap<Resource, ResourceResult>,
+    /// What leaks how fast and which kind of it, in one sentence; `None` where nothing leaks or no kind accounts for
+    /// most of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaks: Option<String>,
+    /// Its inotify watches over the load: no descriptors, but bounded by the kernel as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watches: Option<KindGrowth>,
     /// Its lines.
     pub audit: Audit,
     /// How long they took; `None` where none came that counts.
@@ -256,19 +271,6 @@ pub struct Sample {
     pub accepted: Option<u64>,
     /// Entries that the target's sink has refused so far.
     pub rejected: Option<u64>,
-}
-
-/// Open descriptors of one kind at one moment: a row of `fds.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FdKind {
-    /// Seconds since the run's start.
-    pub elapsed_s: f64,
-    /// The target's name.
-    pub target: String,
-    /// `socket`, `file`, `deleted file`, `inotify`, `eventpoll`, `pipe` …
-    pub kind: String,
-    /// How many.
-    pub count: u64,
 }
 
 /// Something that happened: a row of `events.csv`.
@@ -340,6 +342,9 @@ pub struct Manifest {
     pub containers_started: u64,
     /// How it ended: `running`, `finished`, `interrupted`, `failed: …`.
     pub ended: String,
+    /// What the sampling missed.
+    #[serde(default)]
+    pub missed: Missed,
 }
 
 /// Facts of the machine.

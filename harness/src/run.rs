@@ -5,6 +5,7 @@ pub mod progress;
 pub mod order;
 mod truth;
 mod compare;
+mod attribution;
 mod judge;
 mod live;
 mod journal;

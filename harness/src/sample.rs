@@ -1,5 +1,9 @@
 //! The measuring: one parser per kernel or wire interface, and the beat that they keep.
 
+pub mod fold;
+pub mod unix_peers;
+pub mod sockets;
 pub mod metrics;
+pub mod kinds;
 pub mod process;
 pub mod sampler;

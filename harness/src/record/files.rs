@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::result::{Manifest, RunResult, SCHEMA, VerdictFile};
+use crate::result::{Kinds, Manifest, RunResult, SCHEMA, VerdictFile};
 
 /// What ran, where, and how it ended.
 pub const RUN: &str = "run.json";
@@ -15,8 +15,14 @@ pub const RUN: &str = "run.json";
 pub const SAMPLES: &str = "samples.csv";
 /// What happened.
 pub const EVENTS: &str = "events.csv";
-/// Descriptors by kind.
+/// Descriptors by sort and place.
 pub const FDS: &str = "fds.csv";
+/// Threads by name.
+pub const THREADS: &str = "threads.csv";
+/// Tasks by the labels of their metric.
+pub const TASKS: &str = "tasks.csv";
+/// Inotify watches.
+pub const WATCHES: &str = "watches.csv";
 /// Every line accounted for, by target.
 pub const AUDIT: &str = "audit.json";
 /// What was decided.
@@ -128,6 +134,19 @@ pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError>
         }
     }
     Ok(rows)
+}
+
+/// Reads the files by kind.
+///
+/// # Errors
+/// [`RecordError`] for the first file that is missing or damaged.
+pub fn read_kinds(folder: &Path) -> Result<Kinds, RecordError> {
+    Ok(Kinds {
+        tasks: read_csv(&folder.join(TASKS))?,
+        threads: read_csv(&folder.join(THREADS))?,
+        fds: read_csv(&folder.join(FDS))?,
+        watches: read_csv(&folder.join(WATCHES))?,
+    })
 }
 
 /// Reads all that a report is drawn from.

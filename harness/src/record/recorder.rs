@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::record::files::{self, RecordError};
-use crate::result::{Event, FdKind, Manifest, Sample};
+use crate::result::{Event, Kinds, Manifest, Sample};
 
 /// A run directory being written.
 #[derive(Debug)]
@@ -15,7 +15,10 @@ pub struct Recorder {
     folder: PathBuf,
     samples: Table,
     events: Table,
+    tasks: Table,
+    threads: Table,
     fds: Table,
+    watches: Table,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,10 @@ impl Recorder {
             folder: folder.to_owned(),
             samples: table(files::SAMPLES)?,
             events: table(files::EVENTS)?,
+            tasks: table(files::TASKS)?,
+            threads: table(files::THREADS)?,
             fds: table(files::FDS)?,
+            watches: table(files::WATCHES)?,
         })
     }
 
@@ -70,12 +76,15 @@ impl Recorder {
         self.events.append(std::slice::from_ref(event))
     }
 
-    /// Appends rows of `fds.csv`.
+    /// Appends rows of the files by kind.
     ///
     /// # Errors
     /// [`RecordError::Io`].
-    pub fn fds(&mut self, rows: &[FdKind]) -> Result<(), RecordError> {
-        self.fds.append(rows)
+    pub fn kinds(&mut self, Kinds { tasks, threads, fds, watches }: &Kinds) -> Result<(), RecordError> {
+        self.tasks.append(tasks)?;
+        self.threads.append(threads)?;
+        self.fds.append(fds)?;
+        self.watches.append(watches)
     }
 }
 
@@ -101,6 +110,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::KindCount;
 
     fn event(detail: &str) -> Event {
         Event { elapsed_s: 1.25, target: String::new(), event: "churn".into(), detail: detail.into() }
@@ -113,6 +123,24 @@ mod tests {
         recorder.event(&event("restart c01, \"quoted\"")).unwrap();
         let rows: Vec<Event> = files::read_csv(&folder.path().join(files::EVENTS)).unwrap();
         assert_eq!(rows, [event("restart c01, \"quoted\"")]);
+    }
+
+    #[test]
+    fn what_is_written_by_kind_is_read_back_by_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(folder.path()).unwrap();
+        let row =
+            |kind: &str, count| KindCount { elapsed_s: 2.5, target: "pool".into(), kind: kind.into(), count };
+        let kinds = Kinds {
+            tasks: vec![row("retry", 4)],
+            threads: vec![row("worker-*", 2)],
+            fds: vec![row("file /a, \"b\"", 1), row("pipe", 3)],
+            watches: vec![row("inotify", 8)],
+        };
+        recorder.kinds(&kinds).unwrap();
+        assert_eq!(files::read_kinds(folder.path()).unwrap(), kinds);
+        let text = fs::read_to_string(folder.path().join(files::TASKS)).unwrap();
+        assert_eq!(text, "elapsed_s,target,kind,count\n2.5,pool,retry,4\n");
     }
 
     #[test]

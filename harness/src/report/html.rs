@@ -8,6 +8,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
@@ -70,6 +71,10 @@ struct Page<'a> {
     growths: Vec<Row<Option<Growth>>>,
     versus: Vec<Versus>,
     versus_note: &'static str,
+    leaks: Vec<String>,
+    kinds: Vec<Kind>,
+    kinds_note: &'static str,
+    kept: Vec<Kept>,
     audit: Vec<Row<String>>,
     costs: Vec<Cost>,
     facts: Vec<(&'static str, String)>,
@@ -96,6 +101,10 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         growths: view::growths(result),
         versus: versus::all(result),
         versus_note: versus::NOTE,
+        leaks: kinds::leaks(result),
+        kinds: kinds::growing(result),
+        kinds_note: kinds::NOTE,
+        kept: kinds::kept(result),
         audit: account::account(result),
         costs: view::costs(result),
         facts: view::facts(result),

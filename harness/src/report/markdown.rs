@@ -3,6 +3,7 @@
 //! Every string from outside is escaped for Markdown and for the HTML that it may carry.
 
 use super::account;
+use super::kinds;
 use super::png;
 use super::versus;
 use super::view::{self, Card, Growth, Mark, Row};
@@ -22,6 +23,7 @@ pub(super) fn render(result: &RunResult) -> String {
     let details = [
         pictures(result),
         about_growth(reasons),
+        about_growth(by_kind),
         pairs(result),
         audit(result),
         about_growth(impact),
@@ -50,8 +52,32 @@ fn head(result: &RunResult) -> String {
         safe(&result.verdict.reason)
     );
     out.push_str(&comparison(result));
+    out.push_str(&leaks(result));
     out.push_str(&told_apart(result));
     out
+}
+
+/// What leaks, in a sentence for each target of which that can be said.
+fn leaks(result: &RunResult) -> String {
+    let lines: String =
+        kinds::leaks(result).iter().map(|sentence| format!("- {}\n", safe(sentence))).collect();
+    if lines.is_empty() { lines } else { format!("What leaks:\n\n{lines}\n") }
+}
+
+/// Every kind that grew, and what did not come back.
+fn by_kind(result: &RunResult) -> String {
+    let columns = ["Kind", "Growth", "Interval", "Of all growth", "First → last", "Worst"].map(str::to_owned);
+    let mut table = header("Target, resource", &columns);
+    for kind in kinds::growing(result) {
+        let ends = format!("{} → {}", kind.first, kind.last);
+        let cells = [safe(&kind.kind), kind.growth, kind.interval, kind.share, ends, kind.worst];
+        table.push_str(&row(&format!("{}, {}", safe(&kind.target), kind.resource), cells.into_iter()));
+    }
+    let kept = kinds::kept(result).into_iter();
+    let kept: String =
+        kept.map(|kept| format!("- {}: {}\n", safe(&kept.target), safe(&kept.sentence))).collect();
+    let kept = if kept.is_empty() { "Everything came back after the load.\n".to_owned() } else { kept };
+    details("What grew by kind, and what did not come back", &format!("{}\n\n{table}\n{kept}", kinds::NOTE))
 }
 
 /// What the targets' growths say of each other, in a sentence for each resource.

@@ -1,6 +1,6 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
-use super::{versus, view};
+use super::{kinds, versus, view};
 use crate::result::RunResult;
 
 /// Renders it, without colours: it is read in logs as well.
@@ -15,6 +15,7 @@ pub(super) fn render(result: &RunResult) -> String {
         out.push_str("\n  Cut short: what is judged is what was seen until then.");
     }
     let rows = view::growths(result);
+    let kept = kinds::kept(result);
     for card in view::cards(result) {
         out.push_str(&format!("\n\n{} {} ({}): {}", card.met.sign, card.name, card.expected, card.reason));
         for row in &rows {
@@ -30,7 +31,14 @@ pub(super) fn render(result: &RunResult) -> String {
                 ));
             }
         }
+        for kept in kept.iter().filter(|kept| kept.target == card.name) {
+            out.push_str(&format!("\n    after the load: {}", kept.sentence));
+        }
         out.push_str(&format!("\n    lines: {} lost of {} sent", card.lost, card.sent));
+    }
+    for (index, sentence) in (0..).zip(kinds::leaks(result)) {
+        let head = if index == 0 { "\n\nWhat leaks:" } else { "" };
+        out.push_str(&format!("{head}\n    {sentence}"));
     }
     for (index, one) in (0..).zip(versus::all(result).iter().filter(|one| !one.sentence.is_empty())) {
         let head = if index == 0 { "\n\nTold apart (a single run):" } else { "" };

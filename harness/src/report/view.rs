@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::figures;
 use crate::result::{
-    DrainResult, Expect, Judgement, Machine, Outcome, Projection, Resource, ResourceResult, RunResult,
-    TargetResult, Verdict,
+    DrainResult, Expect, Judgement, Machine, Missed, Outcome, Projection, Resource, ResourceResult,
+    RunResult, TargetResult, Verdict,
 };
 
 /// What stands where nothing was measured.
-const NOTHING: &str = "–";
+pub(super) const NOTHING: &str = "–";
 
 /// A word with the sign that stands beside it, and its class of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -247,7 +247,7 @@ pub(super) fn growths(result: &RunResult) -> Vec<Row<Option<Growth>>> {
 }
 
 fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
-    let ResourceResult { judgement, line, projection, drain, estimate: _ } = found;
+    let ResourceResult { judgement, line, projection, drain, estimate: _, kinds: _ } = found;
     let Projection { after_1h, after_24h, process_limit, exhausted_in_s } = projection;
     let span = |line: &crate::result::FittedLine| {
         format!("{} to {}", figures::clock(line.from_s), figures::clock(line.to_s))
@@ -266,9 +266,9 @@ fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
         after_1h: figures::change(*after_1h),
         after_24h: figures::change(*after_24h),
         exhausted: exhausted(*process_limit, *exhausted_in_s),
-        idle: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.idle_count)),
-        drained: drain.map_or(NOTHING.to_owned(), |drain| figures::level(drain.drained_count)),
-        kept: drain.map_or(NOTHING.to_owned(), kept),
+        idle: drain.as_ref().map_or(NOTHING.to_owned(), |drain| figures::level(drain.idle_count)),
+        drained: drain.as_ref().map_or(NOTHING.to_owned(), |drain| figures::level(drain.drained_count)),
+        kept: drain.as_ref().map_or(NOTHING.to_owned(), kept),
     }
 }
 
@@ -282,7 +282,7 @@ fn exhausted(process_limit: Option<u64>, in_s: Option<f64>) -> String {
     }
 }
 
-fn kept(drain: DrainResult) -> String {
+fn kept(drain: &DrainResult) -> String {
     figures::change(drain.drained_count - drain.idle_count)
 }
 
@@ -348,6 +348,7 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
         ("Took", figures::duration(ended)),
         ("Ended", manifest.ended.clone()),
         ("Containers started", figures::count(manifest.containers_started)),
+        ("Sampling", missed(manifest.missed)),
         ("Sink refuses what is older than", figures::duration(manifest.window_s)),
         ("Machine", format!("{cpu}, {cores} cores, {}", figures::bytes(*memory_bytes))),
         ("Engine", manifest.engine.clone()),
@@ -356,6 +357,13 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
         ("Seed", manifest.seed.to_string()),
         ("Run", manifest.run_id.clone()),
     ]
+}
+
+fn missed(Missed { beats, listings }: Missed) -> String {
+    match (beats, listings) {
+        (0, 0) => "no beat and no listing missed".to_owned(),
+        _ => format!("{} beats and {} listings missed", figures::count(beats), figures::count(listings)),
+    }
 }
 
 /// The command line that repeats the run, quoted for a POSIX shell.

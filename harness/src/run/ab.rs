@@ -15,7 +15,7 @@ use crate::environment;
 use crate::faults::Fault;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
-use crate::result::{Manifest, RunResult, SCHEMA};
+use crate::result::{Manifest, Missed, RunResult, SCHEMA};
 use crate::run::conclude::conclude;
 use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
@@ -121,6 +121,7 @@ async fn conduct(
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
     manifest.phases = journal.phases();
+    manifest.missed = journal.missed();
     manifest.containers_started = house.containers_started;
     manifest.ended = match &end {
         Ok(End::Finished) => "finished".to_owned(),
@@ -177,5 +178,6 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
         containers_started: 0,
         ended: "running".to_owned(),
+        missed: Missed::default(),
     }
 }

@@ -171,8 +171,10 @@ impl Attached {
     /// How to look at it; `None` while it is down.
     #[must_use]
     pub(super) fn subject(&self) -> Option<Subject> {
-        let tasks = self.spec.kind.metrics.tasks.clone();
-        let tasks = tasks.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name });
+        let MetricNames { tasks, tasks_by_kind: by_kind, .. } = self.spec.kind.metrics.clone();
+        // Who counts tasks by kind alone has them all in their sum.
+        let name = tasks.or_else(|| by_kind.clone());
+        let tasks = name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind });
         Some(Subject { name: self.spec.name.clone(), pid: self.process.as_ref()?.pid(), tasks })
     }
 

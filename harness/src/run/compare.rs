@@ -249,7 +249,17 @@ mod tests {
             let projection =
                 Projection { after_1h: 0.0, after_24h: 0.0, process_limit: None, exhausted_in_s: None };
             let judgement = judged.judgement;
-            (*resource, ResourceResult { judgement, line: judged.line, estimate, projection, drain: None })
+            (
+                *resource,
+                ResourceResult {
+                    judgement,
+                    line: judged.line,
+                    estimate,
+                    projection,
+                    drain: None,
+                    kinds: vec![],
+                },
+            )
         });
         TargetResult {
             design: String::new(),
@@ -257,6 +267,8 @@ mod tests {
             met: true,
             reason: String::new(),
             resources: resources.collect(),
+            leaks: None,
+            watches: None,
             audit: Audit::default(),
             latency: None,
             stability: Stability::default(),

@@ -60,9 +60,11 @@ pub(super) fn conclude(
     let out = &order.out;
     let samples = files::read_csv(&out.join(files::SAMPLES))?;
     let events = files::read_csv(&out.join(files::EVENTS))?;
+    let kinds = files::read_kinds(out)?;
     let case = Case {
         samples: &samples,
         events: &events,
+        kinds: &kinds,
         phases: &manifest.phases,
         limits: &manifest.limits,
         cut_short: end == End::CutShort,

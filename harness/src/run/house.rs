@@ -163,9 +163,7 @@ impl<'a> House<'a> {
         let mut beat = self.churn_beat();
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
         self.sinks.iter().for_each(|sink| sink.begin());
-        // What it has dropped until now were the old lines, which nobody owes.
-        let sampler = Sampler::default();
-        join_all(self.attached.iter_mut().map(|attached| attached.note_early(&sampler))).await;
+        self.note_early().await;
         let changes = self.plan.changes(phases.load.0);
         self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
@@ -237,6 +235,14 @@ impl<'a> House<'a> {
         };
         tell(notes, Note::Attached(self.attached.iter().filter_map(Attached::subject).collect())).await;
         Ok(())
+    }
+
+    /// What they have dropped until now were the old lines, which nobody owes.
+    async fn note_early(&mut self) {
+        // Its connections end with it. One that stayed open would end by itself in the load, which the targets' counts
+        // would show as a step.
+        let sampler = Sampler::default();
+        join_all(self.attached.iter_mut().map(|attached| attached.note_early(&sampler))).await;
     }
 
     fn new_load(&self, entrypoint: Vec<String>) -> Load {

@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Stopwatch;
 use crate::growth::Point;
 use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
-use crate::result::{Event, Phase, Resource, Sample};
+use crate::result::{Event, Missed, Phase, Resource, Sample};
 use crate::run::judge;
 use crate::run::live::Series;
 use crate::run::progress::Progress;
-use crate::sample::sampler::{self, OWN_NAME, Sampler, Subject};
+use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
 
-/// Kinds of descriptors are listed this often, in ticks: listing costs a system call for each.
+/// Kinds are listed this often, in ticks, and wherever a phase begins or ends: listing costs a system call for each
+/// descriptor and thread.
 const KINDS_EVERY: u64 = 10;
 
 /// What the run tells the journal.
@@ -54,6 +55,9 @@ pub(super) struct Journal {
     /// Who has ended unasked, and when.
     gone: BTreeMap<String, f64>,
     ticks: u64,
+    /// When the last beat was due.
+    due: Option<Instant>,
+    missed: Missed,
 }
 
 impl Journal {
@@ -81,6 +85,8 @@ impl Journal {
             away: BTreeSet::new(),
             gone: BTreeMap::new(),
             ticks: 0,
+            due: None,
+            missed: Missed::default(),
         }
     }
 
@@ -102,12 +108,22 @@ impl Journal {
         &self.gone
     }
 
+    /// What the sampling missed so far.
+    #[must_use]
+    pub(super) fn missed(&self) -> Missed {
+        self.missed
+    }
+
     /// The phases so far, the last one ended now.
     #[must_use]
     pub(super) fn phases(&self) -> Vec<Phase> {
+        self.phases_until(self.stopwatch.elapsed_s())
+    }
+
+    fn phases_until(&self, now: f64) -> Vec<Phase> {
         let mut phases = self.phases.clone();
         if let Some(last) = phases.last_mut() {
-            last.to_s = self.stopwatch.elapsed_s();
+            last.to_s = now;
         }
         phases
     }
@@ -127,23 +143,26 @@ impl Journal {
             tokio::select! {
                 biased;
                 note = notes.recv() => match note {
-                    Some(note) => self.write_down(note)?,
-                    None => return Ok(()),
+                    Some(note) => self.write_down(note).await?,
+                    // The drain is over: what is there now is what has not come back.
+                    None => return self.list(self.stopwatch.elapsed_s()).await,
                 },
-                _ = beat.tick() => self.tick().await?,
+                due = beat.tick() => self.tick(due, every).await?,
             }
         }
     }
 
-    fn write_down(&mut self, note: Note) -> Result<(), RecordError> {
+    async fn write_down(&mut self, note: Note) -> Result<(), RecordError> {
         match note {
             Note::Phase(name, planned) => {
-                self.phases = self.phases();
                 let now = self.stopwatch.elapsed_s();
+                self.phases = self.phases_until(now);
                 self.phases.push(Phase { name: name.to_owned(), from_s: now, to_s: now });
                 self.planned = planned;
                 self.progress.phase(name, planned);
-                self.event("", "phase", name.to_owned())
+                self.event("", "phase", name.to_owned())?;
+                // The end of one phase and the beginning of the next.
+                self.list(now).await
             }
             Note::Attached(subjects) => {
                 self.subjects.splice(0..0, subjects);
@@ -174,7 +193,16 @@ impl Journal {
         self.recorder.event(&Event { elapsed_s, target: target.to_owned(), event: event.to_owned(), detail })
     }
 
-    async fn tick(&mut self) -> Result<(), RecordError> {
+    /// Writes down everything by kind.
+    async fn list(&mut self, elapsed_s: f64) -> Result<(), RecordError> {
+        let (kinds, missed) = self.sampler.kinds(elapsed_s, &self.subjects).await;
+        self.missed.listings += missed;
+        self.recorder.kinds(&kinds)
+    }
+
+    async fn tick(&mut self, due: Instant, every: Duration) -> Result<(), RecordError> {
+        self.missed.beats += beats_missed(self.due, due, every);
+        self.due = Some(due);
         let elapsed_s = self.stopwatch.elapsed_s();
         let mut samples = self.sampler.look(elapsed_s, &self.subjects).await;
         for sample in &mut samples {
@@ -186,7 +214,7 @@ impl Journal {
             self.keep_live(sample);
         }
         if self.ticks.is_multiple_of(KINDS_EVERY) {
-            self.recorder.fds(&sampler::fd_kinds(elapsed_s, &self.subjects))?;
+            self.list(elapsed_s).await?;
         }
         self.ticks += 1;
         self.show(elapsed_s);
@@ -251,5 +279,32 @@ impl Journal {
             format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)
         });
         if growths.is_empty() { lines } else { format!("{growths}   {lines}") }
+    }
+}
+
+/// Beats between two that were kept: due at even distances, whenever they were kept.
+fn beats_missed(last: Option<Instant>, due: Instant, every: Duration) -> u64 {
+    let apart = last.map_or(Duration::ZERO, |last| due.duration_since(last));
+    let beats = (apart.as_secs_f64() / every.as_secs_f64()).round();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast of a float saturates"
+    )]
+    let beats = beats as u64;
+    beats.saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beat_that_is_left_out_is_counted() {
+        let (start, every) = (Instant::now(), Duration::from_secs(1));
+        let after = |millis| start + Duration::from_millis(millis);
+        assert_eq!(beats_missed(None, start, every), 0);
+        assert_eq!(beats_missed(Some(start), after(1_000), every), 0);
+        assert_eq!(beats_missed(Some(start), after(4_000), every), 3);
     }
 }

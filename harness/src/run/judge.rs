@@ -13,10 +13,11 @@ use crate::growth::verdict::Settings;
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, Estimate, Event, Expect, Judgement, Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA,
-    Sample, TargetResult, Verdict, VerdictFile,
+    Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
+    Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
+use crate::run::attribution;
 use crate::run::compare::compare;
 use crate::sample::process::Limits;
 
@@ -30,6 +31,8 @@ pub(super) struct Case<'a> {
     pub(super) samples: &'a [Sample],
     /// Its events.
     pub(super) events: &'a [Event],
+    /// What they are made of, by kind.
+    pub(super) kinds: &'a Kinds,
     /// Its phases.
     pub(super) phases: &'a [Phase],
     /// Limits per minute.
@@ -88,6 +91,8 @@ impl Case<'_> {
             expect: spec.expect,
             met,
             reason,
+            leaks: attribution::sentence(&spec.name, &resources),
+            watches: self.watches(&spec.name),
             resources,
             audit,
             latency,
@@ -129,8 +134,27 @@ impl Case<'_> {
             drain: drain(
                 &self.points(target, resource, idle),
                 &self.points(target, resource, self.phase("drain")),
-            ),
+            )
+            .map(|found| DrainResult { kept: self.kept(target, resource), ..found }),
+            kinds: self.phase("load").map_or_else(Vec::new, |load| {
+                let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
+                attribution::growths(self.kinds.of(resource), target, load, stretch)
+            }),
         }
+    }
+
+    fn kept(&self, target: &str, resource: Resource) -> Vec<KeptKind> {
+        let (Some(warmup), Some(drain)) = (self.phase("warmup"), self.phase("drain")) else {
+            return Vec::new();
+        };
+        attribution::kept(self.kinds.of(resource), target, warmup, drain)
+    }
+
+    fn watches(&self, target: &str) -> Option<KindGrowth> {
+        let load = self.phase("load")?;
+        let watches = attribution::growths(&self.kinds.watches, target, load, load).into_iter().next()?;
+        // There is one kind of them.
+        Some(KindGrowth { share: None, ..watches })
     }
 
     fn stays_flat(
@@ -360,7 +384,15 @@ mod tests {
             .collect();
         let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
-        let case = Case { samples: &samples, events: &[], phases: &phases, limits: &limits, cut_short };
+        let kinds = Kinds::default();
+        let case = Case {
+            samples: &samples,
+            events: &[],
+            kinds: &kinds,
+            phases: &phases,
+            limits: &limits,
+            cut_short,
+        };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {
             spec: spec("t", expect),

@@ -24,17 +24,34 @@ pub fn counts_by(text: &str, name: &str, label: &str) -> BTreeMap<String, u64> {
     counts
 }
 
+/// The counts of the series called `name` by the values of all their labels, a space between them. Those that are zero
+/// stand there as well, those without labels don't.
+#[must_use]
+pub fn counts_by_labels(text: &str, name: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for (labels, value) in text.lines().filter_map(|line| series(line, name)) {
+        let values: Vec<&str> = pairs(labels).map(|(_, value)| value).collect();
+        if let (false, Some(count)) = (values.is_empty(), whole(value)) {
+            *counts.entry(values.join(" ")).or_default() += count;
+        }
+    }
+    counts
+}
+
 /// The value of a label, as it is written.
 fn value_of<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
+    pairs(labels).find(|(name, _)| *name == label).map(|(_, value)| value)
+}
+
+/// The labels with their values, as they are written.
+fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = labels;
-    loop {
+    std::iter::from_fn(move || {
         let (name, value) = rest.split_once("=\"")?;
         let end = closing_quote(value)?;
-        if name.trim_start_matches([',', ' ']) == label {
-            return value.get(..end);
-        }
         rest = value.get(end + 1..)?;
-    }
+        Some((name.trim_start_matches([',', ' ']), value.get(..end)?))
+    })
 }
 
 fn closing_quote(value: &str) -> Option<usize> {
@@ -119,6 +136,15 @@ mod tests {
         let by = counts_by(text, "x", "reason");
         let pairs: Vec<(&str, u64)> = by.iter().map(|(of, count)| (of.as_str(), *count)).collect();
         assert_eq!(pairs, [("old", 5), ("q\\\"}", 1)]);
+    }
+
+    #[test]
+    fn series_are_told_apart_by_all_their_labels() {
+        let text =
+            "x{a=\"1\",kind=\"old\"} 3\nx{a=\"1\",kind=\"new\"} 0\nx 7\nx{a=\"1\",kind=\"old\"} 1\nx{} 2\n";
+        let by = counts_by_labels(text, "x");
+        let pairs: Vec<(&str, u64)> = by.iter().map(|(of, count)| (of.as_str(), *count)).collect();
+        assert_eq!(pairs, [("1 new", 0), ("1 old", 4)]);
     }
 
     #[test]

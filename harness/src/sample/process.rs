@@ -1,10 +1,9 @@
-//! A process as the kernel shows it (proc(5)): threads, open file descriptors and their kinds, memory,
-//! CPU time, and its own limits.
+//! A process as the kernel shows it (proc(5)): threads, open file descriptors, memory, CPU time, and its own
+//! limits.
 
-use std::collections::BTreeMap;
 use std::fs;
 
-use procfs::process::{FDTarget, LimitValue, Process};
+use procfs::process::{LimitValue, Process};
 use procfs::{ProcError, WithCurrentSystemInfo};
 
 /// What one look at a process gives.
@@ -56,42 +55,6 @@ fn count_fds(pid: u32, process: &Process) -> Result<u64, ProcError> {
     if size > 0 { Ok(size) } else { process.fd_count().map(|count| count as u64) }
 }
 
-/// Open descriptors by kind.
-///
-/// # Errors
-/// As [`read`].
-pub fn fd_kinds(pid: u32) -> Result<BTreeMap<String, u64>, ProcError> {
-    let mut kinds = BTreeMap::new();
-    for fd in open(pid)?.fd()? {
-        // A descriptor may be closed between the listing and the look.
-        let Ok(fd) = fd else { continue };
-        *kinds.entry(kind(&fd.target)).or_insert(0) += 1;
-    }
-    Ok(kinds)
-}
-
-fn kind(target: &FDTarget) -> String {
-    match target {
-        FDTarget::Path(path) => file_kind(&path.to_string_lossy()).to_owned(),
-        FDTarget::Socket(_) => "socket".to_owned(),
-        FDTarget::Net(_) => "net".to_owned(),
-        FDTarget::Pipe(_) => "pipe".to_owned(),
-        FDTarget::AnonInode(name) => name.trim_matches(['[', ']']).to_owned(),
-        FDTarget::MemFD(_) => "memfd".to_owned(),
-        FDTarget::Other(name, _) | FDTarget::Unknown(name, _) => name.clone(),
-    }
-}
-
-fn file_kind(path: &str) -> &'static str {
-    if path.ends_with(" (deleted)") {
-        "deleted file"
-    } else if path.starts_with("/dev/") {
-        "device"
-    } else {
-        "file"
-    }
-}
-
 /// The process's own limits; those that are unlimited or can't be read are left out.
 #[must_use]
 pub fn limits(pid: u32) -> Limits {
@@ -114,23 +77,6 @@ fn open(pid: u32) -> Result<Process, ProcError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_open_file_is_counted_and_a_deleted_one_is_told_apart() {
-        let own = std::process::id();
-        let count = |kind: &str| fd_kinds(own).unwrap().get(kind).copied().unwrap_or(0);
-        let deleted = count("deleted file");
-        let file = tempfile::tempfile().unwrap();
-        assert!(count("deleted file") > deleted, "an unlinked file that is held open");
-        assert!(read(own).unwrap().fds > 0);
-        drop(file);
-    }
-
-    #[test]
-    fn an_anonymous_inode_is_named_by_the_kernel() {
-        assert_eq!(kind(&FDTarget::AnonInode("[eventpoll]".into())), "eventpoll");
-        assert_eq!(kind(&FDTarget::AnonInode("inotify".into())), "inotify");
-    }
 
     #[test]
     fn a_process_that_has_ended_and_was_not_waited_for_shows_no_counts() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::result::{FdKind, Sample};
+use crate::result::{KindCount, Kinds, Sample};
+use crate::sample::kinds::{self, Counts};
 use crate::sample::{metrics, process};
 
 /// A scrape that takes longer is a sample without the target's own figures.
@@ -31,6 +32,8 @@ pub struct TasksGauge {
     pub url: String,
     /// Name of the gauge.
     pub name: String,
+    /// Name of the metric whose labels say which kinds of tasks there are.
+    pub by_kind: Option<String>,
 }
 
 /// Looks at processes.
@@ -54,11 +57,47 @@ impl Sampler {
         }
     }
 
+    /// Everything that the subjects hold, by kind; and how many of them could not be listed.
+    pub async fn kinds(&self, elapsed_s: f64, subjects: &[Subject]) -> (Kinds, u64) {
+        let tasks = join_all(subjects.iter().map(|subject| self.task_kinds(subject))).await;
+        let mut all = Kinds::default();
+        let mut missed = 0;
+        for (subject, tasks) in subjects.iter().zip(tasks) {
+            let rows = |counts: Counts| rows(elapsed_s, &subject.name, counts);
+            let (fds, threads) = (kinds::fds(subject.pid), kinds::threads(subject.pid));
+            missed += u64::from(fds.is_err() || threads.is_err());
+            let fds = fds.unwrap_or_default();
+            if !fds.kinds.is_empty() {
+                all.watches.extend(rows(Counts::from([("inotify".to_owned(), fds.watches)])));
+            }
+            all.fds.extend(rows(fds.kinds));
+            all.threads.extend(rows(threads.unwrap_or_default()));
+            all.tasks.extend(rows(tasks));
+        }
+        (all, missed)
+    }
+
+    async fn task_kinds(&self, subject: &Subject) -> Counts {
+        let Some(TasksGauge { url, name, by_kind: Some(by_kind) }) = &subject.tasks else {
+            return Counts::new();
+        };
+        self.page(url).await.map(|page| kinds::tasks(&page, name, by_kind)).unwrap_or_default()
+    }
+
     /// The text of a metrics page; `None` where it does not answer in time.
     pub async fn page(&self, url: &str) -> Option<String> {
         let answer = self.client.get(url).timeout(SCRAPE_WITHIN).send().await.ok()?;
         answer.text().await.ok()
     }
+}
+
+fn rows(elapsed_s: f64, target: &str, counts: Counts) -> impl Iterator<Item = KindCount> {
+    counts.into_iter().map(move |(kind, count)| KindCount {
+        elapsed_s,
+        target: target.to_owned(),
+        kind,
+        count,
+    })
 }
 
 fn own_tasks(subject: &Subject) -> Option<u64> {
@@ -80,19 +119,4 @@ fn sample(elapsed_s: f64, subject: &Subject, tasks: Option<u64>) -> Sample {
         accepted: None,
         rejected: None,
     }
-}
-
-/// The descriptors of every subject by kind: rows of `fds.csv`.
-#[must_use]
-pub fn fd_kinds(elapsed_s: f64, subjects: &[Subject]) -> Vec<FdKind> {
-    let rows = subjects.iter().flat_map(|subject| {
-        let kinds = process::fd_kinds(subject.pid).unwrap_or_default();
-        kinds.into_iter().map(move |(kind, count)| FdKind {
-            elapsed_s,
-            target: subject.name.clone(),
-            kind,
-            count,
-        })
-    });
-    rows.collect()
 }

@@ -47,6 +47,9 @@ pub struct MetricNames {
     /// Asynchronous tasks (goroutines, …) alive.
     #[serde(default)]
     pub tasks: Option<String>,
+    /// The same by kind: the values of its labels are the kinds. What `tasks` counts beyond it is `unnamed`.
+    #[serde(default)]
+    pub tasks_by_kind: Option<String>,
     /// Lines passed over for a counted reason.
     #[serde(default)]
     pub skipped: Option<String>,

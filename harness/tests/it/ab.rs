@@ -40,6 +40,43 @@ fn is_gone(verdicts: &Value, target: &str, resource: &str) {
     assert!(left < 0.1, "{left}: {}", told(verdicts));
 }
 
+/// Which kind leaks, in words and figures: the retries are tasks, the handles are descriptors, and what is mended is
+/// not named.
+fn each_leak_is_told_by_its_kind(verdicts: &Value, out: &Path) {
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap().replace("&#x2f;", "/");
+    let said = |target: &str| verdicts["targets"][target]["leaks"].as_str().unwrap_or_default().to_owned();
+    let leaks = [
+        ("archived", [true, true]),
+        ("no_unbounded_retry", [false, true]),
+        ("no_leak_handles", [true, false]),
+    ];
+    for (target, wanted) in leaks {
+        let said = said(target);
+        let named = ["of kind retry", "-json.log"].map(|kind| said.contains(kind));
+        assert_eq!(named, wanted, "{said}: {}", told(verdicts));
+        assert!(page.contains(&said), "the page says so: {said}");
+    }
+    for target in ["pool", "hybrid"] {
+        assert_eq!(verdicts["targets"][target]["leaks"], Value::Null, "what is flat leaks nothing");
+    }
+    let archived = &verdicts["targets"]["archived"];
+    let is_log = |kind: &&Value| kind["kind"].as_str().unwrap().contains("-json.log");
+    let kinds = archived["resources"]["fds"]["kinds"].as_array().unwrap();
+    let grown = kinds.iter().filter(is_log).find(|kind| kind["significant"] == true).unwrap();
+    let count = |key: &str| grown[key].as_u64().unwrap();
+    assert!(count("first") < count("last") && count("last") <= count("worst"), "{grown}");
+    assert!(grown["ci_low"].as_f64().unwrap() > 0.0, "{grown}");
+    assert!(
+        archived["watches"]["ci_low"].as_f64().unwrap() > 0.0,
+        "a watch for each: {}",
+        archived["watches"]
+    );
+    let engine = kinds.iter().find(|kind| kind["kind"].as_str().unwrap().contains("docker.sock")).unwrap();
+    assert!(engine["ci_low"].as_f64().unwrap() > 0.0, "a connection to the engine for each: {engine}");
+    let kept = archived["resources"]["fds"]["drain"]["kept"].as_array().unwrap();
+    assert!(kept.iter().any(|kept| is_log(&kept)), "what stays is named: {kept:?}");
+}
+
 /// The control with all of its defects, with the retry mended, with the handles mended, and the two
 /// healthy designs, all on the same containers.
 #[test]
@@ -61,6 +98,8 @@ fn each_defect_leaks_what_is_its_own_and_the_healthy_designs_stay_flat() {
     is_gone(&verdicts, "no_leak_handles", "fds");
     assert_eq!(verdict(&verdicts, "no_leak_handles", "tasks"), "fail", "{}", told(&verdicts));
 
+    each_leak_is_told_by_its_kind(&verdicts, &out);
+
     for target in ["pool", "hybrid"] {
         for resource in ["tasks", "threads", "fds"] {
             assert_eq!(
@@ -77,7 +116,16 @@ fn each_defect_leaks_what_is_its_own_and_the_healthy_designs_stay_flat() {
     }
     assert_eq!(status.status.code(), Some(0), "{}", told(&verdicts));
     nothing_is_left(json(&out, "run.json")["run_id"].as_str().unwrap(), &out);
-    for file in ["report.html", "summary.md", "growth-tasks.png", "growth-fds.png", "audit.json", "fds.csv"] {
+    for file in [
+        "report.html",
+        "summary.md",
+        "growth-tasks.png",
+        "growth-fds.png",
+        "audit.json",
+        "fds.csv",
+        "threads.csv",
+        "tasks.csv",
+    ] {
         assert!(out.join(file).metadata().is_ok_and(|file| file.len() > 500), "{file}");
     }
 }
@@ -144,8 +192,10 @@ fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
     assert_eq!(containers(&run_id), Vec::<String>::new());
     assert_eq!(images(&run_id), Vec::<String>::new());
     assert_eq!(processes(&run_id), Vec::<String>::new());
-    let samples = std::fs::read_to_string(run.out.join("samples.csv")).unwrap();
-    assert!(samples.lines().count() > 1, "what was measured is readable");
+    for file in ["samples.csv", "fds.csv", "threads.csv"] {
+        let measured = std::fs::read_to_string(run.out.join(file)).unwrap();
+        assert!(measured.lines().count() > 1, "what was measured is readable: {file}");
+    }
 }
 
 /// Where a run's own engine and its small disks are: processes, mounts and a folder.

@@ -1,0 +1,98 @@
+//! Counts by kind: which sort of descriptor, thread or task there is, which grew, and which did not come back.
+
+use serde::{Deserialize, Serialize};
+
+use super::Resource;
+
+/// What there is of one kind at one moment: a row of `fds.csv`, `threads.csv`, `tasks.csv` or `watches.csv`.
+///
+/// A kind that has no row at a moment at which its target has others had none then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindCount {
+    /// Seconds since the run's start.
+    pub elapsed_s: f64,
+    /// The target's name; `flatline` is the harness itself.
+    pub target: String,
+    /// Of descriptors the sort and the place (`inotify`, `socket to 127.0.0.1:3100 established`, `deleted file
+    /// /var/log/*.log`), of threads the name, of tasks the labels of their metric.
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Rows of every file by kind, in order of time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kinds {
+    /// `tasks.csv`.
+    pub tasks: Vec<KindCount>,
+    /// `threads.csv`.
+    pub threads: Vec<KindCount>,
+    /// `fds.csv`.
+    pub fds: Vec<KindCount>,
+    /// `watches.csv`: inotify watches, which are no descriptors and have a limit of their own.
+    pub watches: Vec<KindCount>,
+}
+
+impl Kinds {
+    /// The rows of one resource.
+    #[must_use]
+    pub fn of(&self, resource: Resource) -> &[KindCount] {
+        match resource {
+            Resource::Tasks => &self.tasks,
+            Resource::Threads => &self.threads,
+            Resource::Fds => &self.fds,
+        }
+    }
+}
+
+/// One kind of a resource over the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KindGrowth {
+    /// As in the files by kind; `other` for all those that are not named.
+    pub kind: String,
+    /// Count when the load began.
+    pub first: u64,
+    /// Count when the load ended.
+    pub last: u64,
+    /// Largest count in between.
+    pub worst: u64,
+    /// Slope over the judged stretch, per minute; `None` where it was listed too seldom.
+    pub growth_per_min: Option<f64>,
+    /// Lower end of its 90 % interval, per minute.
+    pub ci_low: Option<f64>,
+    /// Upper end of its 90 % interval, per minute.
+    pub ci_high: Option<f64>,
+    /// Whether the interval excludes zero.
+    pub significant: bool,
+    /// Its part of the growth of all kinds together, 1 for all of it; `None` where it does not grow for sure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
+/// A kind of which there is more at the end of the drain than there was before the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptKind {
+    /// As in the files by kind.
+    pub kind: String,
+    /// Count while idle, before the load.
+    pub idle: u64,
+    /// Count at the end of the drain.
+    pub drained: u64,
+}
+
+impl KeptKind {
+    /// How many did not come back.
+    #[must_use]
+    pub fn more(&self) -> u64 {
+        self.drained.saturating_sub(self.idle)
+    }
+}
+
+/// What the sampling missed: how far the files can be trusted to be whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// Beats of the sampling that were left out, as the look before them took too long.
+    pub beats: u64,
+    /// Processes that could not be listed by kind when it was their turn: gone, or not ours to look at.
+    pub listings: u64,
+}
