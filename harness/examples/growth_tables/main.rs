@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
+mod alternatives;
 mod families;
 mod long;
 
@@ -14,6 +15,9 @@ use flatline::growth::slope::{Growth, growth};
 fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
+        Some("alternatives") => {
+            alternatives::print(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(100));
+        }
         Some("long") => hour(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000)),
         _ => {
             tables();
