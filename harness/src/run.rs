@@ -6,7 +6,7 @@ pub mod order;
 mod truth;
 mod compare;
 mod judge;
-mod live;
+mod early;
 mod journal;
 mod letters;
 mod house;

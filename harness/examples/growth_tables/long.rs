@@ -204,7 +204,7 @@ impl Course {
     }
 }
 
-fn series(seed: u64, minutes: f64, healthy: Healthy, leak: Leak) -> Vec<Point> {
+pub(crate) fn series(seed: u64, minutes: f64, healthy: Healthy, leak: Leak) -> Vec<Point> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut course = Course::new(&mut rng, healthy, leak, minutes * 60.0);
     let moments =

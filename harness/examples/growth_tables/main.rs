@@ -1,20 +1,27 @@
 //! Prints the tables of `docs/growth.md`: the share of each verdict on simulated families, and how often
 //! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`, and
-//! `… --example growth_tables -- long [RUNS]` for runs of an hour.
+//! `… --example growth_tables -- long [RUNS]` for runs of an hour, `… -- fail-fast [RUNS]` for looks that repeat,
+//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
+mod fail_fast;
 mod families;
 mod long;
+mod settling;
 
 use families::{Leak, NOISES, Noise, leaks, series, shares};
 use flatline::growth::slope::{Growth, growth};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    match arguments.next().as_deref() {
-        Some("long") => hour(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000)),
+    let which = arguments.next();
+    let runs = arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000);
+    match which.as_deref() {
+        Some("long") => hour(runs),
+        Some("fail-fast") => fail_fast::print(runs),
+        Some("settling") => settling::print(runs),
         _ => {
             tables();
             coverage();

@@ -37,6 +37,11 @@ pub struct Kind {
     /// Values for `settings.…`.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// How far each count may rise above where it began under load, because queues, pools and caches fill: what the
+    /// target's own config allows, not what is usual. No rise within it is called a leak, and only a resource that
+    /// has such a bound can end a run early (`--fail-fast`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<Resource, u32>,
 }
 
 /// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
@@ -90,6 +95,9 @@ pub struct Entry {
     /// Overrides of the file's settings.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// Overrides of the file's bounds, where settings or the scenario's containers change them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<Resource, u32>,
 }
 
 fn default_must_leak() -> Vec<Resource> {
@@ -166,6 +174,7 @@ impl Spec {
                 None => return Err(key),
             }
         }
+        kind.bounds.extend(entry.bounds);
         Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
     }
 
@@ -215,9 +224,11 @@ mod tests {
             metrics: MetricNames::default(),
             dead_letters: None,
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
+            bounds: BTreeMap::from([(Resource::Fds, 24), (Resource::Tasks, 24)]),
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
-        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings };
+        let bounds = BTreeMap::from([(Resource::Fds, 12)]);
+        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings, bounds };
         Spec::join("pool", kind, entry).unwrap()
     }
 
@@ -240,6 +251,12 @@ mod tests {
         assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
         assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
         assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+    }
+
+    #[test]
+    fn the_scenario_overrides_the_bounds_that_it_names() {
+        let bounds = spec("").kind.bounds;
+        assert_eq!(bounds, BTreeMap::from([(Resource::Fds, 12), (Resource::Tasks, 24)]));
     }
 
     #[test]
