@@ -1,7 +1,7 @@
 //! Prints the tables of `docs/growth.md`: the share of each verdict on simulated families, and how often
 //! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`, and
 //! `… --example growth_tables -- long [RUNS]` for runs of an hour, `… -- fail-fast [RUNS]` for looks that repeat,
-//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for.
+//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for, `… -- at-limit [RUNS]` for leaks of exactly the limit.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
@@ -21,11 +21,21 @@ fn main() {
     match which.as_deref() {
         Some("long") => hour(runs),
         Some("fail-fast") => fail_fast::print(runs),
+        Some("at-limit") => at_limit(runs),
         Some("settling") => settling::print(runs),
         _ => {
             tables();
             coverage();
         }
+    }
+}
+
+/// Leaks of exactly the limit, by chance: neither verdict is right more often than the interval errs.
+fn at_limit(runs: u32) {
+    for (noise, seconds) in
+        [(Noise::Churn, 600), (Noise::Flat, 600), (Noise::Memory(5.0, 1.5), 600), (Noise::Churn, 3600)]
+    {
+        shares(runs, seconds, noise, Leak::Chance(families::LIMIT));
     }
 }
 

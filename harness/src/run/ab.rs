@@ -119,7 +119,7 @@ async fn conduct(
     let progress = Progress::new(order.show, &manifest.targets);
     let limits = order.loaded.scenario.limits.clone();
     let early = order.fail_fast.then(|| Early::new(&order.loaded.targets, &limits));
-    let mut journal = Journal::new(recorder, house.stopwatch, sinks, limits, early, progress);
+    let mut journal = Journal::new(recorder, house.stopwatch, sinks, (limits, early), progress);
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
     manifest.phases = journal.phases();

@@ -71,8 +71,7 @@ impl Journal {
         recorder: Recorder,
         stopwatch: Stopwatch,
         sinks: BTreeMap<String, Arc<Sink>>,
-        limits: BTreeMap<Resource, f64>,
-        early: Option<Early>,
+        (limits, early): (BTreeMap<Resource, f64>, Option<Early>),
         progress: Progress,
     ) -> Self {
         let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None };
