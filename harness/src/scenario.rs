@@ -271,7 +271,9 @@ mod tests {
         }
         let pool = fs::read_to_string(folder.path().join("pool.yaml")).unwrap();
         let line = pool.lines().position(|line| line.starts_with("bounds:")).unwrap() + 1;
-        for (wrong, words) in [("fds: -1", "-1"), ("fds: many", "many"), ("fsd: 24", "fsd")] {
+        for (wrong, words) in
+            [("fds: -1", "bounds: how far"), ("fds: many", "a whole number of 0 or more"), ("fsd: 24", "fsd")]
+        {
             fs::write(folder.path().join("pool.yaml"), pool.replace("fds: 24 }", &format!("{wrong} }}")))
                 .unwrap();
             let message = load(Some(&scenario), &Overrides::default()).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::result::{Expect, Resource};
 
@@ -40,7 +40,7 @@ pub struct Kind {
     /// How far each count may rise above where it began under load, because queues, pools and caches fill: what the
     /// target's own config allows, not what is usual. No rise within it is called a leak, and only a resource that
     /// has such a bound can end a run early (`--fail-fast`).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
     pub bounds: BTreeMap<Resource, u32>,
 }
 
@@ -96,8 +96,30 @@ pub struct Entry {
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
     /// Overrides of the file's bounds, where settings or the scenario's containers change them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
     pub bounds: BTreeMap<Resource, u32>,
+}
+
+/// How far a count may rise, read so that a mistake is told in words for who wrote the file.
+struct Rise(u32);
+
+impl<'de> Deserialize<'de> for Rise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || de::Error::custom("bounds: how far the count may rise, a whole number of 0 or more");
+        let number = f64::deserialize(deserializer).map_err(|_| wrong())?;
+        let whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is within the type's range"
+        )]
+        if whole { Ok(Self(number as u32)) } else { Err(wrong()) }
+    }
+}
+
+fn bounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Resource, u32>, D::Error> {
+    let rises = BTreeMap::<Resource, Rise>::deserialize(deserializer)?;
+    Ok(rises.into_iter().map(|(resource, Rise(rise))| (resource, rise)).collect())
 }
 
 fn default_must_leak() -> Vec<Resource> {
