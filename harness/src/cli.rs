@@ -72,6 +72,7 @@ Examples:
   flatline ab                                         the post-mortem's experiment, five minutes
   flatline ab --targets pool,archived                 two of its targets
   flatline ab --set phases.load=10m --set containers.count=16
+  flatline ab --set phases.load=8h --fail-fast        all night, but no longer than until a leak is called
   flatline ab --set targets.archived.settings.leak_handles=false
                                                       the same with one defect mended
   flatline ab --set 'faults=[{at: 30s, for: 10s, fault: {status: {code: 429}}}]'
@@ -99,10 +100,13 @@ Examples:
   flatline analyze fds.csv                            at most 2 more a minute, the warm-up found
   flatline analyze fds.csv --plot fds.png             with a picture
   flatline analyze night.csv --limit fds=0.5 --limit 'open sockets=1' --warmup 10m
+  flatline analyze fds.csv --bound fds=60             its pools may fill by 60, which is no leak
   zcat night.csv.gz | flatline analyze /dev/stdin --json
 
 Each column is said to grow by so much a minute, with a 90 % interval; `pass` where the whole interval lies below
 the limit, `fail` above it, else `inconclusive`. The floor is the slowest leak that the samples could have shown.
+`decided_at_s` is when a run would have stopped on a `fail`: at looks fixed in advance, once the count has risen by more
+than its --bound, or, without one, by more than its limit allows in a quarter of an hour.
 
 ",
     exit_codes!()
@@ -168,6 +172,13 @@ pub struct AbArgs {
     /// Seed of everything that is drawn by chance
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Ends the load as soon as a target that must be flat is called a leak
+    ///
+    /// Only for `fail`, never for `pass`; only where a count has risen by more than the target's file declares
+    /// (`bounds`), and at looks that are fixed in advance, so that looking often raises no more false alarms. With
+    /// controls alone the run is over when all that must leak was called. Then it drains, accounts and reports as ever.
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Who runs the containers
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,
@@ -193,6 +204,9 @@ pub struct AnalyzeArgs {
     /// Growth per minute that a column is allowed, e.g. fds=2 (repeatable)
     #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
     pub limit: Vec<(String, f64)>,
+    /// How far a column may rise and be no leak, as queues, pools and caches fill, e.g. fds=60 (repeatable)
+    #[arg(long, value_name = "COLUMN=COUNT", value_parser = bound)]
+    pub bound: Vec<(String, f64)>,
     /// What to cut from the start: so much exactly, or what has not settled yet
     #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
     pub warmup: Warmup,
@@ -210,6 +224,13 @@ fn limit(text: &str) -> Result<(String, f64), String> {
     let limit: f64 = limit.parse().map_err(|_| format!("{limit:?} is no number"))?;
     let positive = limit.is_finite() && limit > 0.0;
     if positive { Ok((column.to_owned(), limit)) } else { Err("the limit must be above zero".to_owned()) }
+}
+
+fn bound(text: &str) -> Result<(String, f64), String> {
+    let (column, rise) = text.rsplit_once('=').ok_or("write COLUMN=COUNT, e.g. fds=60")?;
+    let rise: f64 = rise.parse().map_err(|_| format!("{rise:?} is no number"))?;
+    let fit = rise.is_finite() && rise >= 0.0;
+    if fit { Ok((column.to_owned(), rise)) } else { Err("the bound must be zero or above".to_owned()) }
 }
 
 fn picture(text: &str) -> Result<PathBuf, String> {

@@ -7,6 +7,7 @@
 //! `docs/growth.md` argues the method and gives its figures.
 
 pub mod slope;
+pub mod thinned;
 mod quality;
 mod saw;
 mod shape;

@@ -85,6 +85,7 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         run_id: orphans::run_id(&stamp),
         out: arguments.out.unwrap_or_else(default_out),
         docker_host: engine::default_host(),
+        fail_fast: arguments.fail_fast,
         command: std::env::args().collect(),
         show: Show::Progress,
         loaded,
@@ -139,7 +140,11 @@ async fn with_signals<T>(
 }
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
-    let question = Question { limits: arguments.limit.into_iter().collect(), warmup: arguments.warmup };
+    let question = Question {
+        limits: arguments.limit.into_iter().collect(),
+        bounds: arguments.bound.into_iter().collect(),
+        warmup: arguments.warmup,
+    };
     let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
     let analysis = analyze(&arguments.file, &question, recorded.as_mut())?;
     print(&if arguments.json {

@@ -241,11 +241,23 @@ pub struct VerdictFile {
     pub reason: String,
     /// Whether the run was cut short (Ctrl-C, a crash): what is judged is what was seen until then.
     pub cut_short: bool,
+    /// Why the run ended before its time, where `--fail-fast` has ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_early: Option<StoppedEarly>,
     /// By name, in the scenario's order when read in order of the names.
     pub targets: BTreeMap<String, TargetResult>,
     /// The targets compared in each resource; empty where there are no two to compare.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub comparisons: BTreeMap<Resource, Comparison>,
+}
+
+/// A verdict that nothing later could change, and the moment of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoppedEarly {
+    /// When it was called: the sample with which it was, seconds since the run's start.
+    pub at_s: f64,
+    /// Why, in words.
+    pub because: String,
 }
 
 /// One moment of one target: a row of `samples.csv`.
@@ -281,7 +293,7 @@ pub struct Event {
     /// The target that it concerns; empty for all.
     pub target: String,
     /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
-    /// `crash`, `end`.
+    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at.
     pub event: String,
     /// What exactly.
     pub detail: String,
@@ -340,7 +352,7 @@ pub struct Manifest {
     pub targets: Vec<String>,
     /// Containers started in all.
     pub containers_started: u64,
-    /// How it ended: `running`, `finished`, `interrupted`, `failed: …`.
+    /// How it ended: `running`, `finished`, `stopped early`, `interrupted`, `failed: …`.
     pub ended: String,
     /// What the sampling missed.
     #[serde(default)]

@@ -7,7 +7,7 @@ mod truth;
 mod compare;
 mod attribution;
 mod judge;
-mod live;
+mod early;
 mod journal;
 mod letters;
 mod house;

@@ -261,6 +261,35 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_bound_is_named_with_its_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let scenario = folder.path().join("s.yaml");
+        fs::write(&scenario, include_str!("../../scenarios/quick.yaml").replace("targets/", "")).unwrap();
+        for name in ["hybrid.yaml", "archived.yaml", "pool.yaml"] {
+            let text = fs::read_to_string(Path::new("../scenarios/targets").join(name)).unwrap();
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let pool = fs::read_to_string(folder.path().join("pool.yaml")).unwrap();
+        let line = pool.lines().position(|line| line.starts_with("bounds:")).unwrap() + 1;
+        for (wrong, words) in
+            [("fds: -1", "bounds: how far"), ("fds: many", "a whole number of 0 or more"), ("fsd: 24", "fsd")]
+        {
+            fs::write(folder.path().join("pool.yaml"), pool.replace("fds: 24 }", &format!("{wrong} }}")))
+                .unwrap();
+            let message = load(Some(&scenario), &Overrides::default()).unwrap_err().to_string();
+            let place = format!("{}:{line}:", folder.path().join("pool.yaml").display());
+            assert!(message.starts_with(&place) && message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_bound_can_be_set_in_the_scenario() {
+        let loaded = set_one("targets.pool.bounds={fds: 40}").unwrap();
+        assert_eq!(loaded.targets[0].kind.bounds[&Resource::Fds], 40);
+        assert_eq!(loaded.targets[0].kind.bounds[&Resource::Tasks], 24);
+    }
+
+    #[test]
     fn a_value_can_be_set_by_its_path() {
         let loaded = set_one("phases.load=45s").unwrap();
         assert_eq!(loaded.scenario.phases.load, Span::secs(45));

@@ -128,13 +128,15 @@ pub(crate) fn print(runs: u32) {
     println!("| --- | --- | --- | --- | --- | --- |");
     for (name, method) in METHODS {
         let share = |healthy: Healthy, leak: Leak, runs: u32, of: Verdict| {
-            let judged = (0..runs).map(|seed| method.verdict(&long::series(u64::from(seed), 60.0, healthy, leak)));
+            let judged =
+                (0..runs).map(|seed| method.verdict(&long::series(u64::from(seed), 60.0, healthy, leak)));
             judged.filter(|verdict| *verdict == of).count() as f64 / f64::from(runs)
         };
         let percent = |shares: &[f64]| 100.0 * shares.iter().sum::<f64>() / shares.len() as f64;
         let healthy = |of| long::HEALTHY.map(|healthy| share(healthy, Leak::None, runs, of));
         let leaks = |of| {
-            let all = long::HEALTHY.into_iter().flat_map(|healthy| long::leaks().map(move |leak| (healthy, leak)));
+            let all =
+                long::HEALTHY.into_iter().flat_map(|healthy| long::leaks().map(move |leak| (healthy, leak)));
             all.map(|(healthy, leak)| share(healthy, leak, runs.div_ceil(10), of)).collect::<Vec<_>>()
         };
         let failed = healthy(Verdict::Fail);

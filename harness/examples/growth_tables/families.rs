@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use flatline::growth::Point;
-use flatline::growth::verdict::{Settings, judge};
+use flatline::growth::verdict::{Explained, Settings, judge};
 use flatline::growth::warmup::Warmup;
 use flatline::result::Verdict;
 
@@ -153,7 +153,7 @@ pub(crate) fn settings() -> Settings {
         limit_per_min: LIMIT,
         warmup: Warmup::AtLeast { seconds: 0.0 },
         process_limit: Some(1024),
-        explained_rise: None,
+        explained: Explained::Unknown,
     }
 }
 

@@ -1,28 +1,43 @@
 //! Prints the tables of `docs/growth.md`: the share of each verdict on simulated families, and how often
 //! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`, and
-//! `… --example growth_tables -- long [RUNS]` for runs of an hour.
+//! `… --example growth_tables -- long [RUNS]` for runs of an hour, `… -- fail-fast [RUNS]` for looks that repeat,
+//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for, `… -- at-limit [RUNS]` for leaks of exactly the limit.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
 mod alternatives;
+mod fail_fast;
 mod families;
 mod long;
+mod settling;
 
 use families::{Leak, NOISES, Noise, leaks, series, shares};
 use flatline::growth::slope::{Growth, growth};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    match arguments.next().as_deref() {
-        Some("alternatives") => {
-            alternatives::print(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(100));
-        }
-        Some("long") => hour(arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000)),
+    let which = arguments.next();
+    let runs = arguments.next().and_then(|runs| runs.parse().ok()).unwrap_or(1000);
+    match which.as_deref() {
+        Some("long") => hour(runs),
+        Some("alternatives") => alternatives::print(runs),
+        Some("fail-fast") => fail_fast::print(runs),
+        Some("at-limit") => at_limit(runs),
+        Some("settling") => settling::print(runs),
         _ => {
             tables();
             coverage();
         }
+    }
+}
+
+/// Leaks of exactly the limit, by chance: neither verdict is right more often than the interval errs.
+fn at_limit(runs: u32) {
+    for (noise, seconds) in
+        [(Noise::Churn, 600), (Noise::Flat, 600), (Noise::Memory(5.0, 1.5), 600), (Noise::Churn, 3600)]
+    {
+        shares(runs, seconds, noise, Leak::Chance(families::LIMIT));
     }
 }
 

@@ -59,7 +59,7 @@ fn span_s(life: &[Point]) -> f64 {
 mod tests {
     use super::judge_lives;
     use crate::growth::Point;
-    use crate::growth::verdict::{Judged, Settings, judge};
+    use crate::growth::verdict::{Explained, Judged, Settings, judge};
     use crate::growth::warmup::Warmup;
     use crate::result::Verdict;
 
@@ -67,7 +67,7 @@ mod tests {
         limit_per_min: 2.0,
         warmup: Warmup::AtLeast { seconds: 0.0 },
         process_limit: None,
-        explained_rise: None,
+        explained: Explained::Unknown,
     };
 
     /// Lives that begin at these seconds, each with a leak of its own, until 1,200 s.

@@ -1,5 +1,6 @@
 //! Whether samples can be trusted at all, and how coarse they are.
 
+use crate::growth::thinned::Thinned;
 use crate::growth::{Point, median};
 
 /// Fewer samples than this can't carry a slope, its error and a look at the shape.
@@ -9,7 +10,7 @@ const GAP_INTERVALS: f64 = 3.0;
 /// Share of the time that may be missing.
 const GAP_SHARE_MAX: f64 = 0.05;
 /// Longer series are averaged down to this many points; a slope loses nothing by it.
-const POINTS_MAX: usize = 4096;
+pub(crate) const POINTS_MAX: usize = 4096;
 
 /// Why samples can't be judged; reads as the reason of an `invalid` verdict.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -89,23 +90,16 @@ pub(crate) fn quantum(points: &[Point], limit_per_min: f64) -> f64 {
     if largest.fract() <= 0.0 { 1.0 } else { (limit_per_min / 2.0).min(1.0) }
 }
 
-/// At most [`POINTS_MAX`] points, each the mean of as many neighbours.
-pub(crate) fn thinned(points: Vec<Point>) -> Vec<Point> {
-    if points.len() <= POINTS_MAX {
-        return points;
-    }
-    points.chunks(points.len().div_ceil(POINTS_MAX)).map(mean).collect()
-}
-
-fn mean(points: &[Point]) -> Point {
-    let n = points.len() as f64;
-    let elapsed_s = points.iter().map(|point| point.elapsed_s).sum::<f64>() / n;
-    Point { elapsed_s, count: points.iter().map(|point| point.count).sum::<f64>() / n }
+/// At most [`POINTS_MAX`] points.
+pub(crate) fn thinned(points: &[Point]) -> Thinned {
+    let mut thinned = Thinned::new(POINTS_MAX);
+    points.iter().for_each(|point| thinned.push(*point));
+    thinned
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fault, quantum, thinned, trusted};
+    use super::{Fault, quantum, trusted};
     use crate::growth::Point;
 
     fn every_second(n: i32) -> Vec<Point> {
@@ -158,13 +152,5 @@ mod tests {
         }
         assert!((quantum(&[Point { elapsed_s: 0.0, count: 61.0 }], 2.0) - 1.0).abs() < 1e-9);
         assert!((quantum(&[Point { elapsed_s: 0.0, count: 0.061 }], 0.002) - 0.001).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_long_series_is_averaged_down() {
-        let thin = thinned(every_second(10_000));
-        assert_eq!(thin.len(), 10_000_usize.div_ceil(3));
-        assert!((thin[0].elapsed_s - 1.0).abs() < 1e-9);
-        assert_eq!(thinned(every_second(100)), every_second(100));
     }
 }

@@ -18,12 +18,16 @@ use crate::growth::quality::{self, Fault};
 use crate::growth::saw;
 use crate::growth::shape::{self, Change};
 use crate::growth::slope::{Growth, growth};
+use crate::growth::verdict::doubts::Doubt;
 use crate::growth::warmup::{self, Cut, Warmup, block_medians};
 use crate::growth::{Point, words};
 use crate::result::{FittedLine, Judgement, Verdict};
 
 mod chance;
+mod doubts;
 mod looks;
+
+pub use looks::Watch;
 
 /// Chance of error on each side of the reported interval.
 const ALPHA: f64 = 0.05;
@@ -46,6 +50,10 @@ const HEIGHTS: f64 = 0.2;
 /// which pace it would have shown.
 const UNITS_LATE: f64 = 40.0;
 
+/// A rise that the limit allows in so many minutes is not called a leak before the series' end, where nobody says what
+/// is. By the limit of 2 that is 30: 10 a minute are past it after three minutes.
+const ASSUMED_MIN: f64 = 15.0;
+
 /// How to judge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
@@ -55,10 +63,32 @@ pub struct Settings {
     pub warmup: Warmup,
     /// The process's own limit on the count, if there is one: to say when it is reached.
     pub process_limit: Option<u64>,
-    /// How far the target's declared bounds (queues, pools, caches) let the count rise above where it
-    /// began. No rise within it is called a leak. Without it a run is never stopped early, because
-    /// a queue that fills and a leak look the same until the queue is full.
-    pub explained_rise: Option<f64>,
+    /// How far the count may rise above where it began and be no leak.
+    pub explained: Explained,
+}
+
+/// How far a count may rise above where it began because queues, pools and caches fill. A queue that fills and a leak
+/// look the same until the queue is full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Explained {
+    /// Nobody says, and nothing is assumed: what fails is decided at the end of the series.
+    Unknown,
+    /// Nobody says. The verdict does not ask; its moment does: a fail is early from the rise on that the limit itself
+    /// allows in a quarter of an hour.
+    Assumed,
+    /// The target's declared bounds: no rise within them is called a leak.
+    Declared(f64),
+}
+
+impl Explained {
+    /// Above which rise a fail may be early; `None`: it never is.
+    fn early_rise(self, limit_per_min: f64) -> Option<f64> {
+        match self {
+            Self::Unknown => None,
+            Self::Assumed => Some(ASSUMED_MIN * limit_per_min),
+            Self::Declared(rise) => Some(rise),
+        }
+    }
 }
 
 /// The judgement with what a plot and a comparison need.
@@ -79,7 +109,8 @@ pub fn judge(points: &[Point], settings: &Settings) -> Judged {
         Ok(trusted) => trusted,
         Err(fault) => return invalid(&fault, settings, 0.0),
     };
-    match Evidence::gather(&trusted, settings) {
+    let quantum = quality::quantum(&trusted, settings.limit_per_min);
+    match Evidence::gather(quality::thinned(&trusted).points(), quantum, settings) {
         Ok(evidence) => {
             let (verdict, reason) = evidence.rule(settings);
             let decided_at_s = looks::decided_at_s(&trusted, settings, verdict);
@@ -152,8 +183,7 @@ fn late_paces(points: &[Point], first: Option<&Change>, quantum: f64) -> Vec<(f6
 }
 
 impl Evidence {
-    fn gather(trusted: &[Point], settings: &Settings) -> Result<Self, (Fault, f64)> {
-        let quantum = quality::quantum(trusted, settings.limit_per_min);
+    fn gather(trusted: &[Point], quantum: f64, settings: &Settings) -> Result<Self, (Fault, f64)> {
         let cut = warmup::cut(trusted, settings.warmup, quantum);
         let kept = warmup::after(trusted, cut.seconds);
         let (Warmup::Fixed { seconds } | Warmup::AtLeast { seconds }) = settings.warmup;
@@ -162,7 +192,7 @@ impl Evidence {
         let cut_height =
             block_medians(undeclared).iter().map(|block| block.count).fold(f64::NEG_INFINITY, f64::max);
         quality::enough(kept).map_err(|fault| (fault, cut.seconds))?;
-        let seen = quality::thinned(kept.to_vec());
+        let seen = kept.to_vec();
         let points = saw::without_teeth(&seen, quantum).unwrap_or_else(|| seen.clone());
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
@@ -179,53 +209,22 @@ impl Evidence {
     fn rule(&self, settings: &Settings) -> (Verdict, String) {
         let limit = settings.limit_per_min;
         let (growth, alpha) = self.judged_growth();
+        let open = |doubt: Doubt| (Verdict::Inconclusive, self.said(&self.doubted(&doubt)));
         if growth.low(alpha) >= limit {
             return match self.doubt_of_leak(settings) {
-                Some(doubt) => {
-                    (Verdict::Inconclusive, self.said(&format!("above the limit of {limit}, but {doubt}")))
-                }
+                Some(doubt) => open(doubt.after(&format!("above the limit of {limit}, but "))),
                 None => (Verdict::Fail, self.said(&format!("above the limit of {limit}"))),
             };
         }
         if growth.high(alpha) >= limit {
-            let doubt = format!("the limit of {limit} lies inside the interval; {}", self.settling(limit));
-            return (Verdict::Inconclusive, self.said(&doubt));
+            return open(self.doubt_of_side(limit));
         }
         // Dear, and asked of nothing else.
         let late = late_paces(&self.points, self.change.as_ref(), self.quantum);
         match self.doubt_of_flatness(limit, &late) {
-            Some(doubt) => {
-                (Verdict::Inconclusive, self.said(&format!("below the limit of {limit}, but {doubt}")))
-            }
+            Some(doubt) => open(doubt.after(&format!("below the limit of {limit}, but "))),
             None => (Verdict::Pass, self.said(&self.passing(settings, &late))),
         }
-    }
-
-    /// Why growth above the limit may still be no leak.
-    fn doubt_of_leak(&self, settings: &Settings) -> Option<String> {
-        let limit = settings.limit_per_min;
-        let (growth, _) = self.judged_growth();
-        let beside = self.change.as_ref().map_or(growth, |change| change.fit.growth);
-        if growth.low(ALPHA_FAR) < limit * (1.0 - FAR) || beside.low(ALPHA) < limit {
-            let what = self.change.as_ref().map_or_else(String::new, words::change);
-            return Some(format!("{what} would explain it as well; a run twice as long would settle it"));
-        }
-        if chance::makes(self.units(growth.per_min), self.units(limit * (1.0 - FAR))) {
-            return Some(
-                "so few units may have come by chance; a run twice as long would settle it".to_owned(),
-            );
-        }
-        if !self.reaches_new_heights(&growth) {
-            return Some(
-                "the count has been as high before: a sawtooth or a recovery looks the same; a run of \
-                 several such cycles would settle it"
-                    .to_owned(),
-            );
-        }
-        let (explained, rise) = (settings.explained_rise?, self.rise());
-        (rise <= explained).then(|| {
-            format!("it rose by {rise:.0} and its declared bounds explain {explained:.0}; run it past them")
-        })
     }
 
     /// A leak's later heights lie above its earlier ones by what it leaks between them; half of that is asked.
@@ -249,37 +248,6 @@ impl Evidence {
         let blocks = block_medians(&self.seen);
         let first = blocks.first().map_or(0.0, |block| block.count);
         blocks.last().map_or(0.0, |block| block.count - first)
-    }
-
-    /// Why growth below the limit may still be a leak.
-    fn doubt_of_flatness(&self, limit: f64, late: &[(f64, Growth)]) -> Option<String> {
-        let (growth, _) = self.judged_growth();
-        let far = limit * (1.0 + FAR);
-        if growth.high(ALPHA_FAR) >= far || chance::hides(self.units(growth.per_min), self.units(far)) {
-            return Some(format!(
-                "too close to tell from a leak of {far}; a run twice as long would settle it"
-            ));
-        }
-        let rest = 1.0 - self.taken_out.as_ref().map_or(0.0, |change| change.shape.over());
-        if rest < REST {
-            let what = self.taken_out.as_ref().map_or_else(String::new, words::change);
-            return Some(format!("{what} came too late to see what follows; a run twice as long would"));
-        }
-        let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
-        let alpha = ALPHA_FAR / LATE.len() as f64;
-        late.iter().find_map(|(since_s, pace)| {
-            let units = |per_min: f64| per_min * (until_s - since_s) / 60.0 / self.quantum;
-            let rises = pace.per_min >= limit && pace.low(alpha) > 0.0 && chance::doubted(units(pace.per_min));
-            if rises {
-                let pace = words::rate(pace.per_min);
-                return Some(format!(
-                    "since {since_s:.0} s it seems to grow by {pace} per minute; a longer run would settle it"
-                ));
-            }
-            (units(far) >= UNITS_LATE && pace.high(alpha) >= far).then(|| {
-                format!("a leak of {far} that began at {since_s:.0} s would not show; a run twice as long would settle it")
-            })
-        })
     }
 
     /// Units of one quantum that a pace makes over the run.
@@ -340,18 +308,6 @@ impl Evidence {
         said
     }
 
-    /// How long a run would settle it: an interval narrows with the power 3/2 of the run's length.
-    fn settling(&self, limit: f64) -> String {
-        let (growth, alpha) = self.judged_growth();
-        let away = (limit - growth.per_min).abs();
-        let times = (growth.half_width(alpha) / away).powf(2.0 / 3.0) * 1.5;
-        if times > 20.0 || !times.is_finite() {
-            return "the growth is so close to it that no run of reasonable length would settle it"
-                .to_owned();
-        }
-        format!("a run of about {} would settle it", words::duration(times * self.minutes() * 60.0))
-    }
-
     fn moment_s(&self, share: f64) -> f64 {
         let from_s = self.points.first().map_or(0.0, |point| point.elapsed_s);
         from_s + share * self.minutes() * 60.0
@@ -397,7 +353,7 @@ impl Evidence {
 mod tests {
     use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-    use super::{Judged, Settings, judge};
+    use super::{Explained, Judged, Settings, judge};
     use crate::growth::Point;
     use crate::growth::warmup::Warmup;
     use crate::result::Verdict;
@@ -406,7 +362,7 @@ mod tests {
         limit_per_min: 2.0,
         warmup: Warmup::AtLeast { seconds: 30.0 },
         process_limit: Some(1024),
-        explained_rise: None,
+        explained: Explained::Unknown,
     };
 
     /// A leak under a ripple that a seed shifts.
@@ -472,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_rise_within_the_declared_bounds_is_no_leak_yet() {
-        let settings = Settings { explained_rise: Some(200.0), ..SETTINGS };
+        let settings = Settings { explained: Explained::Declared(200.0), ..SETTINGS };
         let judged = judge(&series(210, 43.0, 1), &settings);
         assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
         assert!(judged.judgement.reason.contains("its declared bounds explain 200"), "{judged:?}");
@@ -480,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_rise_past_the_declared_bounds_is_called_within_three_minutes_and_by_no_later_sample() {
-        let settings = Settings { explained_rise: Some(20.0), ..SETTINGS };
+        let settings = Settings { explained: Explained::Declared(20.0), ..SETTINGS };
         let points = series(1800, 43.0, 1);
         let decided = judge(&points, &settings).judgement.decided_at_s.expect("a moment");
         assert!(decided <= 30.0 + 180.0, "{decided}");

@@ -45,8 +45,9 @@ fn head(result: &RunResult) -> String {
     } else {
         ""
     };
+    let early = view::stopped_early(result).map_or_else(String::new, |said| format!("> {}\n\n", safe(&said)));
     let mut out = format!(
-        "## {} {}\n\n{cut}{}\n\n",
+        "## {} {}\n\n{cut}{early}{}\n\n",
         view::outcome(result.verdict.outcome).sign,
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)

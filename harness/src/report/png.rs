@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::panel::WIDE;
 use super::scene::{self, PaintError};
-use super::{chart, comparison, view};
+use super::{chart, comparison, figures, view};
 use crate::result::{Resource, RunResult};
 
 /// The picture that compares the targets.
@@ -19,7 +19,10 @@ pub(super) fn file_name(resource: Resource) -> String {
 pub(super) fn write(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, (PathBuf, PaintError)> {
     let title = view::headline(result.verdict.outcome);
     let cut = if result.verdict.cut_short { "Cut short: " } else { "" };
-    let reason = format!("{cut}{}", result.verdict.reason);
+    let early = result.verdict.stopped_early.as_ref();
+    let early =
+        early.map_or_else(String::new, |early| format!("Stopped early at {}: ", figures::clock(early.at_s)));
+    let reason = format!("{cut}{early}{}", result.verdict.reason);
     let overview = comparison::comparison(result, WIDE, Some((title, &reason)));
     let mut pictures = vec![(OVERVIEW.to_owned(), overview)];
     for resource in Resource::ALL {

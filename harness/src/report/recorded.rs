@@ -196,7 +196,7 @@ fn range(series: &[Series], limits: &[[Point; 2]]) -> (f64, f64) {
 mod tests {
     use super::super::scene::Shape;
     use super::*;
-    use crate::growth::verdict::{Settings, judge};
+    use crate::growth::verdict::{Explained, Settings, judge};
     use crate::growth::warmup::Warmup;
 
     fn points(seconds: u32, per_min: f64, from_s: f64) -> Vec<growth::Point> {
@@ -211,7 +211,10 @@ mod tests {
 
     fn judged(points: &[growth::Point]) -> Judged {
         let warmup = Warmup::Fixed { seconds: 30.0 };
-        judge(points, &Settings { limit_per_min: 2.0, warmup, process_limit: None, explained_rise: None })
+        judge(
+            points,
+            &Settings { limit_per_min: 2.0, warmup, process_limit: None, explained: Explained::Unknown },
+        )
     }
 
     fn words(scene: &Scene) -> String {

@@ -29,6 +29,7 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
                  descriptors, so this run can see a leak"
             .to_owned(),
         cut_short: false,
+        stopped_early: None,
         targets: targets.collect(),
         comparisons: comparisons(names),
     };

@@ -14,6 +14,9 @@ pub(super) fn render(result: &RunResult) -> String {
     if result.verdict.cut_short {
         out.push_str("\n  Cut short: what is judged is what was seen until then.");
     }
+    if let Some(early) = view::stopped_early(result) {
+        out.push_str(&format!("\n  {early}"));
+    }
     let rows = view::growths(result);
     let kept = kinds::kept(result);
     for card in view::cards(result) {

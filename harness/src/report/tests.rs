@@ -7,7 +7,7 @@ use super::panel::{NARROW, WIDE};
 use super::scene::{Scene, Shape};
 use super::synthetic::{HOSTILE, run, troubled};
 use super::*;
-use crate::result::Resource;
+use crate::result::{Resource, StoppedEarly};
 
 const NAMES: [&str; 3] = ["pool", "hybrid", "archived"];
 
@@ -89,6 +89,17 @@ fn a_run_that_was_cut_short_says_so_before_its_verdict() {
     assert!(html.find("Cut short.").unwrap() < html.find("<h1>").unwrap());
     assert!(!html::render(&run(NAMES)).unwrap().contains("Cut short."));
     assert!(markdown::render(&troubled()).contains("**Cut short.**"));
+}
+
+#[test]
+fn a_run_that_was_stopped_early_says_when_and_why_everywhere() {
+    let mut run = run(NAMES);
+    let because = "pool: fds grow faster than 2 per minute".to_owned();
+    run.verdict.stopped_early = Some(StoppedEarly { at_s: 250.0, because });
+    let said = "Stopped early at 04:10 because pool: fds grow faster than 2 per minute.";
+    let page = html::render(&run).unwrap();
+    assert!(page.find(said).unwrap() < page.find("<h1>").unwrap());
+    assert!(markdown::render(&run).contains(said) && terminal::render(&run).contains(said));
 }
 
 #[test]

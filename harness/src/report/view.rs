@@ -24,6 +24,12 @@ pub(super) struct Mark {
     pub(super) class: &'static str,
 }
 
+/// When and why `--fail-fast` has ended the run, if it has.
+pub(super) fn stopped_early(result: &RunResult) -> Option<String> {
+    let early = result.verdict.stopped_early.as_ref()?;
+    Some(format!("Stopped early at {} because {}.", figures::clock(early.at_s), early.because))
+}
+
 /// A run's outcome as a headline.
 pub(super) fn headline(outcome: Outcome) -> &'static str {
     match outcome {

@@ -17,6 +17,7 @@ use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Manifest, Missed, RunResult, SCHEMA};
 use crate::run::conclude::conclude;
+use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
 use crate::run::order::{Order, RunError};
@@ -117,13 +118,15 @@ async fn conduct(
     let sinks = sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect();
     let progress = Progress::new(order.show, &manifest.targets);
     let limits = order.loaded.scenario.limits.clone();
-    let mut journal = Journal::new(recorder, house.stopwatch, sinks, limits, progress);
+    let early = order.fail_fast.then(|| Early::new(&order.loaded.targets, &limits));
+    let mut journal = Journal::new(recorder, house.stopwatch, sinks, (limits, early), progress);
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
     manifest.phases = journal.phases();
     manifest.missed = journal.missed();
     manifest.containers_started = house.containers_started;
     manifest.ended = match &end {
+        Ok(End::Finished) if journal.stopped_early().is_some() => "stopped early".to_owned(),
         Ok(End::Finished) => "finished".to_owned(),
         Ok(End::CutShort) => "interrupted".to_owned(),
         Err(error) => format!("failed: {error}"),
@@ -154,7 +157,7 @@ async fn report(
     end: End,
 ) -> Result<RunResult, RunError> {
     let accounts = house.settle(end, journal.gone()).await?;
-    conclude(order, manifest, &accounts, end)
+    conclude(order, manifest, &accounts, (end, journal.stopped_early()))
 }
 
 fn manifest(order: &Order, engine: &Engine) -> Manifest {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::growth::verdict::{Judged, Settings, judge};
+use crate::growth::verdict::{Explained, Judged, Settings, judge};
 use crate::growth::warmup::Warmup;
 use crate::report::recorded::Recorded;
 use crate::result::{Judgement, Resource, SCHEMA, Verdict};
@@ -20,6 +20,8 @@ pub struct Question {
     /// Columns and how much each may grow per minute; where there are none, those of `tasks`, `threads`
     /// and `fds` that the file has, by the post-mortem's bar.
     pub limits: BTreeMap<String, f64>,
+    /// Columns and how far each may rise and be no leak, because queues, pools and caches fill.
+    pub bounds: BTreeMap<String, f64>,
     /// What to cut from the start.
     pub warmup: Warmup,
 }
@@ -44,12 +46,24 @@ pub fn analyze(
 ) -> Result<Analysis, TableError> {
     let table = Table::open(path, Bounds::default())?;
     let limits = limits(path, &table, question)?;
+    if let Some(column) = question.bounds.keys().find(|column| !limits.contains_key(*column)) {
+        table.needs(column)?;
+        let why = format!("`{column}` has a bound but no limit, so it is not judged: add --limit {column}=2");
+        return Err(TableError::Unfit { path: path.to_owned(), why });
+    }
     let wanted: Vec<String> = limits.keys().cloned().collect();
     let mut analysis = Analysis { schema: SCHEMA, targets: BTreeMap::new() };
     for (target, columns) in table.series(&wanted)? {
         let mut judgements = BTreeMap::new();
         for ((name, limit), column) in limits.iter().zip(columns) {
-            let judged = judged(&column, *limit, question.warmup);
+            let bound = question.bounds.get(name);
+            let settings = Settings {
+                limit_per_min: *limit,
+                warmup: question.warmup,
+                process_limit: None,
+                explained: bound.map_or(Explained::Assumed, |rise| Explained::Declared(*rise)),
+            };
+            let judged = judged(&column, &settings);
             if let Some(plot) = plot.as_deref_mut() {
                 plot.add(name, &target, &column.points, &judged);
             }
@@ -60,16 +74,13 @@ pub fn analyze(
     Ok(analysis)
 }
 
-fn judged(column: &Column, limit_per_min: f64, warmup: Warmup) -> Judged {
-    let Some(fault) = &column.fault else {
-        let settings = Settings { limit_per_min, warmup, process_limit: None, explained_rise: None };
-        return judge(&column.points, &settings);
-    };
+fn judged(column: &Column, settings: &Settings) -> Judged {
+    let Some(fault) = &column.fault else { return judge(&column.points, settings) };
     let judgement = Judgement {
         growth_per_min: None,
         ci_low: None,
         ci_high: None,
-        limit_per_min,
+        limit_per_min: settings.limit_per_min,
         verdict: Verdict::Invalid,
         floor_per_min: None,
         reason: fault.clone(),
@@ -117,7 +128,8 @@ mod tests {
         let text = std::iter::once("elapsed_s,target,fds,load\n".to_owned()).chain(rows).collect::<String>();
         std::fs::write(&path, text).unwrap();
         let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
-        analyze(&path, &Question { limits, warmup: Warmup::AtLeast { seconds: 0.0 } }, None)
+        let (bounds, warmup) = (BTreeMap::new(), Warmup::AtLeast { seconds: 0.0 });
+        analyze(&path, &Question { limits, bounds, warmup }, None)
     }
 
     fn leak(per_min: u32) -> impl Iterator<Item = String> {

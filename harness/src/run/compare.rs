@@ -206,7 +206,7 @@ fn two_digits(value: f64, round: impl Fn(f64) -> f64) -> String {
 mod tests {
     use super::*;
     use crate::growth::Point;
-    use crate::growth::verdict::{Settings, judge};
+    use crate::growth::verdict::{Explained, Settings, judge};
     use crate::growth::warmup::Warmup;
     use crate::result::{Audit, Expect, Projection, Stability};
 
@@ -237,7 +237,7 @@ mod tests {
             limit_per_min: 2.0,
             warmup: Warmup::AtLeast { seconds: 0.0 },
             process_limit: None,
-            explained_rise: None,
+            explained: Explained::Unknown,
         };
         let resources = series.iter().map(|(resource, points)| {
             let judged = judge(points, &settings);

@@ -8,7 +8,7 @@ use crate::audit::reconcile::Unexplained;
 use crate::loki::weather::Tampered;
 use crate::record::files;
 use crate::report;
-use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit, is_zero};
+use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit, StoppedEarly, is_zero};
 use crate::run::house::{Account, End};
 use crate::run::judge::Case;
 use crate::run::order::{Order, RunError};
@@ -55,7 +55,7 @@ pub(super) fn conclude(
     order: &Order,
     manifest: &Manifest,
     accounts: &[Account],
-    end: End,
+    (end, stopped_early): (End, Option<&StoppedEarly>),
 ) -> Result<RunResult, RunError> {
     let out = &order.out;
     let samples = files::read_csv(&out.join(files::SAMPLES))?;
@@ -68,6 +68,7 @@ pub(super) fn conclude(
         phases: &manifest.phases,
         limits: &manifest.limits,
         cut_short: end == End::CutShort,
+        stopped_early,
     };
     let targets = accounts.iter().map(|account| {
         let (detached, lines) = (&account.detached, (account.reconciled.audit, account.latency));

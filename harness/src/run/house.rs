@@ -136,8 +136,9 @@ impl<'a> House<'a> {
     ) -> Result<End, RunError> {
         let (notes, mut inbox) = mpsc::channel(NOTES_MAX);
         let every = self.order.loaded.scenario.sample_every.0;
+        let enough = journal.enough();
         let phases = async {
-            let result = self.phases(&notes, stop).await;
+            let result = self.phases(&notes, &Ends { stop, enough: &enough }).await;
             drop(notes);
             result
         };
@@ -152,7 +153,8 @@ impl<'a> House<'a> {
         }
     }
 
-    async fn phases(&mut self, notes: &mpsc::Sender<Note>, stop: &CancellationToken) -> Result<(), RunError> {
+    async fn phases(&mut self, notes: &mpsc::Sender<Note>, ends: &Ends<'_>) -> Result<(), RunError> {
+        let stop = ends.stop;
         let phases = self.order.loaded.scenario.phases;
         tell(notes, Note::Phase("start", None)).await;
         let mut load = self.start_containers(stop).await?;
@@ -161,11 +163,15 @@ impl<'a> House<'a> {
         self.attach(notes, stop).await?;
 
         let mut beat = self.churn_beat();
-        self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, stop)).await?;
+        self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, ends)).await?;
         self.sinks.iter().for_each(|sink| sink.begin());
         self.note_early().await;
         let changes = self.plan.changes(phases.load.0);
-        self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, stop)).await?;
+        self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, ends)).await?;
+        if ends.enough.is_cancelled() {
+            // A fault that was under way would keep the drain from draining.
+            self.undo().await?;
+        }
         tell(notes, Note::Phase("drain", Some(phases.drain.0))).await;
         let end = Instant::now() + phases.drain.0;
         self.engine.stop_all().await?;
@@ -181,14 +187,17 @@ impl<'a> House<'a> {
         (name, length): (&'static str, Duration),
         changes: &[Change],
         (load, mut beat): (&mut Load, Option<&mut Interval>),
-        (notes, stop): (&mpsc::Sender<Note>, &CancellationToken),
+        (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
     ) -> Result<(), RunError> {
         let began = Instant::now();
         tell(notes, Note::Phase(name, Some(length))).await;
         let mut world_at_fault = false;
         for change in changes {
             let beat = beat.as_deref_mut().filter(|_| !world_at_fault);
-            self.churn_until(began + change.at, load, beat, (notes, stop)).await?;
+            self.churn_until(began + change.at, load, beat, (notes, ends)).await?;
+            if ends.enough.is_cancelled() {
+                return Ok(());
+            }
             let event = if change.begins { "fault" } else { "fault_end" };
             tell(notes, Note::Event(event, change.what.clone())).await;
             let fault = self.plan.faults.get(change.place).and_then(|timed| timed.fault.of_the_world());
@@ -201,7 +210,7 @@ impl<'a> House<'a> {
                 }
             }
         }
-        self.churn_until(began + length, load, beat, (notes, stop)).await
+        self.churn_until(began + length, load, beat, (notes, ends)).await
     }
 
     async fn churn_until(
@@ -209,12 +218,19 @@ impl<'a> House<'a> {
         end: Instant,
         load: &mut Load,
         mut beat: Option<&mut Interval>,
-        (notes, stop): (&mpsc::Sender<Note>, &CancellationToken),
+        (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
     ) -> Result<(), RunError> {
-        while wait(end, beat.as_deref_mut(), stop).await? == Woke::Churn {
-            self.churn(load, notes).await?;
+        loop {
+            let woke = tokio::select! {
+                biased;
+                () = ends.enough.cancelled() => Woke::End,
+                woke = wait(end, beat.as_deref_mut(), ends.stop) => woke?,
+            };
+            match woke {
+                Woke::Churn => self.churn(load, notes).await?,
+                Woke::End => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     async fn start_containers(&mut self, stop: &CancellationToken) -> Result<Load, RunError> {
@@ -333,6 +349,14 @@ fn account(truth: &BTreeMap<Key, Truth>, detached: Detached, sink: &Sink) -> Acc
         .extend(letters.into_iter().flat_map(|found| letters::doubts(found, *dead_letters)));
     let (latency, tampered) = (ledger.latencies.figures(), sink.tampered());
     Account { detached, reconciled, latency, tampered }
+}
+
+/// What ends a phase before its time.
+struct Ends<'a> {
+    /// Somebody asks the run to stop: nothing more is begun.
+    stop: &'a CancellationToken,
+    /// Nothing that is still to come under load can change what the run says: the drain follows.
+    enough: &'a CancellationToken,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

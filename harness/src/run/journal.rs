@@ -7,21 +7,26 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Stopwatch;
 use crate::growth::Point;
+use crate::growth::thinned::Thinned;
 use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
-use crate::result::{Event, Missed, Phase, Resource, Sample};
+use crate::result::{Event, Missed, Phase, Resource, Sample, StoppedEarly};
+use crate::run::early::Early;
 use crate::run::judge;
-use crate::run::live::Series;
 use crate::run::progress::Progress;
 use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
 
 /// Kinds are listed this often, in ticks, and wherever a phase begins or ends: listing costs a system call for each
 /// descriptor and thread.
 const KINDS_EVERY: u64 = 10;
+/// What the display draws its growths from: ten minutes of one sample a second. Beyond that a line through fewer points
+/// shows the same to a person.
+const SHOWN_MAX: usize = 600;
 
 /// What the run tells the journal.
 #[derive(Clone, Debug)]
@@ -49,7 +54,10 @@ pub(super) struct Journal {
     progress: Progress,
     phases: Vec<Phase>,
     planned: Option<Duration>,
-    live: BTreeMap<(String, Resource), Series>,
+    live: BTreeMap<(String, Resource), Thinned>,
+    early: Option<Early>,
+    /// Cancelled when the load may end.
+    enough: CancellationToken,
     /// Whose process was killed as planned.
     away: BTreeSet<String>,
     /// Who has ended unasked, and when.
@@ -67,7 +75,7 @@ impl Journal {
         recorder: Recorder,
         stopwatch: Stopwatch,
         sinks: BTreeMap<String, Arc<Sink>>,
-        limits: BTreeMap<Resource, f64>,
+        (limits, early): (BTreeMap<Resource, f64>, Option<Early>),
         progress: Progress,
     ) -> Self {
         let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None };
@@ -82,6 +90,8 @@ impl Journal {
             phases: Vec::new(),
             planned: None,
             live: BTreeMap::new(),
+            early,
+            enough: CancellationToken::new(),
             away: BTreeSet::new(),
             gone: BTreeMap::new(),
             ticks: 0,
@@ -100,6 +110,18 @@ impl Journal {
     #[must_use]
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Cancelled as soon as nothing that is still to come under load can change what the run says.
+    #[must_use]
+    pub(super) fn enough(&self) -> CancellationToken {
+        self.enough.clone()
+    }
+
+    /// Why the load has ended early, if it has.
+    #[must_use]
+    pub(super) fn stopped_early(&self) -> Option<&StoppedEarly> {
+        self.early.as_ref()?.over()
     }
 
     /// When each target ended that ended unasked, seconds since the run's start.
@@ -161,6 +183,9 @@ impl Journal {
                 self.planned = planned;
                 self.progress.phase(name, planned);
                 self.event("", "phase", name.to_owned())?;
+                if name == "load" {
+                    self.say_who_is_not_watched()?;
+                }
                 // The end of one phase and the beginning of the next.
                 self.list(now).await
             }
@@ -211,7 +236,7 @@ impl Journal {
         self.recorder.samples(&samples)?;
         for sample in &samples {
             self.notice_end(sample)?;
-            self.keep_live(sample);
+            self.keep_live(sample)?;
         }
         if self.ticks.is_multiple_of(KINDS_EVERY) {
             self.list(elapsed_s).await?;
@@ -244,16 +269,32 @@ impl Journal {
         self.phases.last().is_some_and(|phase| phase.name == name)
     }
 
-    fn keep_live(&mut self, sample: &Sample) {
+    fn keep_live(&mut self, sample: &Sample) -> Result<(), RecordError> {
         if !self.in_phase("load") {
-            return;
+            return Ok(());
         }
         for resource in self.limits.keys() {
             if let Some(count) = judge::count(sample, *resource) {
                 let point = Point { elapsed_s: sample.elapsed_s, count };
-                self.live.entry((sample.target.clone(), *resource)).or_default().push(point);
+                let key = (sample.target.clone(), *resource);
+                self.live.entry(key).or_insert_with(|| Thinned::new(SHOWN_MAX)).push(point);
             }
         }
+        let Some(early) = &mut self.early else { return Ok(()) };
+        let calls = early.see(sample);
+        if early.over().is_some() {
+            self.enough.cancel();
+        }
+        calls.into_iter().try_for_each(|call| self.event(&call.target, "fail_fast", call.because))
+    }
+
+    /// Says of whom no leak can end the run.
+    fn say_who_is_not_watched(&mut self) -> Result<(), RecordError> {
+        let unwatched = self.early.as_ref().map_or_else(Vec::new, |early| early.unwatched().to_vec());
+        unwatched.into_iter().try_for_each(|call| {
+            self.progress.say(&format!("{}: {}", call.target, call.because));
+            self.event(&call.target, "fail_fast", call.because)
+        })
     }
 
     fn show(&self, elapsed_s: f64) {

@@ -9,17 +9,18 @@ use std::collections::BTreeMap;
 use crate::growth::drain::drain;
 use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
-use crate::growth::verdict::Settings;
+use crate::growth::verdict::{Explained, Settings};
 use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
-    Phase, Resource, ResourceResult, SCHEMA, Sample, TargetResult, Verdict, VerdictFile,
+    Phase, Resource, ResourceResult, SCHEMA, Sample, StoppedEarly, TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::run::attribution;
 use crate::run::compare::compare;
 use crate::sample::process::Limits;
+use crate::target::spec::Spec;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
@@ -39,6 +40,25 @@ pub(super) struct Case<'a> {
     pub(super) limits: &'a BTreeMap<Resource, f64>,
     /// Whether the run was cut short.
     pub(super) cut_short: bool,
+    /// Why and when the run was ended early, if it was: what came after that is not judged.
+    pub(super) stopped_early: Option<&'a StoppedEarly>,
+}
+
+/// How one resource of a target is judged under load, at the end and at looks before it.
+#[must_use]
+pub(super) fn settings(
+    spec: &Spec,
+    resource: Resource,
+    limit_per_min: f64,
+    process_limit: Option<u64>,
+) -> Settings {
+    let bound = spec.kind.bounds.get(&resource);
+    Settings {
+        limit_per_min,
+        warmup: Warmup::AtLeast { seconds: 0.0 },
+        process_limit,
+        explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(*rise))),
+    }
 }
 
 /// One resource's count in a sample.
@@ -77,9 +97,7 @@ impl Case<'_> {
         let resources: BTreeMap<Resource, ResourceResult> = self
             .limits
             .iter()
-            .map(|(resource, limit)| {
-                (*resource, self.resource(&spec.name, *resource, *limit, detached.limits))
-            })
+            .map(|(resource, limit)| (*resource, self.resource(spec, *resource, *limit, detached.limits)))
             .collect();
         let (met, reason) = match spec.expect {
             Expect::Flat => self.stays_flat(&resources, &audit, detached.stability.crashes),
@@ -102,24 +120,24 @@ impl Case<'_> {
 
     fn resource(
         &self,
-        target: &str,
+        spec: &Spec,
         resource: Resource,
         limit_per_min: f64,
         limits: Limits,
     ) -> ResourceResult {
+        let target = &spec.name;
         let process_limit = match resource {
             Resource::Tasks => None,
             Resource::Threads => limits.processes,
             Resource::Fds => limits.open_files,
         };
-        let settings = Settings {
-            limit_per_min,
-            warmup: Warmup::AtLeast { seconds: 0.0 },
-            process_limit,
-            explained_rise: None,
-        };
-        let load = self.points(target, resource, self.phase("load"));
-        let judged = judge_lives(&load, &self.starts_s(target), &settings);
+        let mut load = self.points(target, resource, self.phase("load"));
+        load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
+        let judged = judge_lives(
+            &load,
+            &self.starts_s(target),
+            &settings(spec, resource, limit_per_min, process_limit),
+        );
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
@@ -171,7 +189,7 @@ impl Case<'_> {
             faults.push(format!("it leaks {}", leaking.join(", ")));
         }
         if audit.lost > 0 {
-            let lost = if self.cut_short { "had not delivered" } else { "lost" };
+            let lost = if self.is_cut() { "had not delivered" } else { "lost" };
             faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
         }
         if audit.sent == 0 {
@@ -203,6 +221,11 @@ impl Case<'_> {
         starts.map(|event| event.elapsed_s).collect()
     }
 
+    /// Whether lines may have been under way that a whole run would have waited for.
+    fn is_cut(&self) -> bool {
+        self.cut_short || self.stopped_early.is_some()
+    }
+
     fn phase(&self, name: &str) -> Option<(f64, f64)> {
         self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
     }
@@ -219,7 +242,7 @@ impl Case<'_> {
     /// Joins the targets' results.
     #[must_use]
     pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
-        let (outcome, reason) = match outcome(&targets, self.cut_short) {
+        let (outcome, reason) = match outcome(&targets, self.is_cut()) {
             (Outcome::Met, _) if self.cut_short => (
                 Outcome::Undecided,
                 "cut short: what was seen is as expected, but the end was not".to_owned(),
@@ -227,7 +250,16 @@ impl Case<'_> {
             judged => judged,
         };
         let comparisons = compare(&targets);
-        VerdictFile { schema: SCHEMA, outcome, reason, cut_short: self.cut_short, targets, comparisons }
+        let stopped_early = self.stopped_early.cloned();
+        VerdictFile {
+            schema: SCHEMA,
+            outcome,
+            reason,
+            cut_short: self.cut_short,
+            stopped_early,
+            targets,
+            comparisons,
+        }
     }
 }
 
@@ -323,7 +355,7 @@ mod tests {
     use super::*;
     use crate::result::Stability;
     use crate::run::attach::Said;
-    use crate::target::spec::{Entry, Kind, MetricNames, Spec};
+    use crate::target::spec::{Entry, Kind, MetricNames};
 
     fn spec(name: &str, expect: Expect) -> Spec {
         let kind = Kind {
@@ -335,9 +367,16 @@ mod tests {
             metrics: MetricNames::default(),
             dead_letters: None,
             settings: BTreeMap::new(),
+            bounds: BTreeMap::new(),
         };
         let must_leak = vec![Resource::Tasks, Resource::Fds];
-        let entry = Entry { file: String::new(), expect, must_leak, settings: BTreeMap::new() };
+        let entry = Entry {
+            file: String::new(),
+            expect,
+            must_leak,
+            settings: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+        };
         Spec::join(name, kind, entry).unwrap()
     }
 
@@ -392,6 +431,7 @@ mod tests {
             phases: &phases,
             limits: &limits,
             cut_short,
+            stopped_early: None,
         };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::result::{Expect, Resource};
 
@@ -37,6 +37,11 @@ pub struct Kind {
     /// Values for `settings.…`.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// How far each count may rise above where it began under load, because queues, pools and caches fill: what the
+    /// target's own config allows, not what is usual. No rise within it is called a leak, and only a resource that
+    /// has such a bound can end a run early (`--fail-fast`).
+    #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<Resource, u32>,
 }
 
 /// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
@@ -93,6 +98,31 @@ pub struct Entry {
     /// Overrides of the file's settings.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
+    /// Overrides of the file's bounds, where settings or the scenario's containers change them.
+    #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<Resource, u32>,
+}
+
+/// How far a count may rise, read so that a mistake is told in words for who wrote the file.
+struct Rise(u32);
+
+impl<'de> Deserialize<'de> for Rise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wrong = || de::Error::custom("bounds: how far the count may rise, a whole number of 0 or more");
+        let number = f64::deserialize(deserializer).map_err(|_| wrong())?;
+        let whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is within the type's range"
+        )]
+        if whole { Ok(Self(number as u32)) } else { Err(wrong()) }
+    }
+}
+
+fn bounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Resource, u32>, D::Error> {
+    let rises = BTreeMap::<Resource, Rise>::deserialize(deserializer)?;
+    Ok(rises.into_iter().map(|(resource, Rise(rise))| (resource, rise)).collect())
 }
 
 fn default_must_leak() -> Vec<Resource> {
@@ -169,6 +199,7 @@ impl Spec {
                 None => return Err(key),
             }
         }
+        kind.bounds.extend(entry.bounds);
         Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
     }
 
@@ -218,9 +249,11 @@ mod tests {
             metrics: MetricNames::default(),
             dead_letters: None,
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
+            bounds: BTreeMap::from([(Resource::Fds, 24), (Resource::Tasks, 24)]),
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
-        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings };
+        let bounds = BTreeMap::from([(Resource::Fds, 12)]);
+        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings, bounds };
         Spec::join("pool", kind, entry).unwrap()
     }
 
@@ -243,6 +276,12 @@ mod tests {
         assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
         assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
         assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+    }
+
+    #[test]
+    fn the_scenario_overrides_the_bounds_that_it_names() {
+        let bounds = spec("").kind.bounds;
+        assert_eq!(bounds, BTreeMap::from([(Resource::Fds, 12), (Resource::Tasks, 24)]));
     }
 
     #[test]

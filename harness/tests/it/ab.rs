@@ -142,6 +142,50 @@ fn a_control_that_was_mended_is_not_seen_to_leak_and_the_run_proves_nothing() {
     assert_eq!(json(&out, "verdict.json")["outcome"], "undecided");
 }
 
+/// The archived design, which leaks, as one that must not.
+#[test]
+fn a_leak_ends_a_run_that_fails_fast_in_order_and_its_record_gives_the_same_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let arguments = [
+        "--fail-fast",
+        "--json",
+        "--targets",
+        "pool,archived",
+        "--set",
+        "targets.archived.expect=flat",
+        "--set",
+        "phases.load=20m",
+        "--out",
+    ];
+    let status =
+        flatline().args(["ab", &scenario("defects.yaml")]).args(arguments).arg(&out).output().unwrap();
+    let verdicts = json(&out, "verdict.json");
+    assert_eq!(status.status.code(), Some(1), "{}", told(&verdicts));
+    let early = &verdicts["stopped_early"];
+    let because = early["because"].as_str().unwrap();
+    assert!(because.starts_with("archived: ") && because.contains("declared bounds explain 8"), "{because}");
+    let resources = verdicts["targets"]["archived"]["resources"].as_object().unwrap();
+    let called = resources
+        .values()
+        .any(|result| result["verdict"] == "fail" && result["decided_at_s"] == early["at_s"]);
+    assert!(called, "{early} {}", told(&verdicts));
+    let manifest = json(&out, "run.json");
+    let phases = manifest["phases"].as_array().unwrap();
+    let names: Vec<&str> = phases.iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["start", "history", "warmup", "load", "drain"]);
+    let load = &phases[3];
+    assert!(load["to_s"].as_f64().unwrap() - load["from_s"].as_f64().unwrap() < 600.0, "{load}");
+    assert_eq!(manifest["ended"], "stopped early");
+    assert_eq!(verdicts["targets"]["pool"]["audit"]["lost"], 0, "{}", told(&verdicts));
+    let events = std::fs::read_to_string(out.join("events.csv")).unwrap();
+    assert!(events.contains(",archived,fail_fast,"), "{events}");
+    assert!(events.contains("threads can't end the run early: no bound is declared"), "{events}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Stopped early at "), "the page says so");
+    nothing_is_left(manifest["run_id"].as_str().unwrap(), &out);
+}
+
 /// Whenever it comes: nothing is left, and what was seen is reported and marked.
 fn cut_short_in(phase: &str, signal: &str) {
     let folder = tempfile::tempdir().unwrap();

@@ -143,6 +143,28 @@ fn a_constant_passes_and_a_leak_that_a_restart_interrupts_does_not() {
 }
 
 #[test]
+fn a_declared_bound_explains_a_rise_and_one_of_a_column_that_is_not_judged_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("night.csv");
+    std::fs::write(&path, format!("{HEADER}{}", rows(|second| 40 + second * 10 / 60))).unwrap();
+    let path = path.display().to_string();
+    let decided_s = |bound: &[&str]| {
+        let output = output(&[&["analyze", "--json", &path], bound].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["targets"].as_object().unwrap().values().next().unwrap()["fds"]["decided_at_s"].as_f64()
+    };
+    let (assumed_s, low_s) = (decided_s(&[]).unwrap(), decided_s(&["--bound", "fds=5"]).unwrap());
+    assert!(low_s < assumed_s && assumed_s <= 300.0, "{low_s} {assumed_s}");
+    assert_eq!(decided_s(&["--bound", "fds=500"]), None, "within its bounds nothing is decided");
+    for (bound, why) in
+        [("rss=5", "`rss`"), ("fds=-1", "zero or above"), ("fds", "COLUMN=COUNT"), ("fds=x", "no number")]
+    {
+        let found = output(&["analyze", &path, "--bound", bound]);
+        assert!(found.status.code() == UNFIT && said(&found).contains(why), "{bound}: {}", said(&found));
+    }
+}
+
+#[test]
 fn a_pipe_is_read_once_and_its_columns_are_found() {
     let mut child = flatline()
         .args(["analyze", "--json", "/dev/stdin"])
