@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod comparison;
 mod lines;
+pub mod selftest;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
