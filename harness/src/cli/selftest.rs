@@ -148,7 +148,12 @@ It ends with 0 when it is told to, and with 4 where the system gives it no more.
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::result::Expect;
+    use crate::target::spec::{Entry, Facts, Kind, Spec};
 
     #[test]
     fn short_selftests_have_more_samples_a_second() {
@@ -163,5 +168,39 @@ mod tests {
         assert!(length("7h").is_err() && length("90").unwrap_err().contains("unit"));
         assert!(pace("-1").is_err() && pace("NaN").is_err() && pace("inf").is_err() && pace("many").is_err());
         assert!(loopback("0.0.0.0:1").unwrap_err().contains("other machines") && loopback("[::1]:0").is_ok());
+    }
+
+    /// The command line of `scenarios/targets/leaky.yaml`, as a run fills it in.
+    fn as_a_target(settings: &[(&str, serde_json::Value)]) -> Result<Plan, clap::Error> {
+        let kind: Kind =
+            serde_saphyr::from_str(include_str!("../../../scenarios/targets/leaky.yaml")).unwrap();
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let entry = Entry { file: String::new(), expect: Expect::Leak, must_leak: vec![], settings };
+        let facts = Facts {
+            config: "c".into(),
+            sink_url: "http://127.0.0.1:1".into(),
+            admin: "127.0.0.1:2".into(),
+            state_dir: "s".into(),
+            docker_host: "unix:///docker.sock".into(),
+            containers_root: "/containers".into(),
+            run_label: "flatline.run=x".into(),
+            window: "15s".into(),
+        };
+        let filled = Spec::join("leaky", kind, entry).unwrap().fill(&facts).unwrap();
+        match Cli::try_parse_from(filled.command)?.command {
+            Command::Leak(arguments) => Ok(arguments.plan()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_leaky_target_of_a_scenario_is_a_command_line_of_ours() {
+        let plan = as_a_target(&[]).unwrap();
+        assert_eq!((plan.paces.fds, plan.paces.tasks, plan.per), (20.0, 20.0, Per::Minute));
+        let plan =
+            as_a_target(&[("shape", "sawtooth".into()), ("height", 7.into()), ("per", "event".into())]);
+        let Plan { per, shape, height, .. } = plan.unwrap();
+        assert_eq!((per, shape, height), (Per::Event, Shape::Sawtooth, 7));
+        assert!(as_a_target(&[("fds", "lots".into())]).is_err());
     }
 }
