@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
@@ -62,8 +62,8 @@ pub(super) async fn converse(stream: TcpStream, page: Arc<Page>) {
         *response.status_mut() = status;
         std::future::ready(Ok::<_, Infallible>(response))
     });
-    let connection =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    // No timer: hyper would close what is idle for 30 s, and the process would shrink by a task and a descriptor unasked.
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     drop(connection.await);
 }
 

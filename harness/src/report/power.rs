@@ -42,7 +42,7 @@ fn about(power: &Power) -> String {
 fn block(power: &Power, leak: Arrival) -> String {
     let lengths = distinct(power, |cell| cell.length_s);
     let head = lengths.iter().map(|length_s| format!("{:>15}", figures::duration(*length_s)));
-    let head = format!("{:<24}{}", leak.words(), head.collect::<String>());
+    let head = format!("{}\n{:<24}{}", leak.words(), "", head.collect::<String>());
     let rows = distinct(power, |cell| cell.times_limit).into_iter().map(|times| {
         let cells = row(power, leak, times);
         let shares = cells.iter().map(|cell| {

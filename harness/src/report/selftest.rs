@@ -52,11 +52,69 @@ fn verdict(resource: Resource, said: &Said, colours: bool) -> Vec<String> {
 fn summary(selftest: &Selftest) -> String {
     let mark = view::outcome(selftest.outcome);
     format!(
-        "\n{} {} (limit {}, {} at a sample each {} s)",
+        "\n{} {} (limit {}, {}, a sample every {} s)",
         mark.sign,
         selftest.reason,
         figures::rate(selftest.limit_per_min),
         figures::duration(selftest.length_s),
         selftest.every_s,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::result::selftest::Case;
+    use crate::result::{Judgement, Outcome, Verdict};
+
+    fn said(leaks_per_min: f64, expected: Verdict, verdict: Verdict, growth: Option<f64>) -> Said {
+        let reason = "20.0 per minute (19.6 to 20.4) beside one step of +12 at 80 s: above the limit of 2, but so few \
+                      units may have come by chance; a run twice as long would settle it";
+        let judgement = Judgement {
+            growth_per_min: growth,
+            ci_low: growth.map(|growth| growth - 0.42),
+            ci_high: growth.map(|growth| growth + 0.42),
+            limit_per_min: 2.0,
+            verdict,
+            floor_per_min: None,
+            reason: reason.to_owned(),
+            warmup_s: 0.0,
+            decided_at_s: None,
+        };
+        Said { leaks_per_min, expected, agreement: Agreement::of(verdict, expected), judgement }
+    }
+
+    fn selftest() -> Selftest {
+        let resources = BTreeMap::from([
+            (Resource::Tasks, said(0.0, Verdict::Pass, Verdict::Pass, Some(0.02))),
+            (Resource::Threads, said(0.0, Verdict::Pass, Verdict::Fail, Some(-1234.5))),
+            (Resource::Fds, said(20.0, Verdict::Fail, Verdict::Invalid, None)),
+        ]);
+        let case = Case { name: "fds".to_owned(), what: "leaks file descriptors".to_owned(), resources };
+        Selftest {
+            schema: 1,
+            outcome: Outcome::Missed,
+            reason: "the judge was wrong about threads of fds".to_owned(),
+            cut_short: false,
+            length_s: 120.4,
+            every_s: 1.0,
+            limit_per_min: 2.0,
+            cases: vec![case],
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_expected_stands_out_with_its_reason() {
+        let table = table(&selftest(), false);
+        assert!(table.lines().all(|line| line.chars().count() <= WIDTH), "{table}");
+        assert_eq!(table.matches("beside one step").count(), 2, "{table}");
+        insta::assert_snapshot!("selftest", table);
+    }
+
+    #[test]
+    fn only_what_is_not_as_expected_is_coloured() {
+        assert_eq!(table(&selftest(), true).matches("\u{1b}[1;").count(), 2);
+    }
 }

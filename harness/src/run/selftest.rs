@@ -270,3 +270,67 @@ fn outcome(cases: &[Case], cut_short: bool) -> (Outcome, String) {
     let verdicts: usize = cases.iter().map(|case| case.resources.len()).sum();
     (Outcome::Met, format!("all {verdicts} verdicts are as expected"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two minutes of everybody, a sample a second, as the clock has it; `lost` says which seconds have no sample.
+    fn selftest(cut_short: bool, lost: impl Fn(u64) -> bool) -> Selftest {
+        let order = Order {
+            length: Duration::from_secs(120),
+            every: Duration::from_secs(1),
+            out: PathBuf::new(),
+            run_id: String::new(),
+            show: Show::Nothing,
+        };
+        let cast = cast(order.length);
+        let seconds = (0..120_u64).filter(|second| !lost(*second));
+        let samples: Vec<Sample> =
+            seconds.flat_map(|second| cast.iter().map(move |part| sample(part, second))).collect();
+        judged(&order, &samples, &cast.map(|part| (part, Limits::default())), cut_short)
+    }
+
+    fn sample(part: &Part, second: u64) -> Sample {
+        let events = (part.events_per_min() * second as f64 / 60.0).floor();
+        let held = part.plan().wanted(Duration::from_secs(second), events as u64);
+        let count = |held: usize| Some(held as u64 + 7);
+        Sample {
+            elapsed_s: second as f64,
+            target: part.name.to_owned(),
+            threads: count(held.threads),
+            tasks: count(held.tasks),
+            fds: count(held.fds),
+            rss_bytes: None,
+            cpu_seconds: None,
+            pushes: None,
+            accepted: None,
+            rejected: None,
+        }
+    }
+
+    #[test]
+    fn on_perfect_samples_the_judge_is_right_about_everybody() {
+        let found = selftest(false, |_| false);
+        assert_eq!(found.outcome, Outcome::Met, "{}", found.reason);
+        assert!(found.reason.contains("all 21 verdicts"), "{}", found.reason);
+    }
+
+    #[test]
+    fn samples_with_holes_decide_nothing_and_make_nobody_wrong() {
+        let found = selftest(false, |second| (40..60).contains(&second));
+        assert_eq!(found.outcome, Outcome::Undecided, "{}", found.reason);
+        assert!(found.reason.contains("tasks of flat"), "{}", found.reason);
+    }
+
+    #[test]
+    fn a_verdict_that_is_the_opposite_is_named_unless_it_was_cut_short() {
+        let found = selftest(true, |_| false);
+        assert_eq!((found.outcome, found.cut_short), (Outcome::Undecided, true));
+        let mut cases = selftest(false, |_| false).cases;
+        let said = cases[1].resources.get_mut(&Resource::Fds).unwrap();
+        said.agreement = Agreement::of(crate::result::Verdict::Pass, said.expected);
+        let (outcome, reason) = outcome(&cases, false);
+        assert_eq!((outcome, reason.as_str()), (Outcome::Missed, "the judge was wrong about fds of fds"));
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::leaky::pace::Shape;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::leaky::pace::{Each, Per, Plan, Shape};
 use crate::result::{Resource, Verdict};
 
 /// Growth per minute that is allowed: the post-mortem's bar.
@@ -96,25 +99,30 @@ impl Part {
         if self.grows.contains(&resource) { self.per_min } else { 0.0 }
     }
 
-    /// What `flatline leak` is told.
+    /// What the process does: a unit with each event, or so many a minute.
+    pub(super) fn plan(&self) -> Plan {
+        let (per, unit) = if self.by_event { (Per::Event, self.per_min) } else { (Per::Minute, 1.0) };
+        let pace = |resource| self.grows_per_min(resource) / unit;
+        let paces =
+            Each { fds: pace(Resource::Fds), threads: pace(Resource::Threads), tasks: pace(Resource::Tasks) };
+        Plan { paces, per, shape: self.shape, height: self.height }
+    }
+
+    /// The same as `flatline leak` is told it.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let one_or_none = |resource| self.grows_per_min(resource).min(1.0);
-        let pace =
-            |resource| if self.by_event { one_or_none(resource) } else { self.grows_per_min(resource) };
-        let shape = match self.shape {
-            Shape::Leak => "leak",
-            Shape::Warmup => "warmup",
-            Shape::Sawtooth => "sawtooth",
+        let Plan { paces, per, shape, height } = self.plan();
+        let word = |value: Option<PossibleValue>| {
+            value.map_or_else(String::new, |value| value.get_name().to_owned())
         };
         vec![
             "leak".to_owned(),
             "--listen=127.0.0.1:0".to_owned(),
-            format!("--fds={}", pace(Resource::Fds)),
-            format!("--threads={}", pace(Resource::Threads)),
-            format!("--tasks={}", pace(Resource::Tasks)),
-            format!("--per={}", if self.by_event { "event" } else { "minute" }),
-            format!("--shape={shape}"),
-            format!("--height={}", self.height),
+            format!("--fds={}", paces.fds),
+            format!("--threads={}", paces.threads),
+            format!("--tasks={}", paces.tasks),
+            format!("--per={}", word(per.to_possible_value())),
+            format!("--shape={}", word(shape.to_possible_value())),
+            format!("--height={height}"),
         ]
     }
 }
