@@ -3,7 +3,6 @@
 //! `… --example growth_tables -- long [RUNS]` for runs of an hour.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
-#![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
 mod families;
 mod long;

@@ -111,8 +111,7 @@ fn pace(text: &str) -> Result<f64, String> {
     if fits { Ok(pace) } else { Err(format!("from 0 to {PACE_MAX} are possible")) }
 }
 
-pub(super) const SELFTEST_HELP: &str = concat!(
-    "\
+pub(super) const SELFTEST_HELP: &str = "\
 Seven processes run at once, each this program's `flatline leak`: one that is flat; one that leaks file
 descriptors, one threads, one tasks, 20 a minute; one that leaks with each event that it is told of; one that only
 warms up; one that piles up and gives back. They are sampled and judged by the code of a run. No Docker is needed.
@@ -130,8 +129,7 @@ Exit codes:
   1  the judge was wrong: a leak passed, or what does not leak failed
   2  bad usage
   3  not decided, or stopped before its time
-  4  the environment failed (a process would not start, disk)"
-);
+  4  the environment failed (a process would not start, disk)";
 
 pub(super) const LEAK_HELP: &str = "\
 Prints `listening on http://…` first and serves /ready and /metrics there (tokio_alive_tasks, counted by the runtime),
@@ -187,10 +185,10 @@ mod tests {
             window: "15s".into(),
         };
         let filled = Spec::join("leaky", kind, entry).unwrap().fill(&facts).unwrap();
-        match Cli::try_parse_from(filled.command)?.command {
-            Command::Leak(arguments) => Ok(arguments.plan()),
-            other => panic!("{other:?}"),
-        }
+        let Command::Leak(arguments) = Cli::try_parse_from(filled.command)?.command else {
+            panic!("it is another command");
+        };
+        Ok(arguments.plan())
     }
 
     #[test]

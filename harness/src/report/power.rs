@@ -232,7 +232,8 @@ mod tests {
         let scene = picture(&power());
         let fails = scene.shapes.iter().filter_map(|shape| match shape {
             Shape::Rectangle { from, to, ink } if *ink == palette::ink(2) => Some(to.0 - from.0),
-            _ => None,
+            Shape::Rectangle { .. } | Shape::Line { .. } | Shape::Dashes { .. } => None,
+            Shape::Area { .. } | Shape::Mark { .. } | Shape::Words { .. } => None,
         });
         let widths: Vec<f64> = fails.skip(1).collect();
         let full = widths.iter().copied().fold(0.0, f64::max);

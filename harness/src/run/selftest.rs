@@ -292,8 +292,9 @@ mod tests {
     }
 
     fn sample(part: &Part, second: u64) -> Sample {
-        let events = (part.events_per_min() * second as f64 / 60.0).floor();
-        let held = part.plan().wanted(Duration::from_secs(second), events as u64);
+        // Twenty a minute.
+        let events = second / 3;
+        let held = part.plan().wanted(Duration::from_secs(second), events);
         let count = |held: usize| Some(held as u64 + 7);
         Sample {
             elapsed_s: second as f64,
