@@ -27,7 +27,7 @@ use crate::sample::sampler::{OWN_NAME, Sampler, Subject, fd_kinds};
 use crate::target::process::ProcessError;
 
 mod cast;
-pub(crate) mod player;
+mod player;
 
 /// Name of the file that holds the result.
 pub const RESULT: &str = "selftest.json";

@@ -18,7 +18,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(12);
 /// An event that is not answered by then is told again.
 const TOLD_WITHIN: Duration = Duration::from_millis(900);
 /// What it prints before its address.
-pub(crate) const LISTENING: &str = "listening on ";
+const LISTENING: &str = "listening on ";
 
 /// A part that plays.
 #[derive(Debug)]
