@@ -9,6 +9,10 @@ use crate::growth::warmup::Warmup;
 use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 
+mod selftest;
+
+pub use selftest::{LeakArgs, SelftestArgs, sample_every};
+
 /// Told with several commands, in one place.
 macro_rules! exit_codes {
     () => {
@@ -62,6 +66,15 @@ pub enum Command {
     /// It answers as a real Loki does, with Loki's defaults or what a config file says.
     #[command(after_long_help = MOCK_LOKI_HELP)]
     MockLoki(MockLokiArgs),
+    /// Judges the judge: does it find what leaks, and only that?
+    ///
+    /// Starts processes that leak on purpose, and some that only seem to; samples and judges them as a run does; says
+    /// which verdict was expected and which was given. Takes two minutes.
+    #[command(after_long_help = selftest::SELFTEST_HELP)]
+    Selftest(SelftestArgs),
+    /// Leaks on purpose: a process to try a judge on
+    #[command(after_long_help = selftest::LEAK_HELP)]
+    Leak(LeakArgs),
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
 }

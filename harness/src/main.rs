@@ -12,17 +12,22 @@ use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use flatline::cli::{AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, MockLokiArgs, UsageError};
+use flatline::cli::{
+    self, AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs, UsageError,
+};
 use flatline::faults::Plan;
+use flatline::leaky::Leaky;
 use flatline::loki::config::{Config, ConfigError, load_faults};
 use flatline::loki::server::{Sink, SinkConfig, Summary};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
-use flatline::result::{Outcome, RunResult, Verdict};
+use flatline::result::{Outcome, Verdict};
 use flatline::run::ab;
 use flatline::run::analyze::{Question, analyze};
 use flatline::run::order::{Order, RunError};
+use flatline::run::power;
 use flatline::run::progress::Show;
+use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
@@ -47,6 +52,9 @@ async fn main() -> ExitCode {
         Command::Report { run_dir } => draw(&run_dir),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
+        Command::Selftest(arguments) if arguments.power => power(&arguments),
+        Command::Selftest(arguments) => Box::pin(selftest(arguments)).await,
+        Command::Leak(arguments) => leak(arguments).await,
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
@@ -62,7 +70,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
         error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
     if of_the_user || error.is::<UsageError>() {
         BAD_USAGE
-    } else if matches!(error.downcast_ref(), Some(RunError::Stopped)) {
+    } else if matches!(error.downcast_ref(), Some(RunError::Stopped))
+        || matches!(error.downcast_ref(), Some(SelftestError::Stopped))
+    {
         UNDECIDED
     } else {
         ENVIRONMENT
@@ -79,7 +89,7 @@ fn in_words(error: &anyhow::Error) -> String {
 async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { set: arguments.set, seed: arguments.seed, targets: arguments.targets };
     let loaded = scenario::load(arguments.scenario.as_deref(), &overrides)?;
-    let stamp = clock::wall_rfc3339().replace([':', '-'], "");
+    let stamp = stamp();
     let default_out = || PathBuf::from("reports").join(format!("{stamp}-{}", loaded.scenario.name));
     let order = Order {
         run_id: orphans::run_id(&stamp),
@@ -105,11 +115,16 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         print(&report::terminal(&result))?;
     }
     say(&format!("report: {}", report.display()));
-    Ok(ExitCode::from(code(&result)))
+    Ok(ExitCode::from(code(result.verdict.outcome)))
 }
 
-fn code(result: &RunResult) -> u8 {
-    match result.verdict.outcome {
+/// The time, as it stands in the names of run directories.
+fn stamp() -> String {
+    clock::wall_rfc3339().replace([':', '-'], "")
+}
+
+fn code(outcome: Outcome) -> u8 {
+    match outcome {
         Outcome::Met => MET,
         Outcome::Missed => MISSED,
         Outcome::Undecided | Outcome::Invalid => UNDECIDED,
@@ -266,6 +281,54 @@ fn in_a_line(summary: &Summary) -> String {
         );
     }
     line
+}
+
+async fn selftest(arguments: SelftestArgs) -> anyhow::Result<ExitCode> {
+    let stamp = stamp();
+    let order = selftest::Order {
+        length: arguments.length.0,
+        every: cli::sample_every(arguments.length),
+        out: arguments.out.unwrap_or_else(|| PathBuf::from("reports").join(format!("{stamp}-selftest"))),
+        run_id: orphans::run_id(&stamp),
+        show: Show::Progress,
+    };
+    orphans::be_known().context("can't name this process")?;
+    let stop = CancellationToken::new();
+    let out = order.out.clone();
+    let result = with_signals(&stop, STOPPING, Box::pin(selftest::run(order, &stop))).await??;
+    print(&if arguments.json {
+        serde_json::to_string_pretty(&result)?
+    } else {
+        report::selftest::table(&result, colours())
+    })?;
+    say(&format!("samples and logs: {}", out.display()));
+    Ok(ExitCode::from(code(result.outcome)))
+}
+
+fn power(arguments: &SelftestArgs) -> anyhow::Result<ExitCode> {
+    let power = power::power(power::Study { runs: arguments.runs, seed: arguments.seed }, Show::Progress);
+    print(&if arguments.json {
+        serde_json::to_string_pretty(&power)?
+    } else {
+        report::power::table(&power)
+    })?;
+    if let Some(path) = &arguments.plot {
+        report::power::plot(&power, path)?;
+        say(&format!("plot: {}", path.display()));
+    }
+    Ok(ExitCode::from(MET))
+}
+
+async fn leak(arguments: LeakArgs) -> anyhow::Result<ExitCode> {
+    let leaky = Leaky::listen(arguments.listen, arguments.plan()).await?;
+    let stop = CancellationToken::new();
+    // Signals are heard before anyone is told where it listens, as with the mock Loki.
+    let leaking = async {
+        print(&format!("listening on {}", leaky.url()?))?;
+        anyhow::Ok(leaky.run(&stop).await?)
+    };
+    with_signals(&stop, "flatline: stopped", leaking).await??;
+    Ok(ExitCode::from(MET))
 }
 
 async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {

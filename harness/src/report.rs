@@ -12,6 +12,8 @@ mod sheet;
 mod chart;
 pub mod recorded;
 pub mod verdicts;
+pub mod selftest;
+pub mod power;
 mod comparison;
 mod view;
 mod kinds;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod comparison;
 mod kinds;
 mod lines;
+pub mod selftest;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};

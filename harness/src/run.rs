@@ -16,3 +16,5 @@ pub mod ab;
 mod bounded;
 pub mod table;
 pub mod analyze;
+pub mod selftest;
+pub mod power;

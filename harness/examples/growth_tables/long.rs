@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use flatline::growth::Point;
 use flatline::growth::verdict::judge;
 use flatline::result::Verdict;
+use flatline::simulated::normal;
 
-use crate::families::{normal, settings};
+use crate::families::settings;
 
 /// Samples are five seconds apart, as those of a run of hours would be.
 const STEP_S: f64 = 5.0;

@@ -8,11 +8,11 @@ use super::view;
 use crate::result::{Judgement, Verdict};
 
 /// Letters of a line.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
 /// Letters of a target's name, and of a column's.
 const NAMES: (usize, usize) = (13, 12);
 /// What stands where nothing was measured.
-const NOTHING: &str = "–";
+pub(super) const NOTHING: &str = "–";
 
 /// Renders them, by target and by column: a line of figures, and the reason below it. With `colours` the verdict
 /// stands out; a sign says it without them.
@@ -61,7 +61,7 @@ fn floor(per_min: f64) -> String {
 }
 
 /// Not red beside green, which many can't tell apart: blue, red, yellow.
-fn coloured(text: &str, verdict: Verdict) -> String {
+pub(super) fn coloured(text: &str, verdict: Verdict) -> String {
     let code = match verdict {
         Verdict::Pass => "34",
         Verdict::Fail => "31",
@@ -76,7 +76,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Words in lines of so many letters.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -14,4 +14,5 @@ mod audit;
 mod cli;
 mod growth;
 mod loki;
+mod selftest;
 mod support;
