@@ -106,7 +106,8 @@ fn slope(points: &[Point], error: Error) -> Slope {
 fn newey_west(scores: &[f64]) -> f64 {
     let lags = (4.0 * (scores.len() as f64 / 100.0).powf(2.0 / 9.0)).floor();
     let product = |lag: usize| scores.iter().zip(&scores[lag..]).map(|(a, b)| a * b).sum::<f64>();
-    let lagged = (1..=lags as usize).map(|lag| 2.0 * (1.0 - lag as f64 / (lags + 1.0)) * product(lag));
+    let lagged = (1_usize..).map(|lag| (lag, lag as f64)).take_while(|(_, far)| *far <= lags);
+    let lagged = lagged.map(|(lag, far)| 2.0 * (1.0 - far / (lags + 1.0)) * product(lag));
     (product(0) + lagged.sum::<f64>()).max(0.0)
 }
 
@@ -114,8 +115,8 @@ fn newey_west(scores: &[f64]) -> f64 {
 fn cosines(scores: &[f64]) -> (f64, f64) {
     let n = scores.len() as f64;
     let cosines = (0.4 * n.powf(2.0 / 3.0)).round();
-    let projected = (1..=cosines as usize).map(|order| {
-        let step = PI * order as f64 / n;
+    let projected = (1_u32..).map(f64::from).take_while(|order| *order <= cosines).map(|order| {
+        let step = PI * order / n;
         let along = scores.iter().enumerate().map(|(i, score)| score * (step * (i as f64 + 0.5)).cos());
         2.0 / n * along.sum::<f64>().powi(2)
     });

@@ -4,6 +4,7 @@
 //! `… -- settling [RUNS]` for the run that an `inconclusive` asks for, `… -- at-limit [RUNS]` for leaks of exactly the limit.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
+#![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
 mod alternatives;
 mod fail_fast;
