@@ -112,6 +112,14 @@ impl Early {
         calls
     }
 
+    /// This target was started again, so its counts begin anew.
+    pub(super) fn restarted(&mut self, target: &str) {
+        for watched in self.watched.iter_mut().filter(|watched| watched.target == target) {
+            watched.first = None;
+            watched.watch.begin_again();
+        }
+    }
+
     /// Why the run is over, if it is.
     #[must_use]
     pub(super) fn over(&self) -> Option<&StoppedEarly> {
@@ -158,6 +166,21 @@ mod tests {
         Spec::join(name, kind, Entry { file: String::new(), expect, must_leak, settings, bounds }).unwrap()
     }
 
+    fn sample(target: &str) -> Sample {
+        Sample {
+            elapsed_s: 0.0,
+            target: target.to_owned(),
+            threads: Some(4),
+            tasks: None,
+            fds: None,
+            rss_bytes: None,
+            cpu_seconds: None,
+            pushes: None,
+            accepted: None,
+            rejected: None,
+        }
+    }
+
     const BOUNDS: [(Resource, u32); 2] = [(Resource::Tasks, 24), (Resource::Fds, 24)];
 
     /// Ten minutes under load; each target with its growth of tasks and of descriptors per minute.
@@ -168,17 +191,12 @@ mod tests {
         for second in 0..600_u32 {
             for (spec, tasks, fds) in targets {
                 let grown = |per_min: u64| Some(20 + u64::from(second) * per_min / 60);
+                let elapsed_s = f64::from(second);
                 early.see(&Sample {
-                    elapsed_s: f64::from(second),
-                    target: spec.name.clone(),
-                    threads: Some(4),
+                    elapsed_s,
                     tasks: grown(*tasks),
                     fds: grown(*fds),
-                    rss_bytes: None,
-                    cpu_seconds: None,
-                    pushes: None,
-                    accepted: None,
-                    rejected: None,
+                    ..sample(&spec.name)
                 });
             }
         }
@@ -192,6 +210,28 @@ mod tests {
         assert!(over.at_s > 150.0 && over.at_s <= 300.0, "{over:?}");
         let begin = "pool: fds grow faster than 2 per minute, from 20 to ";
         assert!(over.because.starts_with(begin) && over.because.ends_with("bounds explain 24"), "{over:?}");
+    }
+
+    #[test]
+    fn lives_of_a_target_are_looked_at_each_by_itself() {
+        let mut early =
+            Early::new(&[spec("pool", Expect::Flat, &BOUNDS)], &BTreeMap::from([(Resource::Fds, 2.0)]));
+        let sample =
+            |second: u32, fds| Sample { elapsed_s: f64::from(second), fds: Some(fds), ..sample("pool") };
+        for second in 0..200 {
+            early.see(&sample(second, 20 + u64::from(second) * 8 / 60));
+        }
+        early.restarted("pool");
+        for second in 200..400 {
+            early.see(&sample(second, 20 + u64::from(second - 200) * 8 / 60));
+        }
+        assert_eq!(early.over(), None, "in neither it rises by more than its bound");
+        early.restarted("pool");
+        for second in 400..600 {
+            early.see(&sample(second, 20 + u64::from(second - 400) * 43 / 60));
+        }
+        let over = early.over().unwrap();
+        assert!(over.at_s > 460.0 && over.because.contains("from 20 to"), "{over:?}");
     }
 
     #[test]

@@ -210,6 +210,9 @@ impl Journal {
         if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
             *known = subject;
         }
+        if let Some(early) = &mut self.early {
+            early.restarted(&name);
+        }
         self.event(&name, Event::RESTART, "started again after it was killed, as planned".to_owned())
     }
 

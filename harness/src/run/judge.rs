@@ -126,11 +126,7 @@ impl Case<'_> {
         limits: Limits,
     ) -> ResourceResult {
         let target = &spec.name;
-        let process_limit = match resource {
-            Resource::Tasks => None,
-            Resource::Threads => limits.processes,
-            Resource::Fds => limits.open_files,
-        };
+        let process_limit = limits.on(resource);
         let mut load = self.points(target, resource, self.phase("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
         let judged = judge_lives(

@@ -233,11 +233,7 @@ fn judged(order: &Order, samples: &[Sample], parts: &[(Part, Limits)], cut_short
 }
 
 fn said(points: &[Point], part: &Part, resource: Resource, limits: Limits) -> Said {
-    let process_limit = match resource {
-        Resource::Tasks => None,
-        Resource::Threads => limits.processes,
-        Resource::Fds => limits.open_files,
-    };
+    let process_limit = limits.on(resource);
     let settings = Settings {
         limit_per_min: LIMIT_PER_MIN,
         warmup: Warmup::AtLeast { seconds: 0.0 },

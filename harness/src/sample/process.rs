@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use crate::result::Resource;
 use procfs::process::{LimitValue, Process};
 use procfs::{ProcError, WithCurrentSystemInfo};
 
@@ -26,6 +27,18 @@ pub struct Limits {
     pub open_files: Option<u64>,
     /// `RLIMIT_NPROC`, soft, which counts threads.
     pub processes: Option<u64>,
+}
+
+impl Limits {
+    /// The one on this resource.
+    #[must_use]
+    pub fn on(self, resource: Resource) -> Option<u64> {
+        match resource {
+            Resource::Tasks => None,
+            Resource::Threads => self.processes,
+            Resource::Fds => self.open_files,
+        }
+    }
 }
 
 /// Looks once.

@@ -45,8 +45,18 @@ impl Watch {
     #[must_use]
     pub fn new(settings: &Settings) -> Option<Self> {
         let explained_rise = settings.explained.early_rise(settings.limit_per_min)?;
-        Some(Self {
-            settings: *settings,
+        Some(Self::begin(*settings, explained_rise))
+    }
+
+    /// The process was started again: what follows is another series. What was called stays called.
+    pub fn begin_again(&mut self) {
+        let decided_at_s = self.decided_at_s;
+        *self = Self { decided_at_s, ..Self::begin(self.settings, self.explained_rise) };
+    }
+
+    fn begin(settings: Settings, explained_rise: f64) -> Self {
+        Self {
+            settings,
             explained_rise,
             seen: Thinned::new(quality::POINTS_MAX),
             quantum: None,
@@ -56,7 +66,7 @@ impl Watch {
             number: 1.0,
             failed_before: false,
             decided_at_s: None,
-        })
+        }
     }
 
     /// Takes the next sample, and answers whether the series is called a leak with it, for the first time. One that is
