@@ -3,9 +3,10 @@
 
 use std::fs;
 
-use crate::result::Resource;
 use procfs::process::{LimitValue, Process};
 use procfs::{ProcError, WithCurrentSystemInfo};
+
+use crate::result::Resource;
 
 /// What one look at a process gives.
 #[derive(Clone, Copy, Debug, PartialEq)]
