@@ -131,7 +131,7 @@ mod tests {
             idle: *idle,
             drained: *drained,
         });
-        DrainResult { idle_count: 9.0, drained_count: 12.0, kept: kept.collect() }
+        DrainResult { idle_count: 9.0, drained_count: 12.0, explained: None, kept: kept.collect() }
     }
 
     #[test]

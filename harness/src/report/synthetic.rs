@@ -236,6 +236,7 @@ fn resource(growth: f64, start: f64, process_limit: Option<u64>, grows: &str) ->
         drain: Some(DrainResult {
             idle_count: start,
             drained_count: start + if fails { added } else { 0.0 },
+            explained: None,
             kept: if fails {
                 let kept = |kind: &str, idle, drained| KeptKind { kind: kind.to_owned(), idle, drained };
                 vec![kept(grows, 4, 36), kept("socket to 127.0.0.1:3100 established", 1, 2)]

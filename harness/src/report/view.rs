@@ -289,7 +289,7 @@ fn exhausted(process_limit: Option<u64>, in_s: Option<f64>) -> String {
 }
 
 fn kept(drain: &DrainResult) -> String {
-    figures::change(drain.drained_count - drain.idle_count)
+    figures::change(drain.more())
 }
 
 /// What each target cost, and at last what the harness itself cost: the series that nobody loads.

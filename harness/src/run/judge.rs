@@ -149,7 +149,11 @@ impl Case<'_> {
                 &self.points(target, resource, idle),
                 &self.points(target, resource, self.phase("drain")),
             )
-            .map(|found| DrainResult { kept: self.kept(target, resource), ..found }),
+            .map(|found| DrainResult {
+                explained: spec.kind.bounds.get(&resource).copied(),
+                kept: self.kept(target, resource),
+                ..found
+            }),
             kinds: self.phase("load").map_or_else(Vec::new, |load| {
                 let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
                 attribution::growths(self.kinds.of(resource), target, load, stretch)
@@ -184,6 +188,7 @@ impl Case<'_> {
         if !leaking.is_empty() {
             faults.push(format!("it leaks {}", leaking.join(", ")));
         }
+        faults.extend(kept(resources));
         if audit.lost > 0 {
             let lost = if self.is_cut() { "had not delivered" } else { "lost" };
             faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
@@ -270,6 +275,14 @@ fn named(resources: &BTreeMap<Resource, ResourceResult>, verdict: Verdict) -> Ve
     matching.map(|(resource, _)| resource.key()).collect()
 }
 
+/// What did not return after the load, beyond the target's declared bounds.
+fn kept(resources: &BTreeMap<Resource, ResourceResult>) -> impl Iterator<Item = String> {
+    let drains = resources.iter().filter_map(|(resource, result)| Some((resource, result.drain.as_ref()?)));
+    drains.filter(|(_, drain)| drain.is_kept()).map(|(resource, drain)| {
+        format!("{:.0} {} did not return after the load", drain.more(), resource.key())
+    })
+}
+
 fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource]) -> (bool, String) {
     let leaking = named(resources, Verdict::Fail);
     let unseen: Vec<&str> =
@@ -343,7 +356,8 @@ fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
     let leaks = !named(&target.resources, Verdict::Fail).is_empty();
     let audit = &target.audit;
     let loses = audit.lost > 0 && !cut_short;
-    leaks || loses || audit.altered + audit.altered_copies > 0 || target.stability.crashes > 0
+    let keeps = kept(&target.resources).next().is_some();
+    leaks || keeps || loses || audit.altered + audit.altered_copies > 0 || target.stability.crashes > 0
 }
 
 #[cfg(test)]
@@ -417,11 +431,20 @@ mod tests {
                 rejected: None,
             })
             .collect();
-        let phases = [Phase { name: "load".into(), from_s: 10.0, to_s: 190.0 }];
+        judged_by(spec("t", expect), &samples, (audit, crashes, cut_short))
+    }
+
+    fn judged_by(
+        spec: Spec,
+        samples: &[Sample],
+        (audit, crashes, cut_short): (Audit, u32, bool),
+    ) -> VerdictFile {
+        let phase = |name: &str, from_s, to_s| Phase { name: name.into(), from_s, to_s };
+        let phases = [phase("warmup", 0.0, 10.0), phase("load", 10.0, 190.0), phase("drain", 190.0, 200.0)];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
         let kinds = Kinds::default();
         let case = Case {
-            samples: &samples,
+            samples,
             events: &[],
             kinds: &kinds,
             phases: &phases,
@@ -431,7 +454,7 @@ mod tests {
         };
         let stability = Stability { crashes, ..Stability::default() };
         let detached = Detached {
-            spec: spec("t", expect),
+            spec,
             limits: Limits::default(),
             said: Said::default(),
             dead_letters: None,
@@ -448,6 +471,33 @@ mod tests {
             (verdict.outcome, verdict.reason.as_str()),
             (Outcome::Met, "t stays flat and loses no line")
         );
+    }
+
+    #[test]
+    fn what_does_not_return_after_the_load_misses_it_unless_a_bound_explains_it() {
+        let samples: Vec<Sample> = (0..200)
+            .map(|second: u32| Sample {
+                elapsed_s: f64::from(second),
+                target: "t".into(),
+                threads: Some(4),
+                tasks: Some(10),
+                fds: Some(if second < 190 { 20 } else { 30 }),
+                rss_bytes: None,
+                cpu_seconds: None,
+                pushes: None,
+                accepted: None,
+                rejected: None,
+            })
+            .collect();
+        let bounded_by = |bound: Option<u32>| {
+            let mut spec = spec("t", Expect::Flat);
+            spec.kind.bounds = bound.map(|bound| (Resource::Fds, bound)).into_iter().collect();
+            let verdict = judged_by(spec, &samples, (SENT, 0, false));
+            (verdict.outcome, verdict.reason)
+        };
+        let missed = (Outcome::Missed, "t: 10 fds did not return after the load".to_owned());
+        assert_eq!(bounded_by(Some(9)), missed);
+        assert_eq!((bounded_by(Some(10)).0, bounded_by(None).0), (Outcome::Met, Outcome::Met));
     }
 
     #[test]
