@@ -17,6 +17,8 @@ const RELEASE_QUANTA: f64 = 8.0;
 const RELEASE_SPREADS: f64 = 6.0;
 /// Three whole teeth lie between four releases. With fewer a tooth is not known from the growth.
 const RELEASES_MIN: usize = 4;
+/// A tooth is at most so many times as long as the middle one of all.
+const TEETH_MAX: f64 = 2.0;
 /// Teeth are a saw's if what they leave, within each, is no more than this share of its squared differences.
 const LEFT_MAX: f64 = 0.25;
 
@@ -26,9 +28,10 @@ pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Vec<Point>
     if releases.len() < RELEASES_MIN {
         return None;
     }
-    let ages_min = ages_min(points, &releases);
-    let first = releases.first()?.at;
-    let (whole, whole_ages) = (points.get(first..)?, ages_min.get(first..)?);
+    let ages_min = ages_min(points, &releases)?;
+    let (first, last) = (releases.first()?.at, releases.last()?.at);
+    // Whole teeth alone: what follows the last release may be anything.
+    let (whole, whole_ages) = (points.get(first..last)?, ages_min.get(first..last)?);
     let pace_per_min = growth_beside(whole, whole_ages, quantum)?.size.per_min;
     if pace_per_min <= 0.0 {
         return None;
@@ -40,7 +43,8 @@ pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Vec<Point>
         Point { count: point.count - pace_per_min * age_min, ..*point }
     };
     let left: Vec<Point> = points.iter().zip(&ages_min).enumerate().map(less).collect();
-    (within_teeth(&left, &releases) <= LEFT_MAX * within_teeth(points, &releases)).then_some(left)
+    let within = |points: &[Point]| within_teeth(points, &releases);
+    (within(&left) <= LEFT_MAX * within(points)).then_some(left)
 }
 
 /// A fall from one sample to the next.
@@ -50,7 +54,7 @@ struct Release {
     height: f64,
 }
 
-/// Where the count falls at once by far more than it usually moves.
+/// Where the count falls at once by far more than it usually moves, and by half of what it mostly falls by then.
 fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
     let level = |side: &[Point]| median(&side.iter().map(|point| point.count).collect::<Vec<_>>());
     let falls: Vec<f64> = points
@@ -60,10 +64,20 @@ fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
             Some(level(before)? - level(after)?)
         })
         .collect();
-    let usual: Vec<f64> = falls.iter().map(|fall| fall.abs()).collect();
-    let least = (RELEASE_QUANTA * quantum).max(RELEASE_SPREADS * median(&usual).unwrap_or(0.0));
+    let usual = median(&falls.iter().map(|fall| fall.abs()).collect::<Vec<_>>()).unwrap_or(0.0);
+    let clear = steepest(points, &falls, (RELEASE_QUANTA * quantum).max(RELEASE_SPREADS * usual));
+    let heights: Vec<f64> = clear.iter().map(|release| release.height).collect();
+    match median(&heights) {
+        // The count may fall by less where something else rises meanwhile.
+        Some(height) => steepest(points, &falls, (height / 2.0).max(RELEASE_SPREADS * usual)),
+        None => clear,
+    }
+}
+
+/// Falls of so much at least, each where it is steepest.
+fn steepest(points: &[Point], falls: &[f64], least: f64) -> Vec<Release> {
     let mut found: Vec<Release> = Vec::new();
-    for (at, height) in falls.into_iter().enumerate().map(|(at, fall)| (at + SIDE, fall)) {
+    for (at, height) in falls.iter().enumerate().map(|(at, fall)| (at + SIDE, *fall)) {
         if height < least {
             continue;
         }
@@ -88,30 +102,32 @@ fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
     found
 }
 
-/// Minutes since the last release, or since the first sample.
-fn ages_min(points: &[Point], releases: &[Release]) -> Vec<f64> {
-    let mut next = releases.iter().map(|release| release.at).peekable();
-    let mut from_s = points.first().map_or(0.0, |point| point.elapsed_s);
-    let mut ages = Vec::with_capacity(points.len());
-    for (at, point) in points.iter().enumerate() {
-        if next.next_if_eq(&at).is_some() {
-            from_s = point.elapsed_s;
-        }
-        ages.push((point.elapsed_s - from_s) / 60.0);
-    }
-    ages
+/// Minutes since the last release, or since the first sample; no more than [`TEETH_MAX`] times those of a usual tooth. A
+/// count that goes on rising where it was always given back is no tooth.
+fn ages_min(points: &[Point], releases: &[Release]) -> Option<Vec<f64>> {
+    let moments: Vec<f64> =
+        releases.iter().filter_map(|release| Some(points.get(release.at)?.elapsed_s)).collect();
+    let lengths_s: Vec<f64> =
+        moments.iter().zip(moments.iter().skip(1)).map(|(from, to)| to - from).collect();
+    let longest_min = TEETH_MAX * median(&lengths_s)? / 60.0;
+    let begun_s = points.first()?.elapsed_s;
+    let age_min = |point: &Point| {
+        let begun = moments.iter().rev().find(|moment| **moment <= point.elapsed_s).unwrap_or(&begun_s);
+        ((point.elapsed_s - begun) / 60.0).min(longest_min)
+    };
+    Some(points.iter().map(age_min).collect())
 }
 
-/// Squared differences from the mean of each tooth: what comes and goes more slowly has little part in them.
+/// Squared differences from the mean of each whole tooth: what comes and goes more slowly has little part in them.
 fn within_teeth(points: &[Point], releases: &[Release]) -> f64 {
-    let (mut rest, mut taken, mut sum) = (points, 0, 0.0);
-    for end in releases.iter().map(|release| release.at).chain([points.len()]) {
-        let (tooth, after) = rest.split_at((end - taken).min(rest.len()));
-        let mean = tooth.iter().map(|point| point.count).sum::<f64>() / tooth.len().max(1) as f64;
-        sum += tooth.iter().map(|point| (point.count - mean).powi(2)).sum::<f64>();
-        (rest, taken) = (after, end);
-    }
-    sum
+    let whole = releases.iter().zip(releases.iter().skip(1));
+    let teeth = whole.map(|(from, to)| points.get(from.at..to.at).unwrap_or_default());
+    teeth
+        .map(|tooth| {
+            let mean = tooth.iter().map(|point| point.count).sum::<f64>() / tooth.len().max(1) as f64;
+            tooth.iter().map(|point| (point.count - mean).powi(2)).sum::<f64>()
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -170,6 +186,15 @@ mod tests {
             per_min(before),
             per_min(after)
         );
+    }
+
+    #[test]
+    fn what_goes_on_rising_behind_the_last_release_is_no_tooth() {
+        // Teeth of five minutes until 45; then nothing is given back any more.
+        let stops = |s: f64| 30.0 * (s.min(2690.0) / 300.0).fract() + (s - 2690.0).max(0.0) * 6.0 / 60.0;
+        let left = without_teeth(&hour(stops), 1.0).expect("teeth");
+        let after = per_min(left.split_at(560).1);
+        assert!((after - 6.0).abs() < 1.0, "{after}");
     }
 
     #[test]
