@@ -1,5 +1,6 @@
 //! `flatline`: parses, runs, and turns what came out into an exit code.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -44,9 +45,21 @@ const ENVIRONMENT: u8 = 4;
 const STOPPING_LASTS: Duration = Duration::from_millis(500);
 const STOPPING: &str = "flatline: stopping in order; this takes some seconds";
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(carry_out(command)),
+        Err(error) => {
+            say(&format!(
+                "flatline: can't begin: {error}; `ulimit -n` and `ulimit -u` say what is allowed here"
+            ));
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> ExitCode {
+    let done = match command {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Report { run_dir } => draw(&run_dir),
@@ -156,8 +169,8 @@ async fn with_signals<T>(
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let question = Question {
-        limits: arguments.limit.into_iter().collect(),
-        bounds: arguments.bound.into_iter().collect(),
+        limits: each_once("--limit", arguments.limit)?,
+        bounds: each_once("--bound", arguments.bound)?,
         warmup: arguments.warmup,
     };
     let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
@@ -176,6 +189,17 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         Verdict::Fail => MISSED,
         Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
     }))
+}
+
+fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {
+    let mut columns = BTreeMap::new();
+    for (column, value) in named {
+        if let Some(before) = columns.insert(column.clone(), value) {
+            let why = format!("{option} names {column} twice, with {before} and {value}: which is meant?");
+            return Err(UsageError(why));
+        }
+    }
+    Ok(columns)
 }
 
 /// Only where a person looks, and has not asked for none (<https://no-color.org>).

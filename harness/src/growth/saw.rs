@@ -1,13 +1,12 @@
 //! Saws: counts that rise for minutes and are given back at once, again and again.
 //!
-//! What piles up between two releases is no leak, and hides one. Each tooth begins at the floor, so a count is a
-//! line in time, which is the growth, and one in the time since the last release, which is the tooth. Both are fitted
-//! together (a leak lifts each floor above the one before, and is none of the tooth), and the tooth is taken out:
-//! what is left is the course of the floors, seen at every moment and not at the few where the floor is reached.
+//! What piles up between two releases is no leak, and hides one. What a release gives back was piled up in its tooth, and
+//! what it does not give back has leaked: so from each tooth goes a straight rise to the height of its release, and what is
+//! left is the course of the floors, seen at every moment and not at the few where the floor is reached. Teeth may differ
+//! in length and height. Where nothing was given back yet, no more is taken out than the highest tooth.
 
 use std::cmp::Ordering;
 
-use crate::growth::slope::growth_beside;
 use crate::growth::{Point, median};
 
 /// So many samples on each side of a release tell its height; their medians don't see a spike.
@@ -17,34 +16,89 @@ const RELEASE_QUANTA: f64 = 8.0;
 const RELEASE_SPREADS: f64 = 6.0;
 /// Three whole teeth lie between four releases. With fewer a tooth is not known from the growth.
 const RELEASES_MIN: usize = 4;
-/// A tooth is at most so many times as long as the middle one of all.
-const TEETH_MAX: f64 = 2.0;
 /// Teeth are a saw's if what they leave, within each, is no more than this share of its squared differences.
 const LEFT_MAX: f64 = 0.25;
 
+/// A saw without its teeth, and what they were.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Saw {
+    /// The points less their teeth.
+    pub(crate) floors: Vec<Point>,
+    /// How often something was given back.
+    pub(crate) releases: usize,
+    /// How much usually.
+    pub(crate) height: f64,
+}
+
 /// The points less their teeth; `None` where there are none.
-pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Vec<Point>> {
+pub(crate) fn without_teeth(points: &[Point], quantum: f64) -> Option<Saw> {
     let releases = releases(points, quantum);
     if releases.len() < RELEASES_MIN {
         return None;
     }
-    let ages_min = ages_min(points, &releases)?;
-    let (first, last) = (releases.first()?.at, releases.last()?.at);
-    // Whole teeth alone: what follows the last release may be anything.
-    let (whole, whole_ages) = (points.get(first..last)?, ages_min.get(first..last)?);
-    let pace_per_min = growth_beside(whole, whole_ages, quantum)?.size.per_min;
-    if pace_per_min <= 0.0 {
-        return None;
-    }
-    // What the first release gave back says how old the tooth was that the samples begin in.
-    let begun_min = releases.first()?.height / pace_per_min - ages_min.get(first.checked_sub(1)?)?;
-    let less = |(at, (point, age_min)): (usize, (&Point, &f64))| {
-        let age_min = if at < first { age_min + begun_min } else { *age_min };
-        Point { count: point.count - pace_per_min * age_min, ..*point }
-    };
-    let left: Vec<Point> = points.iter().zip(&ages_min).enumerate().map(less).collect();
+    let teeth = Teeth::of(points, &releases)?;
+    let less =
+        |(at, point): (usize, &Point)| Point { count: point.count - teeth.piled_up(at, point), ..*point };
+    let floors: Vec<Point> = points.iter().enumerate().map(less).collect();
     let within = |points: &[Point]| within_teeth(points, &releases);
-    (within(&left) <= LEFT_MAX * within(points)).then_some(left)
+    let is_saw = within(&floors) <= LEFT_MAX * within(points);
+    let heights: Vec<f64> = releases.iter().map(|release| release.height).collect();
+    is_saw.then_some(Saw { floors, releases: releases.len(), height: median(&heights)? })
+}
+
+/// A straight rise to a height, and no further.
+#[derive(Clone, Copy)]
+struct Tooth {
+    /// Its first sample.
+    at: usize,
+    begun_s: f64,
+    length_s: f64,
+    height: f64,
+}
+
+struct Teeth {
+    /// The first release: when, and how much.
+    first: (f64, f64),
+    /// Whole ones, each from one release to the next.
+    whole: Vec<Tooth>,
+    /// Behind the last release.
+    last: Tooth,
+}
+
+impl Teeth {
+    fn of(points: &[Point], releases: &[Release]) -> Option<Self> {
+        let moment_s = |release: &Release| Some(points.get(release.at)?.elapsed_s);
+        let whole: Vec<Tooth> = releases
+            .iter()
+            .zip(releases.iter().skip(1))
+            .filter_map(|(from, to)| {
+                let begun_s = moment_s(from)?;
+                Some(Tooth { at: from.at, begun_s, length_s: moment_s(to)? - begun_s, height: to.height })
+            })
+            .collect();
+        let (first, last) = (releases.first()?, releases.last()?);
+        // As fast as the one before, and as high as any.
+        let before = whole.last()?;
+        let height = whole.iter().map(|tooth| tooth.height).fold(0.0, f64::max);
+        let length_s = before.length_s * height / before.height;
+        let last = Tooth { at: last.at, begun_s: moment_s(last)?, length_s, height };
+        Some(Self { first: (moment_s(first)?, first.height), whole, last })
+    }
+
+    /// How much of this sample's count will be given back, or was.
+    fn piled_up(&self, at: usize, point: &Point) -> f64 {
+        let tooth = match self.whole.partition_point(|tooth| tooth.at <= at).checked_sub(1) {
+            // The samples begin in it, so its height at its end is all that is known of it, and its pace that of the next.
+            None => {
+                let (until_s, height) = self.first;
+                let next = self.whole.first().unwrap_or(&self.last);
+                return (height - next.height / next.length_s * (until_s - point.elapsed_s)).max(0.0);
+            }
+            _ if at >= self.last.at => &self.last,
+            Some(index) => self.whole.get(index).unwrap_or(&self.last),
+        };
+        tooth.height * ((point.elapsed_s - tooth.begun_s) / tooth.length_s).min(1.0)
+    }
 }
 
 /// A fall from one sample to the next.
@@ -54,7 +108,7 @@ struct Release {
     height: f64,
 }
 
-/// Where the count falls at once by far more than it usually moves, and by half of what it mostly falls by then.
+/// Where the count falls at once by far more than it usually moves, or by half of what it mostly falls by then.
 fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
     let level = |side: &[Point]| median(&side.iter().map(|point| point.count).collect::<Vec<_>>());
     let falls: Vec<f64> = points
@@ -64,14 +118,15 @@ fn releases(points: &[Point], quantum: f64) -> Vec<Release> {
             Some(level(before)? - level(after)?)
         })
         .collect();
-    let usual = median(&falls.iter().map(|fall| fall.abs()).collect::<Vec<_>>()).unwrap_or(0.0);
-    let clear = steepest(points, &falls, (RELEASE_QUANTA * quantum).max(RELEASE_SPREADS * usual));
+    // About the middle one, as a tooth's own rise is no noise.
+    let middle = median(&falls).unwrap_or(0.0);
+    let usual = median(&falls.iter().map(|fall| (fall - middle).abs()).collect::<Vec<_>>()).unwrap_or(0.0);
+    let least = (RELEASE_QUANTA * quantum).max(RELEASE_SPREADS * usual);
+    let clear = steepest(points, &falls, least);
     let heights: Vec<f64> = clear.iter().map(|release| release.height).collect();
-    match median(&heights) {
-        // The count may fall by less where something else rises meanwhile.
-        Some(height) => steepest(points, &falls, (height / 2.0).max(RELEASE_SPREADS * usual)),
-        None => clear,
-    }
+    let half = median(&heights).map_or(least, |height| (height / 2.0).max(RELEASE_SPREADS * usual));
+    // The count may fall by less where something else rises meanwhile.
+    if half < least { steepest(points, &falls, half) } else { clear }
 }
 
 /// Falls of so much at least, each where it is steepest.
@@ -102,22 +157,6 @@ fn steepest(points: &[Point], falls: &[f64], least: f64) -> Vec<Release> {
     found
 }
 
-/// Minutes since the last release, or since the first sample; no more than [`TEETH_MAX`] times those of a usual tooth. A
-/// count that goes on rising where it was always given back is no tooth.
-fn ages_min(points: &[Point], releases: &[Release]) -> Option<Vec<f64>> {
-    let moments: Vec<f64> =
-        releases.iter().filter_map(|release| Some(points.get(release.at)?.elapsed_s)).collect();
-    let lengths_s: Vec<f64> =
-        moments.iter().zip(moments.iter().skip(1)).map(|(from, to)| to - from).collect();
-    let longest_min = TEETH_MAX * median(&lengths_s)? / 60.0;
-    let begun_s = points.first()?.elapsed_s;
-    let age_min = |point: &Point| {
-        let begun = moments.iter().rev().find(|moment| **moment <= point.elapsed_s).unwrap_or(&begun_s);
-        ((point.elapsed_s - begun) / 60.0).min(longest_min)
-    };
-    Some(points.iter().map(age_min).collect())
-}
-
 /// Squared differences from the mean of each whole tooth: what comes and goes more slowly has little part in them.
 fn within_teeth(points: &[Point], releases: &[Release]) -> f64 {
     let whole = releases.iter().zip(releases.iter().skip(1));
@@ -134,7 +173,7 @@ fn within_teeth(points: &[Point], releases: &[Release]) -> f64 {
 mod tests {
     use proptest::prelude::{ProptestConfig, prop_assert, proptest};
 
-    use super::without_teeth;
+    use super::{Saw, without_teeth};
     use crate::growth::Point;
     use crate::growth::slope::growth;
 
@@ -157,7 +196,7 @@ mod tests {
     #[test]
     fn what_is_left_of_a_saw_is_flat_wherever_it_begins() {
         for share in [0.0, 0.2, 0.5, 0.9] {
-            let left = without_teeth(&hour(saw(share)), 1.0).expect("teeth");
+            let left = without_teeth(&hour(saw(share)), 1.0).expect("teeth").floors;
             let counts = || left.iter().map(|point| point.count);
             let (low, high) = (counts().fold(f64::MAX, f64::min), counts().fold(f64::MIN, f64::max));
             assert!(high - low < 12.0, "{share}: {low} to {high}");
@@ -169,7 +208,7 @@ mod tests {
     fn a_leak_is_left_whole() {
         for share in [0.0, 0.2, 0.5, 0.9] {
             let (tooth, leak) = (saw(share), 3.0);
-            let left = without_teeth(&hour(|s| tooth(s) + leak * s / 60.0), 1.0).expect("teeth");
+            let left = without_teeth(&hour(|s| tooth(s) + leak * s / 60.0), 1.0).expect("teeth").floors;
             assert!((per_min(&left) - leak).abs() < 0.15, "{share}: {}", per_min(&left));
         }
     }
@@ -178,7 +217,7 @@ mod tests {
     fn a_leak_that_begins_late_is_left_where_it_begins() {
         let tooth = saw(0.3);
         let left = without_teeth(&hour(|s| tooth(s) + (s - 2700.0).max(0.0) * 3.0 / 60.0), 1.0);
-        let left = left.expect("teeth");
+        let left = left.expect("teeth").floors;
         let (before, after) = left.split_at(540);
         assert!(
             per_min(before).abs() < 0.5 && per_min(after) > 2.0,
@@ -189,10 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn teeth_may_grow_on_the_same_floor_and_a_floor_may_rise_under_the_same_peaks() {
+        let growing = |s: f64| (40.0 + 0.1 * (s / 200.0).floor() * 200.0) * (s / 200.0).fract();
+        let floors = without_teeth(&hour(growing), 1.0).expect("teeth").floors;
+        assert!(per_min(&floors).abs() < 0.5, "{}", per_min(&floors));
+        let floor = |s: f64| (s / 200.0).floor() * 10.0;
+        let drowning = |s: f64| floor(s) + (220.0 - floor(s)) * (s / 200.0).fract();
+        let floors = without_teeth(&hour(drowning), 1.0).expect("teeth").floors;
+        assert!((per_min(&floors) - 3.0).abs() < 0.5, "{}", per_min(&floors));
+    }
+
+    #[test]
     fn what_goes_on_rising_behind_the_last_release_is_no_tooth() {
         // Teeth of five minutes until 45; then nothing is given back any more.
         let stops = |s: f64| 30.0 * (s.min(2690.0) / 300.0).fract() + (s - 2690.0).max(0.0) * 6.0 / 60.0;
-        let left = without_teeth(&hour(stops), 1.0).expect("teeth");
+        let left = without_teeth(&hour(stops), 1.0).expect("teeth").floors;
         let after = per_min(left.split_at(560).1);
         assert!((after - 6.0).abs() < 1.0, "{after}");
     }
@@ -216,7 +266,7 @@ mod tests {
         ) {
             let points: Vec<Point> =
                 counts.iter().zip(0..).map(|(c, s)| Point { elapsed_s: f64::from(s), count: *c }).collect();
-            if let Some(left) = without_teeth(&points, 1e-3) {
+            if let Some(Saw { floors: left, .. }) = without_teeth(&points, 1e-3) {
                 prop_assert!(left.len() == points.len() && left.iter().all(|point| point.count.is_finite()));
             }
         }

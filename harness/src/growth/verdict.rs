@@ -16,7 +16,7 @@
 use crate::growth::project::project;
 use crate::growth::quality::{self, Fault};
 use crate::growth::saw;
-use crate::growth::shape::{self, Change};
+use crate::growth::shape::{self, Change, Shape};
 use crate::growth::slope::{Growth, growth};
 use crate::growth::verdict::doubts::Doubt;
 use crate::growth::warmup::{self, Cut, Warmup, block_medians};
@@ -43,6 +43,10 @@ const LATE: [f64; 3] = [0.25, 0.5, 0.75];
 const REST: f64 = 0.25;
 /// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
 const UNITS_SEEN: f64 = 3.0;
+
+/// So many units of a leak of one and a half times the limit must be expected in a run that passes: one in twelve such
+/// leaks makes none, e^-2.5. A minute at a limit of 2 a minute.
+const UNITS_PASS: f64 = 2.5;
 
 /// Which share of the run must be left behind a change to see heights in.
 const HEIGHTS: f64 = 0.2;
@@ -149,6 +153,8 @@ struct Evidence {
     seen: Vec<Point>,
     /// The same less the teeth of a saw.
     points: Vec<Point>,
+    /// How often teeth were given back, and how much usually.
+    teeth: Option<(usize, f64)>,
     /// The greatest count of what was cut as warm-up, beyond what was declared as such.
     cut_height: f64,
     cut: Cut,
@@ -193,12 +199,14 @@ impl Evidence {
             block_medians(undeclared).iter().map(|block| block.count).fold(f64::NEG_INFINITY, f64::max);
         quality::enough(kept).map_err(|fault| (fault, cut.seconds))?;
         let seen = kept.to_vec();
-        let points = saw::without_teeth(&seen, quantum).unwrap_or_else(|| seen.clone());
+        let saw = saw::without_teeth(&seen, quantum);
+        let teeth = saw.as_ref().map(|saw| (saw.releases, saw.height));
+        let points = saw.map_or_else(|| seen.clone(), |saw| saw.floors);
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
         let change = shape::best_change(&points, quantum);
         let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
-        Ok(Self { seen, points, cut_height, cut, quantum, plain, change, taken_out })
+        Ok(Self { seen, points, teeth, cut_height, cut, quantum, plain, change, taken_out })
     }
 
     /// The growth that is judged, and the chance of error of its interval.
@@ -243,6 +251,19 @@ impl Evidence {
         highest(true) - highest(false) >= leaked / 2.0 && highest(true) > self.cut_height
     }
 
+    /// The most that was given back: by how much the count fell from any height so far, but for an outage's end.
+    fn given_back(&self) -> f64 {
+        if matches!(self.taken_out.map(|change| change.shape), Some(Shape::Bump { .. })) {
+            return 0.0;
+        }
+        let (mut highest, mut most) = (f64::NEG_INFINITY, 0.0_f64);
+        for block in block_medians(&self.points) {
+            highest = highest.max(block.count);
+            most = most.max(highest - block.count);
+        }
+        most
+    }
+
     /// How far the end lies above the beginning.
     fn rise(&self) -> f64 {
         let blocks = block_medians(&self.seen);
@@ -282,9 +303,12 @@ impl Evidence {
         let beside = self.taken_out.as_ref().map_or_else(String::new, |change| {
             format!(" beside {} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
         });
+        let teeth = self.teeth.map_or_else(String::new, |(releases, height)| {
+            format!(" on the floors between {releases} releases of about {height:.0}")
+        });
         let unsteady = if self.cut.steady { "" } else { " (no steady state was found)" };
         format!(
-            "{} per minute ({} to {}){beside}{unsteady}: {what_follows}",
+            "{} per minute ({} to {}){teeth}{beside}{unsteady}: {what_follows}",
             words::rate(growth.per_min),
             words::rate(growth.low(alpha)),
             words::rate(growth.high(alpha)),

@@ -99,7 +99,7 @@ pub struct Entry {
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
     /// Overrides of the file's bounds, where settings or the scenario's containers change them.
-    #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "bounds")]
     pub bounds: BTreeMap<Resource, u32>,
 }
 

@@ -239,3 +239,61 @@ fn the_help_teaches_with_examples() {
         assert!(help.contains(word), "{word}: {help}");
     }
 }
+
+/// An hour, a sample each five seconds.
+fn hour(count: impl Fn(u32) -> f64) -> Output {
+    let rows =
+        (0..720).map(|i| format!("{},{:.0}\n", 5 * i, 100.0 + count(5 * i) + f64::from(i * 7 % 5 / 2)));
+    analyze(format!("{HEADER}{}", rows.collect::<String>()))
+}
+
+#[test]
+fn a_saw_whose_releases_stop_is_a_leak_and_its_reason_says_what_was_given_back() {
+    // 15 a minute, given back each two minutes, until half of the hour is over.
+    let output = hour(|s| 0.25 * f64::from(s - (s / 120 * 120).min(1800)));
+    let (verdict, reason) = only(&output);
+    assert_eq!((verdict.as_str(), output.status.code()), ("fail", FAIL), "{reason}");
+    assert!(reason.contains("on the floors between 15 releases of about"), "{reason}");
+}
+
+#[test]
+fn a_saw_is_judged_on_its_floors_whatever_its_peaks_do() {
+    let teeth = |s: u32| (f64::from(s / 120 * 120) / 3600.0, f64::from(s % 120) / 120.0);
+    let growing = |s| {
+        let (share, tooth) = teeth(s);
+        (40.0 + 360.0 * share) * tooth
+    };
+    let (verdict, reason) = only(&hour(growing));
+    assert_eq!(verdict, "pass", "{reason}");
+    let drowning = |s| {
+        let (share, tooth) = teeth(s);
+        180.0 * share + (220.0 - 180.0 * share) * tooth
+    };
+    let (verdict, reason) = only(&hour(drowning));
+    assert_ne!(verdict, "pass", "{reason}");
+}
+
+#[test]
+fn a_saw_as_long_as_the_run_is_no_leak() {
+    let (verdict, reason) = only(&hour(|s| 200.0 * (f64::from(s) / 3600.0 + 0.1875).fract()));
+    assert_eq!(verdict, "inconclusive", "{reason}");
+    assert!(reason.contains("given back at once: a sawtooth looks the same"), "{reason}");
+}
+
+#[test]
+fn a_run_in_which_a_leak_may_not_have_shown_does_not_pass() {
+    let constant = |rows: u32| {
+        analyze(format!("{HEADER}{}", (0..rows).map(|s| format!("{s},40\n")).collect::<String>()))
+    };
+    let (verdict, reason) = only(&constant(40));
+    assert_eq!(verdict, "inconclusive");
+    assert!(reason.contains("a leak of 3 may not have shown in so short a run; a run of about"), "{reason}");
+    assert_eq!(only(&constant(120)).0, "pass");
+}
+
+#[test]
+fn a_column_that_has_two_limits_is_refused() {
+    let output = output(&["analyze", "--limit", "fds=2", "--limit", "fds=30", "/nowhere.csv"]);
+    assert_eq!(output.status.code(), UNFIT);
+    assert!(said(&output).contains("--limit names fds twice, with 2 and 30"), "{}", said(&output));
+}

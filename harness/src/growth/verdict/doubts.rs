@@ -6,7 +6,7 @@
 
 use crate::growth::slope::Growth;
 use crate::growth::verdict::{
-    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, chance,
+    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance,
 };
 use crate::growth::words;
 
@@ -121,6 +121,12 @@ impl Evidence {
             let why = "the count has been as high before: a sawtooth or a recovery looks the same";
             return Some(Doubt::new(why, CYCLES));
         }
+        // A tooth that is longer than what was seen of it.
+        let given_back = self.given_back();
+        if given_back >= growth.per_min * self.minutes() / 2.0 {
+            let why = format!("{given_back:.0} were given back at once: a sawtooth looks the same");
+            return Some(Doubt::new(why, CYCLES));
+        }
         let (Explained::Declared(explained), rise) = (settings.explained, self.rise()) else { return None };
         (rise <= explained).then(|| {
             let why = format!("it rose by {rise:.0} and its declared bounds explain {explained:.0}");
@@ -137,6 +143,11 @@ impl Evidence {
                 format!("too close to tell from a leak of {far}"),
                 self.until_flat(limit),
             ));
+        }
+        let expected = self.units(far);
+        if expected < UNITS_PASS {
+            let why = format!("a leak of {far} may not have shown in so short a run");
+            return Some(Doubt::new(why, UNITS_PASS / expected * MARGIN));
         }
         let over = self.taken_out.as_ref().map_or(0.0, |change| change.shape.over());
         if 1.0 - over < REST {
