@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use flatline::cli::{
     self, AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs, UsageError,
+    WatchArgs,
 };
 use flatline::faults::Plan;
 use flatline::leaky::Leaky;
@@ -23,12 +24,13 @@ use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
 use flatline::run::ab;
-use flatline::run::analyze::{Question, analyze};
+use flatline::run::analyze::{Known, Question, analyze};
 use flatline::run::order::{Order, RunError};
 use flatline::run::power;
 use flatline::run::progress::Show;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
+use flatline::run::watch::{self, WatchError};
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
@@ -49,6 +51,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
+        Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
         Command::Report { run_dir } => draw(&run_dir),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
@@ -68,10 +71,12 @@ async fn main() -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     let of_the_user =
         error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
-    if of_the_user || error.is::<UsageError>() {
+    if of_the_user || error.is::<UsageError>() || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
+    {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))
         || matches!(error.downcast_ref(), Some(SelftestError::Stopped))
+        || matches!(error.downcast_ref(), Some(WatchError::Stopped))
     {
         UNDECIDED
     } else {
@@ -159,6 +164,7 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         limits: arguments.limit.into_iter().collect(),
         bounds: arguments.bound.into_iter().collect(),
         warmup: arguments.warmup,
+        known: Known::default(),
     };
     let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
     let analysis = analyze(&arguments.file, &question, recorded.as_mut())?;
@@ -171,11 +177,35 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         recorded.write(path, &arguments.file.display().to_string())?;
         say(&format!("plot: {}", path.display()));
     }
-    Ok(ExitCode::from(match analysis.worst() {
+    Ok(ExitCode::from(code_of_worst(analysis.worst())))
+}
+
+fn code_of_worst(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Pass => MET,
         Verdict::Fail => MISSED,
         Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
-    }))
+    }
+}
+
+async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
+    let (stamp, json) = (stamp(), arguments.json);
+    let order = arguments.order(&stamp, orphans::run_id(&stamp));
+    orphans::be_known().context("can't name this process")?;
+    let stop = CancellationToken::new();
+    let out = order.out.clone();
+    let watched = with_signals(&stop, "flatline: stopped", Box::pin(watch::run(order, &stop))).await??;
+    if json {
+        print(&serde_json::to_string_pretty(&watched.analysis)?)?;
+        watched.leaks.iter().for_each(|leaks| say(&format!("flatline: {leaks}")));
+    } else {
+        print(&report::verdicts::verdicts(&watched.analysis.targets, colours()))?;
+        watched.leaks.iter().try_for_each(|leaks| print(&format!("\n{leaks}")))?;
+    }
+    say(&format!("flatline: {}", watched.ended));
+    say(&format!("samples, kinds and plot: {}", out.display()));
+    let code = code_of_worst(watched.analysis.worst());
+    Ok(ExitCode::from(if watched.failed { MISSED } else { code }))
 }
 
 /// Only where a person looks, and has not asked for none (<https://no-color.org>).

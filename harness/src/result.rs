@@ -311,7 +311,8 @@ pub struct Event {
     /// The target that it concerns; empty for all.
     pub target: String,
     /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
-    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at.
+    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at; `unreadable`,
+    /// what of a watched process can't be read.
     pub event: String,
     /// What exactly.
     pub detail: String,

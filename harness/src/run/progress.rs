@@ -83,6 +83,16 @@ impl Progress {
         }
     }
 
+    /// A line that stays, on a terminal as well.
+    pub fn tell(&self, text: &str) {
+        if self.plain {
+            note(text);
+        } else {
+            // As with `note`: where it can't be written, the run goes on.
+            self.bars.println(format!("flatline: {text}")).unwrap_or_default();
+        }
+    }
+
     /// Takes the display away.
     pub fn clear(&self) {
         for line in &self.targets {

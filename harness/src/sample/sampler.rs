@@ -112,7 +112,7 @@ fn sample(elapsed_s: f64, subject: &Subject, tasks: Option<u64>) -> Sample {
         target: subject.name.clone(),
         threads: reading.map(|reading| reading.threads),
         tasks,
-        fds: reading.map(|reading| reading.fds),
+        fds: reading.and_then(|reading| reading.fds),
         rss_bytes: reading.map(|reading| reading.rss_bytes),
         cpu_seconds: reading.map(|reading| reading.cpu_seconds),
         pushes: None,
