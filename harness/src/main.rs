@@ -194,7 +194,8 @@ async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
     orphans::be_known().context("can't name this process")?;
     let stop = CancellationToken::new();
     let out = order.out.clone();
-    let watched = with_signals(&stop, "flatline: stopped", Box::pin(watch::run(order, &stop))).await??;
+    let watched =
+        with_signals(&stop, "flatline: judging what was seen", Box::pin(watch::run(order, &stop))).await??;
     if json {
         print(&serde_json::to_string_pretty(&watched.analysis)?)?;
         watched.leaks.iter().for_each(|leaks| say(&format!("flatline: {leaks}")));

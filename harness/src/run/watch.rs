@@ -2,34 +2,32 @@
 //! recorded series is. What it needs is `/proc`; Docker only for a container, a metrics page only for tasks.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
-use crate::report::ReportError;
 use crate::result::{Event, Resource, Sample};
-use crate::run::analyze::{Analysis, Known, Question};
+use crate::run::analyze::{Known, Question};
 use crate::run::beat::{Beat, Turn};
-use crate::run::progress::{Progress, Show};
-use crate::run::table::TableError;
+use crate::run::progress::Progress;
 use crate::run::watch::columns::Columns;
 use crate::run::watch::conclude::{Seen, conclude};
 use crate::run::watch::target::{State, Target};
 use crate::sample::process;
 use crate::sample::sampler::{Sampler, Subject, TasksGauge};
-use crate::target::process::{Ended, ProcessError};
-use crate::world::engine::EngineError;
+use crate::target::process::Ended;
 
 mod columns;
 mod conclude;
+mod order;
 mod page;
 mod target;
 
 pub use columns::ColumnError;
 pub use conclude::{PLOT, RESULT};
+pub use order::{Order, WatchError, Watched};
 pub use page::{GAUGES, Page};
 pub use target::Whom;
 
@@ -37,118 +35,6 @@ pub use target::Whom;
 const KINDS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// And so often at least in a watch of a known length: with fewer listings there is no slope of a kind.
 const LISTINGS: u32 = 20;
-
-/// What is asked of a watch.
-#[derive(Debug)]
-pub struct Order {
-    /// Whom to watch.
-    pub whom: Whom,
-    /// Where it says how many tasks it has, if it does.
-    pub page: Option<Page>,
-    /// From sample to sample.
-    pub every: Duration,
-    /// How long; `None` until it is stopped or the process ends.
-    pub length: Option<Duration>,
-    /// What is judged, and how.
-    pub question: Question,
-    /// Whether it ends with the first leak that is called.
-    pub fail_fast: bool,
-    /// The folder for samples, kinds, events, the plot and the verdicts; it must not hold a run yet.
-    pub out: PathBuf,
-    /// The run's id, unique on the machine.
-    pub run_id: String,
-    /// How to show progress.
-    pub show: Show,
-}
-
-/// What was found.
-#[derive(Debug)]
-pub struct Watched {
-    /// The verdicts, as of any recorded series.
-    pub analysis: Analysis,
-    /// Which kind of what leaks, where the kinds account for it.
-    pub leaks: Option<String>,
-    /// How the watch ended, in words.
-    pub ended: String,
-    /// Whether a command ended by itself and not in order.
-    pub failed: bool,
-}
-
-/// Why a watch failed.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// What is asked for is not counted.
-    #[error(transparent)]
-    Column(#[from] ColumnError),
-    /// Nobody has this process id.
-    #[error("there is no process {pid} that this user can see; `pgrep -a NAME` finds one by its name")]
-    NoProcess {
-        /// Which.
-        pid: u32,
-    },
-    /// `/proc` hides it.
-    #[error("process {pid} may not be looked at by this user; watch it as its own user, or as root")]
-    Denied {
-        /// Which.
-        pid: u32,
-    },
-    /// The container's process is not on this machine.
-    #[error(
-        "the engine at {host} may be on another machine, whose processes can't be seen from here: run flatline there"
-    )]
-    Elsewhere {
-        /// Its address.
-        host: String,
-    },
-    /// The container is there and has no process.
-    #[error("the container {name} does not run; start it (`docker start {name}`)")]
-    NotRunning {
-        /// Which.
-        name: String,
-    },
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The command would not start.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// The metrics page does not answer.
-    #[error("no metrics page answers at {url} within {seconds} s; is the address right?")]
-    NoPage {
-        /// Its address.
-        url: String,
-        /// How long it was asked.
-        seconds: u64,
-    },
-    /// The metrics page lacks the gauge.
-    #[error("the page at {url} has no {gauge}: name the gauge of its tasks with --tasks-metric NAME")]
-    NoGauge {
-        /// Its address.
-        url: String,
-        /// What was looked for.
-        gauge: String,
-    },
-    /// The process ended before there was anything to see.
-    #[error("the process ended before its metrics page answered ({words})\n{last_words}")]
-    Ended {
-        /// How.
-        words: String,
-        /// The end of its log, if it has one.
-        last_words: String,
-    },
-    /// The folder.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// What was written can't be read back.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// The picture.
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    /// Not a failure: somebody asked it to stop.
-    #[error("stopped before there was anything to judge")]
-    Stopped,
-}
 
 /// Watches. When `stop` is cancelled, when the process ends or when the time is over, what was seen until then is judged.
 /// A command that it started is gone afterwards.
@@ -164,7 +50,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<Watched, Watc
     let Watcher { target, mut recorder, beat, limits, known, is_first, .. } = watcher;
     let (elapsed_s, name) = (beat.elapsed_s(), target.name.clone());
     if is_first {
-        recorder.samples(&[nothing(elapsed_s, &name)])?;
+        recorder.samples(&[Sample::unread(elapsed_s, &name)])?;
     }
     let left = target.leave().await;
     let end = end?;
@@ -203,22 +89,6 @@ async fn attach(order: &Order) -> Result<(Target, Recorder), WatchError> {
         }
     };
     Ok((target, Recorder::create(&order.out)?))
-}
-
-/// A look at which nothing was there to be counted.
-fn nothing(elapsed_s: f64, name: &str) -> Sample {
-    Sample {
-        elapsed_s,
-        target: name.to_owned(),
-        threads: None,
-        tasks: None,
-        fds: None,
-        rss_bytes: None,
-        cpu_seconds: None,
-        pushes: None,
-        accepted: None,
-        rejected: None,
-    }
 }
 
 /// How it ended.
@@ -262,7 +132,7 @@ impl Watcher {
         let fds = Resource::Fds.key();
         // Whoever asks for descriptors is told that there are none to judge; who does not has the rest judged.
         let hidden = process::read(target.pid).is_ok_and(|reading| reading.fds.is_none());
-        if hidden && order.question.limits.is_empty() {
+        if hidden && order.question.limits.is_empty() && !order.question.bounds.contains_key(fds) {
             limits.remove(fds);
         }
         let of_process = process::limits(target.pid);
@@ -294,6 +164,7 @@ impl Watcher {
         if order.fail_fast {
             for column in self.columns.unwatched() {
                 let why = format!("{column} can't end it early: no bound is given (--bound {column}=COUNT)");
+                self.progress.tell(&why);
                 self.note("fail_fast", &why)?;
             }
         }
@@ -409,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_hidden_is_said_with_what_to_do() {
-        let sample = |fds| Sample { fds, ..nothing(0.0, "db") };
+        let sample = |fds| Sample { fds, ..Sample::unread(0.0, "db") };
         assert_eq!(hidden("db", &sample(Some(3)), true), None);
         let counted = hidden("db", &sample(Some(3)), false).unwrap();
         assert!(counted.contains("counted but not listed") && counted.contains("as root"), "{counted}");
