@@ -56,7 +56,7 @@ pub enum Command {
     #[command(after_help = EXIT_CODES, after_long_help = ANALYZE_HELP)]
     Analyze(AnalyzeArgs),
     /// Gives a verdict on any running process: does it leak file descriptors, threads, tasks, memory?
-    #[command(after_long_help = watch::WATCH_HELP)]
+    #[command(after_long_help = watch::WATCH_HELP, override_usage = watch::USAGE)]
     Watch(Box<WatchArgs>),
     /// Draws the report of a run directory again from its raw files
     Report {

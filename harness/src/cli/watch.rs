@@ -111,6 +111,10 @@ fn page(text: &str) -> Result<String, String> {
     if is_http && has_host { Ok(text.to_owned()) } else { Err(example.to_owned()) }
 }
 
+pub(super) const USAGE: &str = "flatline watch [OPTIONS] PID
+       flatline watch [OPTIONS] --container NAME
+       flatline watch [OPTIONS] -- COMMAND [ARGUMENTS]...";
+
 pub(super) const WATCH_HELP: &str = "\
 Looks at threads, file descriptors, memory and CPU time of a process, and with --metrics at its tasks or goroutines, and
 shows their growth as it goes. It ends on Ctrl-C, after --for, or with the process; then it says which growth is a leak,
