@@ -10,8 +10,10 @@ use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 
 mod selftest;
+mod watch;
 
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
+pub use watch::WatchArgs;
 
 /// Told with several commands, in one place.
 macro_rules! exit_codes {
@@ -53,6 +55,9 @@ pub enum Command {
     /// each by a limit of 2 per minute. What can't be trusted is `invalid`, with the line that says why.
     #[command(after_help = EXIT_CODES, after_long_help = ANALYZE_HELP)]
     Analyze(AnalyzeArgs),
+    /// Gives a verdict on any running process: does it leak file descriptors, threads, tasks, memory?
+    #[command(after_long_help = watch::WATCH_HELP, override_usage = watch::USAGE)]
+    Watch(Box<WatchArgs>),
     /// Draws the report of a run directory again from its raw files
     Report {
         /// The run directory

@@ -19,6 +19,8 @@ pub mod difference;
 pub mod verdict;
 pub mod lives;
 
+pub(crate) use quality::SAMPLES_MIN;
+
 /// One sample of one count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use flatline::cli::{
     self, AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs, UsageError,
+    WatchArgs,
 };
 use flatline::faults::Plan;
 use flatline::leaky::Leaky;
@@ -24,12 +25,13 @@ use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
 use flatline::run::ab;
-use flatline::run::analyze::{Question, analyze};
+use flatline::run::analyze::{Known, Question, analyze};
 use flatline::run::order::{Order, RunError};
 use flatline::run::power;
 use flatline::run::progress::Show;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
+use flatline::run::watch::{self, WatchError};
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
@@ -62,6 +64,7 @@ async fn carry_out(command: Command) -> ExitCode {
     let done = match command {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
+        Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
         Command::Report { run_dir } => draw(&run_dir),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
@@ -81,10 +84,12 @@ async fn carry_out(command: Command) -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     let of_the_user =
         error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
-    if of_the_user || error.is::<UsageError>() {
+    if of_the_user || error.is::<UsageError>() || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
+    {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))
         || matches!(error.downcast_ref(), Some(SelftestError::Stopped))
+        || matches!(error.downcast_ref(), Some(WatchError::Stopped))
     {
         UNDECIDED
     } else {
@@ -172,6 +177,7 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         limits: each_once("--limit", arguments.limit)?,
         bounds: each_once("--bound", arguments.bound)?,
         warmup: arguments.warmup,
+        known: Known::default(),
     };
     let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
     let analysis = analyze(&arguments.file, &question, recorded.as_mut())?;
@@ -184,11 +190,36 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         recorded.write(path, &arguments.file.display().to_string())?;
         say(&format!("plot: {}", path.display()));
     }
-    Ok(ExitCode::from(match analysis.worst() {
+    Ok(ExitCode::from(code_of_worst(analysis.worst())))
+}
+
+fn code_of_worst(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Pass => MET,
         Verdict::Fail => MISSED,
         Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
-    }))
+    }
+}
+
+async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
+    let (stamp, json) = (stamp(), arguments.json);
+    let order = arguments.order(&stamp, orphans::run_id(&stamp));
+    orphans::be_known().context("can't name this process")?;
+    let stop = CancellationToken::new();
+    let out = order.out.clone();
+    let watched =
+        with_signals(&stop, "flatline: judging what was seen", Box::pin(watch::run(order, &stop))).await??;
+    if json {
+        print(&serde_json::to_string_pretty(&watched.analysis)?)?;
+        watched.leaks.iter().for_each(|leaks| say(&format!("flatline: {leaks}")));
+    } else {
+        print(&report::verdicts::verdicts(&watched.analysis.targets, colours()))?;
+        watched.leaks.iter().try_for_each(|leaks| print(&format!("\n{leaks}")))?;
+    }
+    say(&format!("flatline: {}", watched.ended));
+    say(&format!("samples, kinds and plot: {}", out.display()));
+    let code = code_of_worst(watched.analysis.worst());
+    Ok(ExitCode::from(if watched.failed { MISSED } else { code }))
 }
 
 fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 mod comparison;
 mod kinds;
 mod lines;
+mod rows;
 pub mod selftest;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
+pub use rows::{Event, Sample};
 
 /// Version of the serialised form.
 pub const SCHEMA: u32 = 1;
@@ -276,50 +278,6 @@ pub struct StoppedEarly {
     pub at_s: f64,
     /// Why, in words.
     pub because: String,
-}
-
-/// One moment of one target: a row of `samples.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Seconds since the run's start, from a monotonic clock.
-    pub elapsed_s: f64,
-    /// The target's name; `flatline` is the harness itself.
-    pub target: String,
-    /// Threads; empty where they could not be read.
-    pub threads: Option<u64>,
-    /// Asynchronous tasks alive, from the target's metrics; empty where it has none.
-    pub tasks: Option<u64>,
-    /// Open file descriptors.
-    pub fds: Option<u64>,
-    /// Resident memory, bytes.
-    pub rss_bytes: Option<u64>,
-    /// CPU time used since the process's start, user and system, seconds.
-    pub cpu_seconds: Option<f64>,
-    /// Pushes that the target's sink has answered so far.
-    pub pushes: Option<u64>,
-    /// Entries that the target's sink has accepted so far.
-    pub accepted: Option<u64>,
-    /// Entries that the target's sink has refused so far.
-    pub rejected: Option<u64>,
-}
-
-/// Something that happened: a row of `events.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// Seconds since the run's start.
-    pub elapsed_s: f64,
-    /// The target that it concerns; empty for all.
-    pub target: String,
-    /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
-    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at.
-    pub event: String,
-    /// What exactly.
-    pub detail: String,
-}
-
-impl Event {
-    /// The target was started again, as planned: its counts begin anew.
-    pub const RESTART: &str = "restart";
 }
 
 /// A stretch of the run.

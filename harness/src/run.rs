@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod progress;
 pub mod order;
+mod beat;
 mod truth;
 mod compare;
 mod attribution;
@@ -17,4 +18,5 @@ mod bounded;
 pub mod table;
 pub mod analyze;
 pub mod selftest;
+pub mod watch;
 pub mod power;

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::growth::verdict::{Explained, Judged, Settings, judge};
+use crate::growth::lives::judge_lives;
+use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::warmup::Warmup;
 use crate::report::recorded::Recorded;
-use crate::result::{Judgement, Resource, SCHEMA, Verdict};
+use crate::result::{FittedLine, Judgement, Resource, SCHEMA, Verdict};
 use crate::run::table::{Bounds, Column, Table, TableError};
 
 /// Growth per minute that is allowed where no limit is given: the post-mortem's bar.
-const LIMIT_PER_MIN: f64 = 2.0;
+pub(super) const LIMIT_PER_MIN: f64 = 2.0;
 
 /// What is judged, and how.
 #[derive(Clone, Debug)]
@@ -24,6 +25,17 @@ pub struct Question {
     pub bounds: BTreeMap<String, f64>,
     /// What to cut from the start.
     pub warmup: Warmup,
+    /// What is known of the process beside its samples.
+    pub known: Known,
+}
+
+/// What a file of samples does not say of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// When it was started again, in order, seconds on the samples' clock: each life is judged by itself.
+    pub starts_s: Vec<f64>,
+    /// The process's own limits by column, to say when one is reached.
+    pub process_limits: BTreeMap<String, u64>,
 }
 
 /// What was found: `analyze --json` prints it.
@@ -33,6 +45,9 @@ pub struct Analysis {
     pub schema: u32,
     /// By target, then by column.
     pub targets: BTreeMap<String, BTreeMap<String, Judgement>>,
+    /// The line through the judged samples, for those that could be judged.
+    #[serde(skip)]
+    pub lines: BTreeMap<(String, String), FittedLine>,
 }
 
 /// Judges the series of a CSV file, and keeps for a plot what it needs, if there is to be one.
@@ -52,7 +67,7 @@ pub fn analyze(
         return Err(TableError::Unfit { path: path.to_owned(), why });
     }
     let wanted: Vec<String> = limits.keys().cloned().collect();
-    let mut analysis = Analysis { schema: SCHEMA, targets: BTreeMap::new() };
+    let mut analysis = Analysis { schema: SCHEMA, targets: BTreeMap::new(), lines: BTreeMap::new() };
     for (target, columns) in table.series(&wanted)? {
         let mut judgements = BTreeMap::new();
         for ((name, limit), column) in limits.iter().zip(columns) {
@@ -60,12 +75,15 @@ pub fn analyze(
             let settings = Settings {
                 limit_per_min: *limit,
                 warmup: question.warmup,
-                process_limit: None,
+                process_limit: question.known.process_limits.get(name).copied(),
                 explained: bound.map_or(Explained::Assumed, |rise| Explained::Declared(*rise)),
             };
-            let judged = judged(&column, &settings);
+            let judged = judged(&column, &question.known.starts_s, &settings);
             if let Some(plot) = plot.as_deref_mut() {
                 plot.add(name, &target, &column.points, &judged);
+            }
+            if let Some(line) = judged.line {
+                analysis.lines.insert((target.clone(), name.clone()), line);
             }
             judgements.insert(name.clone(), judged.judgement);
         }
@@ -74,8 +92,8 @@ pub fn analyze(
     Ok(analysis)
 }
 
-fn judged(column: &Column, settings: &Settings) -> Judged {
-    let Some(fault) = &column.fault else { return judge(&column.points, settings) };
+fn judged(column: &Column, starts_s: &[f64], settings: &Settings) -> Judged {
+    let Some(fault) = &column.fault else { return judge_lives(&column.points, starts_s, settings) };
     let judgement = Judgement {
         growth_per_min: None,
         ci_low: None,
@@ -129,7 +147,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
         let (bounds, warmup) = (BTreeMap::new(), Warmup::AtLeast { seconds: 0.0 });
-        analyze(&path, &Question { limits, bounds, warmup }, None)
+        analyze(&path, &Question { limits, bounds, warmup, known: Known::default() }, None)
     }
 
     fn leak(per_min: u32) -> impl Iterator<Item = String> {

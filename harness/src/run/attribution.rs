@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::growth::{Point, slope};
-use crate::result::{KeptKind, KindCount, KindGrowth, Resource, ResourceResult, Verdict};
+use crate::result::{Judgement, KeptKind, KindCount, KindGrowth, Resource, Verdict};
 use crate::sample::kinds::OTHER;
 
 /// Kinds of one resource that a result names; the rest of them is `other`.
@@ -148,12 +148,15 @@ pub(super) fn kept(rows: &[KindCount], target: &str, warmup: Span, drain: Span) 
 /// What leaks in a target, how fast, and which kind of it: "archived leaks 47.2 tasks/min, 97 % of kind retry; 22.1
 /// FDs/min, all inotify instances". `None` where no kind accounts for most of any leak.
 #[must_use]
-pub(super) fn sentence(target: &str, resources: &BTreeMap<Resource, ResourceResult>) -> Option<String> {
-    let leaking = resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
+pub(super) fn sentence<'a>(
+    target: &str,
+    found: impl Iterator<Item = (Resource, &'a Judgement, &'a [KindGrowth])>,
+) -> Option<String> {
+    let leaking = found.filter(|(_, judgement, _)| judgement.verdict == Verdict::Fail);
     let mut explained = false;
-    let parts = leaking.filter_map(|(resource, found)| {
-        let pace = format!("{} {}/min", pace(found.judgement.growth_per_min?), unit(*resource));
-        let kinds = explained_by(*resource, &found.kinds);
+    let parts = leaking.filter_map(|(resource, judgement, kinds)| {
+        let pace = format!("{} {}/min", pace(judgement.growth_per_min?), unit(resource));
+        let kinds = explained_by(resource, kinds);
         explained |= kinds.is_some();
         Some(kinds.map_or_else(|| pace.clone(), |kinds| format!("{pace}, {kinds}")))
     });
@@ -214,7 +217,6 @@ fn plural(resource: Resource, kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Judgement, Projection};
 
     const LOAD: Span = (10.0, 190.0);
 
@@ -249,10 +251,7 @@ mod tests {
             warmup_s: 0.0,
             decided_at_s: None,
         };
-        let projection =
-            Projection { after_1h: 0.0, after_24h: 0.0, process_limit: None, exhausted_in_s: None };
-        let result = ResourceResult { judgement, line: None, estimate: None, projection, drain: None, kinds };
-        sentence("t", &BTreeMap::from([(resource, result)]))
+        sentence("t", std::iter::once((resource, &judgement, kinds.as_slice())))
     }
 
     #[test]

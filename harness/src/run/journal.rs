@@ -16,6 +16,7 @@ use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Event, Missed, Phase, Resource, Sample, StoppedEarly};
+use crate::run::beat::beats_missed;
 use crate::run::early::Early;
 use crate::run::judge;
 use crate::run::progress::Progress;
@@ -323,32 +324,5 @@ impl Journal {
             format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)
         });
         if growths.is_empty() { lines } else { format!("{growths}   {lines}") }
-    }
-}
-
-/// Beats between two that were kept: due at even distances, whenever they were kept.
-fn beats_missed(last: Option<Instant>, due: Instant, every: Duration) -> u64 {
-    let apart = last.map_or(Duration::ZERO, |last| due.duration_since(last));
-    let beats = (apart.as_secs_f64() / every.as_secs_f64()).round();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a cast of a float saturates"
-    )]
-    let beats = beats as u64;
-    beats.saturating_sub(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_beat_that_is_left_out_is_counted() {
-        let (start, every) = (Instant::now(), Duration::from_secs(1));
-        let after = |millis| start + Duration::from_millis(millis);
-        assert_eq!(beats_missed(None, start, every), 0);
-        assert_eq!(beats_missed(Some(start), after(1_000), every), 0);
-        assert_eq!(beats_missed(Some(start), after(4_000), every), 3);
     }
 }

@@ -109,7 +109,12 @@ impl Case<'_> {
             expect: spec.expect,
             met,
             reason,
-            leaks: attribution::sentence(&spec.name, &resources),
+            leaks: attribution::sentence(
+                &spec.name,
+                resources
+                    .iter()
+                    .map(|(resource, found)| (*resource, &found.judgement, found.kinds.as_slice())),
+            ),
             watches: self.watches(&spec.name),
             resources,
             audit,

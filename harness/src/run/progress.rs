@@ -15,6 +15,10 @@ pub enum Show {
     Nothing,
 }
 
+/// How far a phase is.
+const BAR: &str = "{prefix:>9} [{bar:32}] {msg}";
+const NO_BAR: &str = "{prefix:>9} {msg}";
+
 /// The display.
 #[derive(Debug)]
 pub struct Progress {
@@ -34,7 +38,7 @@ impl Progress {
             Show::Nothing => ProgressDrawTarget::hidden(),
         };
         let bars = MultiProgress::with_draw_target(target);
-        let phase = bars.add(ProgressBar::new(0).with_style(style("{prefix:>9} [{bar:32}] {msg}")));
+        let phase = bars.add(ProgressBar::new(0).with_style(style(BAR)));
         let widest = targets.iter().map(String::len).max().unwrap_or(0).max(9);
         let line = |name: &String| {
             let bar = bars.add(ProgressBar::new_spinner().with_style(style("{prefix} {msg}")));
@@ -51,6 +55,8 @@ impl Progress {
             Some(length) => format!("{name}: {} s", length.as_secs()),
             None => format!("{name} …"),
         });
+        // What nobody knows the end of has no bar.
+        self.phase.set_style(style(if length.is_some() { BAR } else { NO_BAR }));
         self.phase.set_prefix(name.to_owned());
         self.phase.set_length(length.map_or(0, |length| length.as_secs()));
         self.phase.set_position(0);
@@ -80,6 +86,16 @@ impl Progress {
     pub fn say(&self, text: &str) {
         if self.plain {
             note(text);
+        }
+    }
+
+    /// A line that stays, on a terminal as well.
+    pub fn tell(&self, text: &str) {
+        if self.plain {
+            note(text);
+        } else {
+            // As with `note`: where it can't be written, the run goes on.
+            self.bars.println(format!("flatline: {text}")).unwrap_or_default();
         }
     }
 

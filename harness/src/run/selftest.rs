@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Stopwatch;
 use crate::growth::Point;
 use crate::growth::verdict::{Explained, Settings, judge};
 use crate::growth::warmup::Warmup;
@@ -18,6 +16,7 @@ use crate::record::files::{RecordError, write_json};
 use crate::record::recorder::Recorder;
 use crate::result::selftest::{Agreement, Case, Said, Selftest};
 use crate::result::{Event, Outcome, Resource, SCHEMA, Sample};
+use crate::run::beat::{Beat, Turn};
 use crate::run::judge::{count, live};
 use crate::run::progress::{Progress, Show};
 use crate::run::selftest::cast::{LIMIT_PER_MIN, Part, cast};
@@ -121,7 +120,7 @@ struct Stage {
     samples: Vec<Sample>,
     recorder: Recorder,
     sampler: Sampler,
-    stopwatch: Stopwatch,
+    beat: Beat,
     progress: Progress,
 }
 
@@ -138,7 +137,7 @@ impl Stage {
             samples: Vec::new(),
             recorder,
             sampler: Sampler::default(),
-            stopwatch: Stopwatch::start(),
+            beat: Beat::start(order.every, Some(order.length)),
             progress: Progress::new(order.show, &names),
         })
     }
@@ -150,19 +149,13 @@ impl Stage {
         let mut subjects: Vec<Subject> = self.players.iter().map(Player::subject).collect();
         subjects.push(Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None });
         let client = reqwest::Client::new();
-        let mut beat = interval(order.every);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut ticks: u64 = 0;
         let cut_short = loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break true,
-                _ = beat.tick() => {}
-            }
-            let elapsed_s = self.stopwatch.elapsed_s();
-            if elapsed_s > order.length.as_secs_f64() {
-                break false;
-            }
+            let elapsed_s = match self.beat.next(stop).await {
+                Turn::Look(elapsed_s) => elapsed_s,
+                Turn::Over => break false,
+                Turn::Stopped => break true,
+            };
             self.look(elapsed_s, &subjects, ticks.is_multiple_of(KINDS_EVERY)).await?;
             join_all(self.players.iter_mut().map(|player| player.tell(&client, elapsed_s))).await;
             ticks += 1;
@@ -193,7 +186,7 @@ impl Stage {
     }
 
     fn note(&mut self, event: &str, detail: &str) -> Result<(), RecordError> {
-        let elapsed_s = self.stopwatch.elapsed_s();
+        let elapsed_s = self.beat.elapsed_s();
         self.recorder.event(&Event {
             elapsed_s,
             target: String::new(),

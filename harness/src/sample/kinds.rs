@@ -274,7 +274,7 @@ mod tests {
             std::thread::yield_now();
         }
         let kinds = fds(child.id()).unwrap().kinds;
-        let count = crate::sample::process::read(child.id()).unwrap().fds;
+        let count = crate::sample::process::read(child.id()).unwrap().fds.unwrap();
         assert_eq!(kinds.values().sum::<u64>(), count, "{kinds:?}");
         child.kill().unwrap();
         // Ended, and not waited for: a zombie.

@@ -1,9 +1,9 @@
-//! A process as the kernel shows it (proc(5)): threads, open file descriptors, memory, CPU time, and its own
-//! limits.
+//! A process as the kernel shows it (proc(5)): threads, open file descriptors, memory, CPU time, its own limits, and
+//! which one it is.
 
 use std::fs;
 
-use procfs::process::{LimitValue, Process};
+use procfs::process::{LimitValue, Process, Stat};
 use procfs::{ProcError, WithCurrentSystemInfo};
 
 use crate::result::Resource;
@@ -13,8 +13,8 @@ use crate::result::Resource;
 pub struct Reading {
     /// Threads.
     pub threads: u64,
-    /// Open file descriptors.
-    pub fds: u64,
+    /// Open file descriptors; `None` where they may not be looked at.
+    pub fds: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
     /// User and system time since its start, seconds.
@@ -48,18 +48,46 @@ impl Limits {
 /// [`ProcError`] where the process is gone or may not be looked at.
 pub fn read(pid: u32) -> Result<Reading, ProcError> {
     let process = open(pid)?;
-    let stat = process.stat()?;
-    // proc(5): a zombie has ended and waits for its parent; what it shows are no counts.
-    if matches!(stat.state, 'Z' | 'X') {
-        return Err(ProcError::NotFound(None));
-    }
+    let stat = living(&process)?;
     let ticks = stat.utime + stat.stime;
     Ok(Reading {
         threads: u64::try_from(stat.num_threads).unwrap_or(0),
-        fds: count_fds(pid, &process)?,
+        fds: match count_fds(pid, &process) {
+            Err(ProcError::PermissionDenied(_)) => None,
+            counted => Some(counted?),
+        },
         rss_bytes: stat.rss_bytes().get(),
         cpu_seconds: ticks as f64 / procfs::ticks_per_second() as f64,
     })
+}
+
+/// proc(5): a zombie has ended and waits for its parent; what it shows are no counts.
+fn living(process: &Process) -> Result<Stat, ProcError> {
+    let stat = process.stat()?;
+    if matches!(stat.state, 'Z' | 'X') { Err(ProcError::NotFound(None)) } else { Ok(stat) }
+}
+
+/// When the process with this id started, in ticks since the machine did. An id is given again once its process has
+/// ended; the id together with this moment is one process's alone, whatever program it runs.
+///
+/// # Errors
+/// As [`read`].
+pub fn started_ticks(pid: u32) -> Result<u64, ProcError> {
+    Ok(living(&open(pid)?)?.starttime)
+}
+
+/// What the kernel calls the process, without what a terminal would obey.
+///
+/// # Errors
+/// As [`read`].
+pub fn name(pid: u32) -> Result<String, ProcError> {
+    Ok(living(&open(pid)?)?.comm.replace(char::is_control, "?"))
+}
+
+/// Whether its descriptors can be listed one by one; to be counted they need not be, on recent kernels.
+#[must_use]
+pub fn can_list_fds(pid: u32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/fd")).is_ok()
 }
 
 /// Since Linux 6.2 the size of `/proc/PID/fd` is the number of open descriptors, which costs the same
@@ -105,6 +133,14 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_is_an_error() {
-        assert!(read(u32::MAX).is_err());
+        assert!(read(u32::MAX).is_err() && started_ticks(u32::MAX).is_err() && name(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_process_is_told_from_others_by_when_it_started() {
+        let own = started_ticks(std::process::id()).unwrap();
+        assert_eq!(started_ticks(std::process::id()).unwrap(), own);
+        assert!(started_ticks(1).unwrap() < own);
+        assert!(can_list_fds(std::process::id()) && !can_list_fds(u32::MAX));
     }
 }

@@ -6,9 +6,9 @@ use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
-    StopContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -114,6 +114,18 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The process id of a container's first process, on the engine's machine; `None` where the container does not run.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`]: there is no such container, or the engine does not answer.
+    pub async fn main_process(&self, name: &str) -> Result<Option<u32>, EngineError> {
+        let found = self.docker.inspect_container(name, None::<InspectContainerOptions>).await;
+        let state = found.map_err(request(&format!("look at the container {name}")))?.state;
+        // Docker says 0 of one that does not run.
+        let pid = state.and_then(|state| state.pid).and_then(|pid| u32::try_from(pid).ok());
+        Ok(pid.filter(|pid| *pid > 0))
     }
 
     /// Imports the generator's image under a tag of this run.

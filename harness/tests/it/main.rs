@@ -16,3 +16,4 @@ mod growth;
 mod loki;
 mod selftest;
 mod support;
+mod watch;

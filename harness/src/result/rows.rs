@@ -1,0 +1,67 @@
+//! What was seen moment by moment: the rows of `samples.csv` and `events.csv`.
+
+use serde::{Deserialize, Serialize};
+
+/// One moment of one target: a row of `samples.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Seconds since the run's start, from a monotonic clock.
+    pub elapsed_s: f64,
+    /// The target's name; `flatline` is the harness itself.
+    pub target: String,
+    /// Threads; empty where they could not be read.
+    pub threads: Option<u64>,
+    /// Asynchronous tasks alive, from the target's metrics; empty where it has none.
+    pub tasks: Option<u64>,
+    /// Open file descriptors.
+    pub fds: Option<u64>,
+    /// Resident memory, bytes.
+    pub rss_bytes: Option<u64>,
+    /// CPU time used since the process's start, user and system, seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Pushes that the target's sink has answered so far.
+    pub pushes: Option<u64>,
+    /// Entries that the target's sink has accepted so far.
+    pub accepted: Option<u64>,
+    /// Entries that the target's sink has refused so far.
+    pub rejected: Option<u64>,
+}
+
+impl Sample {
+    /// A moment at which nothing could be read.
+    #[must_use]
+    pub fn unread(elapsed_s: f64, target: &str) -> Self {
+        Self {
+            elapsed_s,
+            target: target.to_owned(),
+            threads: None,
+            tasks: None,
+            fds: None,
+            rss_bytes: None,
+            cpu_seconds: None,
+            pushes: None,
+            accepted: None,
+            rejected: None,
+        }
+    }
+}
+
+/// Something that happened: a row of `events.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since the run's start.
+    pub elapsed_s: f64,
+    /// The target that it concerns; empty for all.
+    pub target: String,
+    /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
+    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at; `unreadable`,
+    /// what of a watched process can't be read.
+    pub event: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+impl Event {
+    /// The target was started again, as planned: its counts begin anew.
+    pub const RESTART: &str = "restart";
+}
