@@ -1,5 +1,6 @@
 //! The command line, typed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -234,6 +235,21 @@ pub struct AnalyzeArgs {
     /// Prints the verdicts as one JSON document on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
+}
+
+/// The values by their columns, each of which an option may name once.
+///
+/// # Errors
+/// [`UsageError`] that names the column and both values.
+pub fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {
+    let mut columns = BTreeMap::new();
+    for (column, value) in named {
+        if let Some(before) = columns.insert(column.clone(), value) {
+            let why = format!("{option} names {column} twice, with {before} and {value}: which is meant?");
+            return Err(UsageError(why));
+        }
+    }
+    Ok(columns)
 }
 
 fn limit(text: &str) -> Result<(String, f64), String> {

@@ -1,6 +1,5 @@
 //! `flatline`: parses, runs, and turns what came out into an exit code.
 
-use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -20,7 +19,7 @@ use flatline::cli::{
 use flatline::faults::Plan;
 use flatline::leaky::Leaky;
 use flatline::loki::config::{Config, ConfigError, load_faults};
-use flatline::loki::server::{Sink, SinkConfig, Summary};
+use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
@@ -174,8 +173,8 @@ async fn with_signals<T>(
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
     let question = Question {
-        limits: each_once("--limit", arguments.limit)?,
-        bounds: each_once("--bound", arguments.bound)?,
+        limits: cli::each_once("--limit", arguments.limit)?,
+        bounds: cli::each_once("--bound", arguments.bound)?,
         warmup: arguments.warmup,
         known: Known::default(),
     };
@@ -220,17 +219,6 @@ async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
     say(&format!("samples, kinds and plot: {}", out.display()));
     let code = code_of_worst(watched.analysis.worst());
     Ok(ExitCode::from(if watched.failed { MISSED } else { code }))
-}
-
-fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {
-    let mut columns = BTreeMap::new();
-    for (column, value) in named {
-        if let Some(before) = columns.insert(column.clone(), value) {
-            let why = format!("{option} names {column} twice, with {before} and {value}: which is meant?");
-            return Err(UsageError(why));
-        }
-    }
-    Ok(columns)
 }
 
 /// Only where a person looks, and has not asked for none (<https://no-color.org>).
@@ -315,27 +303,9 @@ async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print(&serde_json::to_string(&summary)?)?;
     } else {
-        print(&in_a_line(&summary))?;
+        print(&summary.to_string())?;
     }
     Ok(ExitCode::from(MET))
-}
-
-/// What there is to say of a sink; of planned faults only where they did something.
-fn in_a_line(summary: &Summary) -> String {
-    let (counters, done) = (&summary.counters, &summary.tampered);
-    let mut line = format!("{} pushes", counters.pushes);
-    if counters.pushes_unanswered > 0 {
-        line += &format!(" answered, {} left without an answer", counters.pushes_unanswered);
-    }
-    line +=
-        &format!("; entries: {} accepted, {} refused", counters.entries_accepted, counters.entries_refused);
-    if !done.is_nothing() {
-        line += &format!(
-            "; tampered with: {} withheld, {} doubled, {} altered, {} put out of order",
-            done.withheld, done.doubled, done.altered, done.reordered
-        );
-    }
-    line
 }
 
 async fn selftest(arguments: SelftestArgs) -> anyhow::Result<ExitCode> {

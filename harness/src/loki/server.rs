@@ -2,6 +2,7 @@
 //!
 //! Each has a thread of its own, so that it uses at most one core and what it is pushed has one order.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
@@ -60,6 +61,27 @@ pub struct Summary {
     pub lines_unrecorded: u64,
     /// How long numbered lines took.
     pub latency: Option<Latency>,
+}
+
+impl fmt::Display for Summary {
+    /// In a line; of planned faults only where they did something.
+    fn fmt(&self, into: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (counters, done) = (&self.counters, &self.tampered);
+        write!(into, "{} pushes", counters.pushes)?;
+        if counters.pushes_unanswered > 0 {
+            write!(into, " answered, {} left without an answer", counters.pushes_unanswered)?;
+        }
+        let (accepted, refused) = (counters.entries_accepted, counters.entries_refused);
+        write!(into, "; entries: {accepted} accepted, {refused} refused")?;
+        if done.is_nothing() {
+            return Ok(());
+        }
+        write!(
+            into,
+            "; tampered with: {} withheld, {} doubled, {} altered, {} put out of order",
+            done.withheld, done.doubled, done.altered, done.reordered
+        )
+    }
 }
 
 /// A mock Loki that runs until it is dropped.
