@@ -7,6 +7,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::growth::warmup::Warmup;
+use crate::run::analyze::{Known, Question};
 use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
 
@@ -220,15 +221,9 @@ pub enum EngineChoice {
 pub struct AnalyzeArgs {
     /// The CSV file; /dev/stdin reads from a pipe
     pub file: PathBuf,
-    /// Growth per minute that a column is allowed, e.g. fds=2 (repeatable)
-    #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
-    pub limit: Vec<(String, f64)>,
-    /// How far a column may rise and be no leak, as queues, pools and caches fill, e.g. fds=60 (repeatable)
-    #[arg(long, value_name = "COLUMN=COUNT", value_parser = bound)]
-    pub bound: Vec<(String, f64)>,
-    /// What to cut from the start: so much exactly, or what has not settled yet
-    #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
-    pub warmup: Warmup,
+    /// How to judge
+    #[command(flatten)]
+    pub judging: JudgingArgs,
     /// Draws the series with their fitted lines and limits
     #[arg(long, value_name = "FILE.png", value_parser = picture)]
     pub plot: Option<PathBuf>,
@@ -237,11 +232,36 @@ pub struct AnalyzeArgs {
     pub json: bool,
 }
 
-/// The values by their columns, each of which an option may name once.
-///
-/// # Errors
-/// [`UsageError`] that names the column and both values.
-pub fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {
+/// How counts are judged: options of whatever judges recorded series.
+#[derive(Args, Debug)]
+pub struct JudgingArgs {
+    /// Growth per minute that a column is allowed, e.g. fds=2 (repeatable) [default: 2 of fds, threads and tasks]
+    #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
+    pub limit: Vec<(String, f64)>,
+    /// How far a column may rise and be no leak, as queues, pools and caches fill, e.g. fds=60 (repeatable)
+    #[arg(long, value_name = "COLUMN=COUNT", value_parser = bound)]
+    pub bound: Vec<(String, f64)>,
+    /// What to cut from the start: so much exactly, or what has not settled yet
+    #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
+    pub warmup: Warmup,
+}
+
+impl JudgingArgs {
+    /// What is asked of a series of which nothing else is known.
+    ///
+    /// # Errors
+    /// [`UsageError`] where an option names a column twice.
+    pub fn question(self) -> Result<Question, UsageError> {
+        Ok(Question {
+            limits: each_once("--limit", self.limit)?,
+            bounds: each_once("--bound", self.bound)?,
+            warmup: self.warmup,
+            known: Known::default(),
+        })
+    }
+}
+
+fn each_once(option: &str, named: Vec<(String, f64)>) -> Result<BTreeMap<String, f64>, UsageError> {
     let mut columns = BTreeMap::new();
     for (column, value) in named {
         if let Some(before) = columns.insert(column.clone(), value) {

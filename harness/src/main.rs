@@ -24,7 +24,7 @@ use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
 use flatline::run::ab;
-use flatline::run::analyze::{Known, Question, analyze};
+use flatline::run::analyze::analyze;
 use flatline::run::order::{Order, RunError};
 use flatline::run::power;
 use flatline::run::progress::Show;
@@ -172,12 +172,7 @@ async fn with_signals<T>(
 }
 
 fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
-    let question = Question {
-        limits: cli::each_once("--limit", arguments.limit)?,
-        bounds: cli::each_once("--bound", arguments.bound)?,
-        warmup: arguments.warmup,
-        known: Known::default(),
-    };
+    let question = arguments.judging.question()?;
     let mut recorded = arguments.plot.as_ref().map(|_| Recorded::default());
     let analysis = analyze(&arguments.file, &question, recorded.as_mut())?;
     print(&if arguments.json {
@@ -202,7 +197,7 @@ fn code_of_worst(verdict: Verdict) -> u8 {
 
 async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
     let (stamp, json) = (stamp(), arguments.json);
-    let order = arguments.order(&stamp, orphans::run_id(&stamp));
+    let order = arguments.order(&stamp, orphans::run_id(&stamp))?;
     orphans::be_known().context("can't name this process")?;
     let stop = CancellationToken::new();
     let out = order.out.clone();

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
-use super::{bound, limit, warmup};
-use crate::growth::warmup::Warmup;
-use crate::run::analyze::{Known, Question};
+use super::{JudgingArgs, UsageError};
 use crate::run::progress::Show;
 use crate::run::watch::{Order, Page, Whom};
 use crate::units::Span;
@@ -43,16 +41,9 @@ pub struct WatchArgs {
     /// The metric on it whose labels say which kinds of tasks there are [default: the gauge itself]
     #[arg(long, value_name = "NAME", requires = "metrics")]
     pub tasks_by_kind: Option<String>,
-    /// Growth per minute that is allowed: of fds, threads, tasks, rss_bytes, cpu_seconds (repeatable)
-    /// [default: 2 of fds, threads and tasks]
-    #[arg(long, value_name = "COLUMN=PER_MINUTE", value_parser = limit)]
-    pub limit: Vec<(String, f64)>,
-    /// How far a count may rise and be no leak, as queues, pools and caches fill, e.g. fds=60 (repeatable)
-    #[arg(long, value_name = "COLUMN=COUNT", value_parser = bound)]
-    pub bound: Vec<(String, f64)>,
-    /// What to cut from the start: so much exactly, or what has not settled yet
-    #[arg(long, value_name = "DURATION|auto", default_value = "auto", value_parser = warmup)]
-    pub warmup: Warmup,
+    /// How to judge fds, threads, tasks, rss_bytes and cpu_seconds
+    #[command(flatten)]
+    pub judging: JudgingArgs,
     /// Ends with the first leak that is called: of what has a --bound, at looks that are fixed in advance
     #[arg(long, requires = "bound")]
     pub fail_fast: bool,
@@ -66,30 +57,27 @@ pub struct WatchArgs {
 
 impl WatchArgs {
     /// What to do, in a run of this id that began at a time that is written so.
-    #[must_use]
-    pub fn order(self, stamp: &str, run_id: String) -> Order {
+    ///
+    /// # Errors
+    /// [`UsageError`] where an option names a column twice.
+    pub fn order(self, stamp: &str, run_id: String) -> Result<Order, UsageError> {
         let whom = match (self.pid, self.container) {
             (Some(pid), _) => Whom::Pid(pid),
             (None, Some(name)) => Whom::Container { name, docker_host: engine::default_host() },
             (None, None) => Whom::Command(self.command),
         };
         let (gauge, by_kind) = (self.tasks_metric, self.tasks_by_kind);
-        Order {
+        Ok(Order {
             whom,
             page: self.metrics.map(|url| Page { url, gauge, by_kind }),
             every: self.every.0,
             length: self.length.map(|length| length.0),
-            question: Question {
-                limits: self.limit.into_iter().collect(),
-                bounds: self.bound.into_iter().collect(),
-                warmup: self.warmup,
-                known: Known::default(),
-            },
+            question: self.judging.question()?,
             fail_fast: self.fail_fast,
             out: self.out.unwrap_or_else(|| Path::new("reports").join(format!("{stamp}-watch"))),
             run_id,
             show: Show::Progress,
-        }
+        })
     }
 }
 
@@ -119,7 +107,8 @@ pub(super) const WATCH_HELP: &str = "\
 Looks at threads, file descriptors, memory and CPU time of a process, and with --metrics at its tasks or goroutines, and
 shows their growth as it goes. It ends on Ctrl-C, after --for, or with the process; then it says which growth is a leak,
 as `flatline analyze` does, and of which kind (files by place, sockets by peer, threads by name). Nothing is done to the
-process, and nothing is needed of it. Ctrl-C is an ordinary end: what was seen until then is judged.
+process, and nothing is needed of it. Ctrl-C is an ordinary end: what was seen until then is judged. A --limit may be set
+for fds, threads, tasks, rss_bytes and cpu_seconds.
 
 Examples:
   flatline watch 4711                                 until Ctrl-C
