@@ -4,6 +4,6 @@ pub mod fold;
 pub mod unix_peers;
 pub mod sockets;
 pub mod metrics;
-pub mod kinds;
 pub mod process;
+pub mod kinds;
 pub mod sampler;

@@ -1,19 +1,12 @@
 //! The judge on simulated families: the share of each verdict, for tests and for the tables of `docs/growth.md`.
 
-use flatline::growth::verdict::{Explained, Settings, judge};
-use flatline::growth::warmup::Warmup;
+pub(crate) use flatline::growth::verdict::LIMIT_PER_MIN as LIMIT;
+use flatline::growth::verdict::{Settings, judge};
 use flatline::result::Verdict;
 pub(crate) use flatline::simulated::{Leak, Noise, series};
 
-pub(crate) const LIMIT: f64 = 2.0;
-
 pub(crate) fn settings() -> Settings {
-    Settings {
-        limit_per_min: LIMIT,
-        warmup: Warmup::AtLeast { seconds: 0.0 },
-        process_limit: Some(1024),
-        explained: Explained::Unknown,
-    }
+    Settings { process_limit: Some(1024), ..Settings::by_limit(LIMIT) }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

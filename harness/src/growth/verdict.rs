@@ -29,6 +29,9 @@ mod looks;
 
 pub use looks::Watch;
 
+/// Growth per minute that is allowed where nobody sets a limit: the post-mortem's bar.
+pub const LIMIT_PER_MIN: f64 = 2.0;
+
 /// Chance of error on each side of the reported interval.
 const ALPHA: f64 = 0.05;
 /// The same beside a change: its moment was searched for, and the search must not cost confidence.
@@ -69,6 +72,19 @@ pub struct Settings {
     pub process_limit: Option<u64>,
     /// How far the count may rise above where it began and be no leak.
     pub explained: Explained,
+}
+
+impl Settings {
+    /// A limit and nothing else: the warm-up is found, and nothing is known of the process.
+    #[must_use]
+    pub fn by_limit(limit_per_min: f64) -> Self {
+        Self {
+            limit_per_min,
+            warmup: Warmup::AtLeast { seconds: 0.0 },
+            process_limit: None,
+            explained: Explained::Unknown,
+        }
+    }
 }
 
 /// How far a count may rise above where it began because queues, pools and caches fill. A queue that fills and a leak

@@ -6,14 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::growth::lives::judge_lives;
-use crate::growth::verdict::{Explained, Judged, Settings};
+use crate::growth::verdict::{Explained, Judged, LIMIT_PER_MIN, Settings};
 use crate::growth::warmup::Warmup;
 use crate::report::recorded::Recorded;
 use crate::result::{FittedLine, Judgement, Resource, SCHEMA, Verdict};
 use crate::run::table::{Bounds, Column, Table, TableError};
-
-/// Growth per minute that is allowed where no limit is given: the post-mortem's bar.
-pub(super) const LIMIT_PER_MIN: f64 = 2.0;
 
 /// What is judged, and how.
 #[derive(Clone, Debug)]

@@ -147,39 +147,7 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::spec::{Entry, Kind, MetricNames};
-
-    fn spec(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec {
-        let kind = Kind {
-            design: name.into(),
-            command: vec![],
-            config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
-            metrics: MetricNames::default(),
-            dead_letters: None,
-            settings: BTreeMap::new(),
-            bounds: bounds.iter().copied().collect(),
-        };
-        let must_leak = vec![Resource::Tasks, Resource::Fds];
-        let (settings, bounds) = (BTreeMap::new(), BTreeMap::new());
-        Spec::join(name, kind, Entry { file: String::new(), expect, must_leak, settings, bounds }).unwrap()
-    }
-
-    fn sample(target: &str) -> Sample {
-        Sample {
-            elapsed_s: 0.0,
-            target: target.to_owned(),
-            threads: Some(4),
-            tasks: None,
-            fds: None,
-            rss_bytes: None,
-            cpu_seconds: None,
-            pushes: None,
-            accepted: None,
-            rejected: None,
-        }
-    }
+    use crate::target::spec::of;
 
     const BOUNDS: [(Resource, u32); 2] = [(Resource::Tasks, 24), (Resource::Fds, 24)];
 
@@ -191,12 +159,10 @@ mod tests {
         for second in 0..600_u32 {
             for (spec, tasks, fds) in targets {
                 let grown = |per_min: u64| Some(20 + u64::from(second) * per_min / 60);
-                let elapsed_s = f64::from(second);
                 early.see(&Sample {
-                    elapsed_s,
                     tasks: grown(*tasks),
                     fds: grown(*fds),
-                    ..sample(&spec.name)
+                    ..Sample::unread(f64::from(second), &spec.name)
                 });
             }
         }
@@ -205,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_leak_of_a_target_that_must_be_flat_ends_the_run_and_says_why() {
-        let early = after(&[(spec("pool", Expect::Flat, &BOUNDS), 0, 10)]);
+        let early = after(&[(of("pool", Expect::Flat, &BOUNDS), 0, 10)]);
         let over = early.over().unwrap();
         assert!(over.at_s > 150.0 && over.at_s <= 300.0, "{over:?}");
         let begin = "pool: fds grow faster than 2 per minute, from 20 to ";
@@ -215,9 +181,9 @@ mod tests {
     #[test]
     fn lives_of_a_target_are_looked_at_each_by_itself() {
         let mut early =
-            Early::new(&[spec("pool", Expect::Flat, &BOUNDS)], &BTreeMap::from([(Resource::Fds, 2.0)]));
+            Early::new(&[of("pool", Expect::Flat, &BOUNDS)], &BTreeMap::from([(Resource::Fds, 2.0)]));
         let sample =
-            |second: u32, fds| Sample { elapsed_s: f64::from(second), fds: Some(fds), ..sample("pool") };
+            |second: u32, fds| Sample { fds: Some(fds), ..Sample::unread(f64::from(second), "pool") };
         for second in 0..200 {
             early.see(&sample(second, 20 + u64::from(second) * 8 / 60));
         }
@@ -236,14 +202,14 @@ mod tests {
 
     #[test]
     fn a_control_that_leaks_ends_no_run_in_which_somebody_must_be_flat() {
-        let flat = spec("pool", Expect::Flat, &BOUNDS);
-        let early = after(&[(flat, 0, 0), (spec("archived", Expect::Leak, &BOUNDS), 43, 10)]);
+        let flat = of("pool", Expect::Flat, &BOUNDS);
+        let early = after(&[(flat, 0, 0), (of("archived", Expect::Leak, &BOUNDS), 43, 10)]);
         assert_eq!((early.over(), early.calls.len()), (None, 0));
     }
 
     #[test]
     fn controls_alone_are_over_when_all_that_must_leak_was_called() {
-        let control = |fds| after(&[(spec("archived", Expect::Leak, &BOUNDS), 43, fds)]);
+        let control = |fds| after(&[(of("archived", Expect::Leak, &BOUNDS), 43, fds)]);
         assert_eq!((control(0).over(), control(0).calls.len()), (None, 1));
         let over = control(10).over().unwrap().clone();
         assert!(over.because.contains("tasks grow") && over.because.contains("fds grow"), "{over:?}");
@@ -251,11 +217,11 @@ mod tests {
 
     #[test]
     fn without_a_declared_bound_nothing_is_early_and_that_is_said() {
-        let early = after(&[(spec("pool", Expect::Flat, &BOUNDS[..1]), 0, 43)]);
+        let early = after(&[(of("pool", Expect::Flat, &BOUNDS[..1]), 0, 43)]);
         assert_eq!(early.over(), None);
         assert_eq!(early.unwatched().len(), 1);
         assert!(early.unwatched()[0].because.contains("fds can't end the run early"), "{early:?}");
-        let early = after(&[(spec("archived", Expect::Leak, &BOUNDS[..1]), 43, 43)]);
+        let early = after(&[(of("archived", Expect::Leak, &BOUNDS[..1]), 43, 43)]);
         assert_eq!(early.over(), None, "the run waits for what can't be called");
     }
 }

@@ -25,9 +25,6 @@ use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
 /// Kinds are listed this often, in ticks, and wherever a phase begins or ends: listing costs a system call for each
 /// descriptor and thread.
 const KINDS_EVERY: u64 = 10;
-/// What the display draws its growths from: ten minutes of one sample a second. Beyond that a line through fewer points
-/// shows the same to a person.
-const SHOWN_MAX: usize = 600;
 
 /// What the run tells the journal.
 #[derive(Clone, Debug)]
@@ -281,7 +278,7 @@ impl Journal {
             if let Some(count) = judge::count(sample, *resource) {
                 let point = Point { elapsed_s: sample.elapsed_s, count };
                 let key = (sample.target.clone(), *resource);
-                self.live.entry(key).or_insert_with(|| Thinned::new(SHOWN_MAX)).push(point);
+                self.live.entry(key).or_insert_with(|| Thinned::new(judge::SHOWN_MAX)).push(point);
             }
         }
         let Some(early) = &mut self.early else { return Ok(()) };

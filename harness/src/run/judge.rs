@@ -10,7 +10,6 @@ use crate::growth::drain::drain;
 use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
 use crate::growth::verdict::{Explained, Settings};
-use crate::growth::warmup::Warmup;
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
@@ -24,6 +23,10 @@ use crate::target::spec::Spec;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
+
+/// What a display draws its growths from: ten minutes of one sample a second. Beyond that a line through fewer points
+/// shows the same to a person.
+pub(super) const SHOWN_MAX: usize = 600;
 
 /// What is judged.
 #[derive(Debug)]
@@ -54,10 +57,9 @@ pub(super) fn settings(
 ) -> Settings {
     let bound = spec.kind.bounds.get(&resource);
     Settings {
-        limit_per_min,
-        warmup: Warmup::AtLeast { seconds: 0.0 },
         process_limit,
         explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(*rise))),
+        ..Settings::by_limit(limit_per_min)
     }
 }
 
@@ -370,30 +372,7 @@ mod tests {
     use super::*;
     use crate::result::Stability;
     use crate::run::attach::Said;
-    use crate::target::spec::{Entry, Kind, MetricNames};
-
-    fn spec(name: &str, expect: Expect) -> Spec {
-        let kind = Kind {
-            design: name.into(),
-            command: vec![],
-            config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
-            metrics: MetricNames::default(),
-            dead_letters: None,
-            settings: BTreeMap::new(),
-            bounds: BTreeMap::new(),
-        };
-        let must_leak = vec![Resource::Tasks, Resource::Fds];
-        let entry = Entry {
-            file: String::new(),
-            expect,
-            must_leak,
-            settings: BTreeMap::new(),
-            bounds: BTreeMap::new(),
-        };
-        Spec::join(name, kind, entry).unwrap()
-    }
+    use crate::target::spec::of;
 
     const SENT: Audit = Audit {
         sent: 100,
@@ -424,19 +403,13 @@ mod tests {
     ) -> VerdictFile {
         let samples: Vec<Sample> = (0..200)
             .map(|second: u32| Sample {
-                elapsed_s: f64::from(second),
-                target: "t".into(),
                 threads: Some(4),
                 tasks: Some(10 + u64::from(second) * per_min / 60),
                 fds: Some(20 + u64::from(second) * per_min / 60),
-                rss_bytes: None,
-                cpu_seconds: None,
-                pushes: None,
-                accepted: None,
-                rejected: None,
+                ..Sample::unread(f64::from(second), "t")
             })
             .collect();
-        judged_by(spec("t", expect), &samples, (audit, crashes, cut_short))
+        judged_by(of("t", expect, &[]), &samples, (audit, crashes, cut_short))
     }
 
     fn judged_by(
@@ -482,21 +455,15 @@ mod tests {
     fn what_does_not_return_after_the_load_misses_it_unless_a_bound_explains_it() {
         let samples: Vec<Sample> = (0..200)
             .map(|second: u32| Sample {
-                elapsed_s: f64::from(second),
-                target: "t".into(),
                 threads: Some(4),
                 tasks: Some(10),
                 fds: Some(if second < 190 { 20 } else { 30 }),
-                rss_bytes: None,
-                cpu_seconds: None,
-                pushes: None,
-                accepted: None,
-                rejected: None,
+                ..Sample::unread(f64::from(second), "t")
             })
             .collect();
         let bounded_by = |bound: Option<u32>| {
-            let mut spec = spec("t", Expect::Flat);
-            spec.kind.bounds = bound.map(|bound| (Resource::Fds, bound)).into_iter().collect();
+            let bounds: Vec<_> = bound.map(|bound| (Resource::Fds, bound)).into_iter().collect();
+            let spec = of("t", Expect::Flat, &bounds);
             let verdict = judged_by(spec, &samples, (SENT, 0, false));
             (verdict.outcome, verdict.reason)
         };

@@ -4,15 +4,12 @@
 use std::num::NonZeroUsize;
 use std::thread;
 
-use crate::growth::verdict::{Explained, Settings, judge};
-use crate::growth::warmup::Warmup;
+use crate::growth::verdict::{LIMIT_PER_MIN, Settings, judge};
 use crate::result::selftest::{Arrival, Cell, Power};
 use crate::result::{SCHEMA, Verdict};
 use crate::run::progress::{Progress, Show};
 use crate::simulated::{Leak, Noise, series};
 
-/// Growth per minute that is allowed: the post-mortem's bar.
-const LIMIT_PER_MIN: f64 = 2.0;
 /// Paces, as multiples of the limit.
 const TIMES_LIMIT: [f64; 8] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 5.0, 20.0];
 /// Lengths of a run, minutes.
@@ -93,13 +90,7 @@ impl Study {
 }
 
 fn verdict(seed: u64, seconds: u32, leak: Leak) -> Verdict {
-    let settings = Settings {
-        limit_per_min: LIMIT_PER_MIN,
-        warmup: Warmup::AtLeast { seconds: 0.0 },
-        process_limit: None,
-        explained: Explained::Unknown,
-    };
-    judge(&series(seed, seconds, Noise::Churn, leak), &settings).judgement.verdict
+    judge(&series(seed, seconds, Noise::Churn, leak), &Settings::by_limit(LIMIT_PER_MIN)).judgement.verdict
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::growth::Point;
-use crate::growth::verdict::{Explained, Settings, judge};
-use crate::growth::warmup::Warmup;
+use crate::growth::verdict::{LIMIT_PER_MIN, Settings, judge};
 use crate::record::files::{RecordError, write_json};
 use crate::record::recorder::Recorder;
 use crate::result::selftest::{Agreement, Case, Said, Selftest};
@@ -19,7 +18,7 @@ use crate::result::{Event, Outcome, Resource, SCHEMA, Sample};
 use crate::run::beat::{Beat, Turn};
 use crate::run::judge::{count, live};
 use crate::run::progress::{Progress, Show};
-use crate::run::selftest::cast::{LIMIT_PER_MIN, Part, cast};
+use crate::run::selftest::cast::{Part, cast};
 use crate::run::selftest::player::Player;
 use crate::sample::process::Limits;
 use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
@@ -226,13 +225,7 @@ fn judged(order: &Order, samples: &[Sample], parts: &[(Part, Limits)], cut_short
 }
 
 fn said(points: &[Point], part: &Part, resource: Resource, limits: Limits) -> Said {
-    let process_limit = limits.on(resource);
-    let settings = Settings {
-        limit_per_min: LIMIT_PER_MIN,
-        warmup: Warmup::AtLeast { seconds: 0.0 },
-        process_limit,
-        explained: Explained::Unknown,
-    };
+    let settings = Settings { process_limit: limits.on(resource), ..Settings::by_limit(LIMIT_PER_MIN) };
     let judgement = judge(points, &settings).judgement;
     let expected = part.expected(resource);
     let agreement = Agreement::of(judgement.verdict, expected);
@@ -288,16 +281,10 @@ mod tests {
         let held = part.plan().wanted(Duration::from_secs(second), events);
         let count = |held: usize| Some(held as u64 + 7);
         Sample {
-            elapsed_s: second as f64,
-            target: part.name.to_owned(),
             threads: count(held.threads),
             tasks: count(held.tasks),
             fds: count(held.fds),
-            rss_bytes: None,
-            cpu_seconds: None,
-            pushes: None,
-            accepted: None,
-            rejected: None,
+            ..Sample::unread(second as f64, part.name)
         }
     }
 

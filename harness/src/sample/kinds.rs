@@ -9,12 +9,13 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
 
-use procfs::process::{FDTarget, Process};
+use procfs::process::FDTarget;
 use procfs::{ProcError, ProcResult};
 use rustix::io::Errno;
 
 use crate::sample::fold::fold;
 use crate::sample::metrics;
+use crate::sample::process;
 use crate::sample::sockets::Sockets;
 
 /// Kinds of one process that are told apart; with more, those with the highest counts are, and the rest is
@@ -69,7 +70,7 @@ fn each_fd(pid: u32) -> Result<Vec<(String, String)>, ProcError> {
     }
     let any_socket = targets.iter().any(|(_, target)| matches!(target, Some(FDTarget::Socket(_))));
     // After the descriptors, so that each socket that was listed and still lives is found.
-    let sockets = if any_socket { Sockets::of(&process(pid)?) } else { Sockets::default() };
+    let sockets = if any_socket { Sockets::of(&process::open(pid)?) } else { Sockets::default() };
     let named = targets.into_iter().map(|(number, target)| {
         (number, target.map_or_else(|| UNREADABLE.to_owned(), |target| kind(&target, &sockets)))
     });
@@ -162,10 +163,6 @@ fn bounded(kinds: Counts) -> Counts {
 /// that has ended and was not waited for.
 fn some(kinds: Counts) -> Result<Counts, ProcError> {
     if kinds.is_empty() { Err(ProcError::NotFound(None)) } else { Ok(kinds) }
-}
-
-fn process(pid: u32) -> Result<Process, ProcError> {
-    Process::new(i32::try_from(pid).map_err(|_| ProcError::NotFound(None))?)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ pub fn limits(pid: u32) -> Limits {
     }
 }
 
-fn open(pid: u32) -> Result<Process, ProcError> {
+pub(super) fn open(pid: u32) -> Result<Process, ProcError> {
     let pid = i32::try_from(pid).map_err(|_| ProcError::NotFound(None))?;
     Process::new(pid)
 }

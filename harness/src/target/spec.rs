@@ -235,6 +235,29 @@ impl Spec {
     }
 }
 
+/// One that is judged and never started.
+///
+/// # Panics
+/// Where the settings of the two halves contradict each other: there are none.
+#[cfg(test)]
+#[must_use]
+pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec {
+    let kind = Kind {
+        design: name.into(),
+        command: vec![],
+        config: String::new(),
+        ready_url: String::new(),
+        metrics_url: String::new(),
+        metrics: MetricNames::default(),
+        dead_letters: None,
+        settings: BTreeMap::new(),
+        bounds: bounds.iter().copied().collect(),
+    };
+    let must_leak = vec![Resource::Tasks, Resource::Fds];
+    let (settings, bounds) = (BTreeMap::new(), BTreeMap::new());
+    Spec::join(name, kind, Entry { file: String::new(), expect, must_leak, settings, bounds }).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,11 +5,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
+use crate::growth::verdict::LIMIT_PER_MIN;
 use crate::leaky::pace::{Each, Per, Plan, Shape};
 use crate::result::{Resource, Verdict};
 
-/// Growth per minute that is allowed: the post-mortem's bar.
-pub(super) const LIMIT_PER_MIN: f64 = 2.0;
 /// What a leak leaks a minute: ten times the limit, so that a run of a minute settles it.
 const LEAK_PER_MIN: f64 = 20.0;
 /// How high a sawtooth's teeth are, and how many there are in a run: with fewer the judge must ask for a longer one.

@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 
 use crate::growth::Point;
 use crate::growth::thinned::Thinned;
-use crate::growth::verdict::{Explained, Settings, Watch};
+use crate::growth::verdict::{Explained, LIMIT_PER_MIN, Settings, Watch};
 use crate::result::{Resource, Sample};
-use crate::run::analyze::{LIMIT_PER_MIN, Question};
+use crate::run::analyze::Question;
 use crate::run::judge;
 
 /// Memory that stays: the kernel counts it in pages.
 const RSS: &str = "rss_bytes";
 /// Processor time used so far.
 const CPU: &str = "cpu_seconds";
-/// Points of the growth so far that is shown while it watches.
-const SHOWN_MAX: usize = 512;
 
 /// A limit or a bound on something that is not counted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +89,12 @@ impl Columns {
         let column = |(name, limit): (&String, &f64)| {
             let bound = question.bounds.get(name).copied();
             let settings = |rise| Settings {
-                limit_per_min: *limit,
                 warmup: question.warmup,
-                process_limit: None,
                 explained: Explained::Declared(rise),
+                ..Settings::by_limit(*limit)
             };
             let watch = bound.filter(|_| fail_fast).and_then(|rise| Watch::new(&settings(rise)));
-            let shown = Thinned::new(SHOWN_MAX);
+            let shown = Thinned::new(judge::SHOWN_MAX);
             Column { name: name.clone(), limit_per_min: *limit, bound, shown, now: None, watch }
         };
         Self(limits.iter().map(column).collect())
@@ -123,7 +120,7 @@ impl Columns {
     /// The process was started again: its counts begin anew.
     pub(super) fn begin_again(&mut self) {
         for column in &mut self.0 {
-            column.shown = Thinned::new(SHOWN_MAX);
+            column.shown = Thinned::new(judge::SHOWN_MAX);
             column.watch.iter_mut().for_each(Watch::begin_again);
         }
     }
@@ -171,16 +168,11 @@ mod tests {
 
     fn sample(second: u32, fds: Option<u64>) -> Sample {
         Sample {
-            elapsed_s: f64::from(second),
-            target: "t".into(),
             threads: Some(4),
-            tasks: None,
             fds,
             rss_bytes: Some(8192),
             cpu_seconds: Some(0.5),
-            pushes: None,
-            accepted: None,
-            rejected: None,
+            ..Sample::unread(f64::from(second), "t")
         }
     }
 

@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 pub(crate) const LIST: &str = "GET /containers/json";
 
@@ -57,7 +56,7 @@ struct Shared {
     /// Whether Docker refuses inspections.
     refuse: AtomicBool,
     /// Whether logs that are not followed wait on their way.
-    hold: AtomicBool,
+    hold: watch::Sender<bool>,
 }
 
 /// What a connection was asked last.
@@ -117,7 +116,7 @@ impl Between {
 
     /// Whether a log that is not followed waits, as Docker gave it, before it comes.
     pub(crate) fn hold_logs(&self, hold: bool) {
-        self.shared.hold.store(hold, Ordering::SeqCst);
+        self.shared.hold.send_replace(hold);
     }
 
     /// Closes all connections, as proxies do with those that were silent for long. New ones are taken.
@@ -214,8 +213,8 @@ async fn answers(
             return Ok(());
         }
         let asked = *asked.lock().unwrap();
-        while asked == Asked::Log && shared.hold.load(Ordering::SeqCst) {
-            sleep(Duration::from_millis(5)).await;
+        if asked == Asked::Log {
+            shared.hold.subscribe().wait_for(|hold| !hold).await.unwrap();
         }
         if !(asked == Asked::Events && shared.mute.load(Ordering::SeqCst)) {
             client.write_all(&buffer[..length]).await?;
