@@ -9,6 +9,7 @@ pub mod environment;
 pub mod faults;
 pub mod orphans;
 pub mod world;
+pub mod embedded;
 pub mod audit;
 pub mod loki;
 pub mod leaky;

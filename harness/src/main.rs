@@ -13,9 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use flatline::cli::{
-    self, AbArgs, AnalyzeArgs, Cli, Command, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs, UsageError,
-    WatchArgs,
+    self, AbArgs, AnalyzeArgs, Cli, Command, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs,
+    UsageError, WatchArgs,
 };
+use flatline::embedded::Embedded;
 use flatline::faults::Plan;
 use flatline::leaky::Leaky;
 use flatline::loki::config::{Config, ConfigError, load_faults};
@@ -34,7 +35,7 @@ use flatline::run::watch::{self, WatchError};
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
-use flatline::world::{dockerd, small_disk};
+use flatline::world::{own_engine, small_disk};
 use flatline::{clock, record, report};
 
 const MET: u8 = 0;
@@ -70,6 +71,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Selftest(arguments) if arguments.power => power(&arguments),
         Command::Selftest(arguments) => Box::pin(selftest(arguments)).await,
         Command::Leak(arguments) => leak(arguments).await,
+        Command::Engine(arguments) => engine_alone(&arguments).await,
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
@@ -111,6 +113,7 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
     let order = Order {
         run_id: orphans::run_id(&stamp),
         out: arguments.out.unwrap_or_else(default_out),
+        engine: arguments.engine,
         docker_host: engine::default_host(),
         fail_fast: arguments.fail_fast,
         command: std::env::args().collect(),
@@ -234,8 +237,8 @@ async fn clean() -> anyhow::Result<ExitCode> {
     let processes = orphans::end_processes(is_over).context("can't look for processes")?;
     let disks = small_disk::unmount_all(is_over)?;
     let mut engines = 0;
-    for (_, folder) in dockerd::folders().iter().filter(|(run_id, _)| is_over(run_id)) {
-        dockerd::remove(folder).with_context(|| format!("can't remove {}", folder.display()))?;
+    for (_, folder) in own_engine::folders().iter().filter(|(run_id, _)| is_over(run_id)) {
+        own_engine::remove(folder).with_context(|| format!("can't remove {}", folder.display()))?;
         engines += 1;
     }
     let ended = format!(
@@ -351,18 +354,21 @@ async fn leak(arguments: LeakArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(MET))
 }
 
-async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
-    let config = generate::Config {
-        source: arguments.source,
-        rate: arguments.rate,
-        burst: arguments.burst,
-        line_bytes: arguments.line_bytes,
-        stderr_percent: arguments.stderr_percent,
-        seed: arguments.seed,
-        truth: arguments.truth,
-        lines: arguments.lines,
+async fn engine_alone(arguments: &EngineArgs) -> anyhow::Result<ExitCode> {
+    let engine = Embedded::listen(&arguments.listen, &arguments.root, cli::generator)?;
+    let stop = CancellationToken::new();
+    // Signals are heard before anyone is told where it listens, as with the mock Loki.
+    let serving = async {
+        print(&format!("listening on unix://{}", std::path::absolute(&arguments.listen)?.display()))?;
+        engine.run(&stop).await;
+        anyhow::Ok(())
     };
-    generate::run(config).await?;
+    with_signals(&stop, "flatline: ending every container", serving).await??;
+    Ok(ExitCode::from(MET))
+}
+
+async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
+    generate::run(arguments.config()).await?;
     Ok(ExitCode::from(MET))
 }
 

@@ -1,10 +1,10 @@
 //! What the shippers read: containers of one run, the lines that they write, their churn.
 
-pub mod dockerd;
 pub mod small_disk;
 pub mod engine;
 pub mod generate;
 pub mod image;
+pub mod own_engine;
 pub mod line;
 pub mod load;
 pub mod truth;

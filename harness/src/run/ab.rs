@@ -20,10 +20,10 @@ use crate::run::conclude::conclude;
 use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
-use crate::run::order::{Order, RunError};
+use crate::run::order::{EngineChoice, Order, RunError};
 use crate::run::progress::Progress;
-use crate::world::dockerd::Dockerd;
 use crate::world::engine::Engine;
+use crate::world::own_engine::{Kind, OwnEngine};
 use crate::world::small_disk::unmount_all;
 
 /// How long a request that was given up half-way may still take to make its container.
@@ -38,12 +38,14 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
     if stop.is_cancelled() {
         return Err(RunError::Stopped);
     }
-    let own = order.loaded.scenario.faults.iter().any(|timed| timed.fault == Fault::DockerRestart);
-    let mut dockerd = if own { Some(Dockerd::start(&order.run_id).await?) } else { None };
-    let host = dockerd.as_ref().map_or_else(|| order.docker_host.clone(), Dockerd::host);
-    let result = AssertUnwindSafe(with_engine(&order, &host, dockerd.as_mut(), stop)).catch_unwind().await;
-    let ended = match dockerd {
-        Some(dockerd) => dockerd.end().await,
+    let mut own = match own_engine(&order).await? {
+        Some(kind) => Some(OwnEngine::start(kind, &order.run_id).await?),
+        None => None,
+    };
+    let host = own.as_ref().map_or_else(|| order.docker_host.clone(), OwnEngine::host);
+    let result = AssertUnwindSafe(with_engine(&order, &host, own.as_mut(), stop)).catch_unwind().await;
+    let ended = match own {
+        Some(own) => own.end().await,
         None => Ok(()),
     };
     let files = remove_scratch(&order);
@@ -58,10 +60,30 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
     }
 }
 
+/// Which engine of its own the run needs, if any: one that faults may stop, or one where there is no Docker.
+async fn own_engine(order: &Order) -> Result<Option<Kind>, RunError> {
+    let restarts = order.loaded.scenario.faults.iter().any(|timed| timed.fault == Fault::DockerRestart);
+    match order.engine {
+        EngineChoice::Auto | EngineChoice::Docker if restarts => Ok(Some(Kind::Docker)),
+        EngineChoice::Embedded if restarts => Err(RunError::NotEmbedded { fault: "docker_restart" }),
+        EngineChoice::Docker => Ok(None),
+        EngineChoice::Embedded => Ok(Some(Kind::Embedded)),
+        EngineChoice::Auto => match Engine::connect(&order.docker_host, &order.run_id).await {
+            Ok(_) => Ok(None),
+            Err(error) => {
+                Progress::new(order.show, &[]).say(&format!(
+                    "{error}\n  The embedded engine runs the containers, as plain processes (--engine docker insists on Docker)."
+                ));
+                Ok(Some(Kind::Embedded))
+            }
+        },
+    }
+}
+
 async fn with_engine(
     order: &Order,
     host: &str,
-    dockerd: Option<&mut Dockerd>,
+    own: Option<&mut OwnEngine>,
     stop: &CancellationToken,
 ) -> Result<RunResult, RunError> {
     let engine = tokio::select! {
@@ -70,7 +92,7 @@ async fn with_engine(
         engine = Engine::connect(host, &order.run_id) => engine?,
     };
     let recorder = Recorder::create(&order.out)?;
-    let result = AssertUnwindSafe(conduct(order, &engine, dockerd, recorder, stop)).catch_unwind().await;
+    let result = AssertUnwindSafe(conduct(order, &engine, own, recorder, stop)).catch_unwind().await;
     let mut containers = engine.remove_all().await;
     if !matches!(result, Ok(Ok(_))) {
         sleep(LATE_CONTAINER).await;
@@ -100,13 +122,13 @@ fn remove_scratch(order: &Order) -> Result<(), RunError> {
 async fn conduct(
     order: &Order,
     engine: &Engine,
-    dockerd: Option<&mut Dockerd>,
+    own: Option<&mut OwnEngine>,
     recorder: Recorder,
     stop: &CancellationToken,
 ) -> Result<RunResult, RunError> {
     let mut manifest = manifest(order, engine);
     recorder.manifest(&manifest)?;
-    let mut house = match House::build(order, engine, dockerd, Stopwatch::start()).await {
+    let mut house = match House::build(order, engine, own, Stopwatch::start()).await {
         Ok(house) => house,
         Err(error) => {
             manifest.ended = format!("failed: {error}");

@@ -26,10 +26,10 @@ use crate::run::letters;
 use crate::run::order::{Order, RunError};
 use crate::run::truth::truth;
 use crate::sample::sampler::Sampler;
-use crate::world::dockerd::Dockerd;
 use crate::world::engine::Engine;
 use crate::world::image;
 use crate::world::load::{self, Load};
+use crate::world::own_engine::OwnEngine;
 use crate::world::truth::{Written, read_all};
 
 mod trouble;
@@ -70,7 +70,7 @@ pub(super) struct House<'a> {
     order: &'a Order,
     engine: &'a Engine,
     /// The engine, where it is the run's own.
-    dockerd: Option<&'a mut Dockerd>,
+    own_engine: Option<&'a mut OwnEngine>,
     pub(super) stopwatch: Stopwatch,
     pub(super) sinks: Vec<Arc<Sink>>,
     /// What goes wrong.
@@ -89,7 +89,7 @@ impl<'a> House<'a> {
     pub(super) async fn build(
         order: &'a Order,
         engine: &'a Engine,
-        dockerd: Option<&'a mut Dockerd>,
+        own_engine: Option<&'a mut OwnEngine>,
         stopwatch: Stopwatch,
     ) -> Result<Self, RunError> {
         let out = fs::canonicalize(&order.out).map_err(RecordError::io("find", &order.out))?;
@@ -115,7 +115,7 @@ impl<'a> House<'a> {
         Ok(Self {
             order,
             engine,
-            dockerd,
+            own_engine,
             stopwatch,
             sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
             plan,
@@ -234,8 +234,12 @@ impl<'a> House<'a> {
     }
 
     async fn start_containers(&mut self, stop: &CancellationToken) -> Result<Load, RunError> {
-        let packed = tokio::task::spawn_blocking(image::pack).await;
-        let image = packed.unwrap_or_else(|join| std::panic::resume_unwind(join.into_panic()))?;
+        let image = if self.engine.is_embedded() {
+            image::of_this_machine()
+        } else {
+            let packed = tokio::task::spawn_blocking(image::pack).await;
+            packed.unwrap_or_else(|join| std::panic::resume_unwind(join.into_panic()))?
+        };
         let mut load = self.new_load(image.entrypoint.clone());
         self.engine.import_image(image).await?;
         while !stop.is_cancelled() && load.start_one().await? {}

@@ -2,17 +2,30 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
+
 use crate::loki::server::SinkError;
 use crate::record::files::RecordError;
 use crate::report;
 use crate::run::attach::AttachError;
 use crate::run::progress::Show;
 use crate::scenario::Loaded;
-use crate::world::dockerd::DockerdError;
 use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
+use crate::world::own_engine::OwnEngineError;
 use crate::world::small_disk::DiskError;
 use crate::world::truth::TruthError;
+
+/// Who runs the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// Docker; and the embedded engine where no Docker answers
+    Auto,
+    /// A Docker Engine, at DOCKER_HOST or Docker's default socket
+    Docker,
+    /// The engine that is built in: containers are plain processes
+    Embedded,
+}
 
 /// What is to be run.
 #[derive(Debug)]
@@ -23,6 +36,8 @@ pub struct Order {
     pub run_id: String,
     /// The run directory, which must not hold a run yet.
     pub out: PathBuf,
+    /// Who runs the containers.
+    pub engine: EngineChoice,
     /// Address of the Docker Engine.
     pub docker_host: String,
     /// The command line that repeats the run.
@@ -51,9 +66,18 @@ pub enum RunError {
     /// A target.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A fault that the engine has no means for.
+    #[error(
+        "{fault} needs a real Docker Engine: containers of the embedded engine are its children and end with it\n  \
+         Leave the fault out, or run with --engine docker."
+    )]
+    NotEmbedded {
+        /// Its name in the scenario.
+        fault: &'static str,
+    },
     /// The engine of the run's own.
     #[error(transparent)]
-    Dockerd(#[from] DockerdError),
+    OwnEngine(#[from] OwnEngineError),
     /// The file system of a target's state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -18,6 +18,8 @@ use crate::world::image::Image;
 
 /// Every container and image of a run carries this label; its value is the run's id.
 pub const RUN_LABEL: &str = "flatline.run";
+/// How the embedded engine names itself, so that nobody takes it for Docker.
+pub const EMBEDDED: &str = "Flatline embedded engine";
 const REPOSITORY: &str = "flatline-generator";
 
 /// Why the engine did not do as told.
@@ -74,6 +76,7 @@ pub struct Engine {
     docker: Docker,
     host: String,
     version: String,
+    is_embedded: bool,
     run_id: String,
 }
 
@@ -96,18 +99,26 @@ impl Engine {
         let docker = Docker::connect_with_host(host).map_err(unreachable)?;
         let docker = docker.negotiate_version().await.map_err(unreachable)?;
         let version = docker.version().await.map_err(unreachable)?;
+        let is_embedded = version.platform.is_some_and(|platform| platform.name == EMBEDDED);
         let version = format!(
-            "docker {} (API {})",
+            "{} {} (API {})",
+            if is_embedded { "embedded" } else { "docker" },
             version.version.unwrap_or_else(|| "unknown".to_owned()),
             docker.client_version()
         );
-        Ok(Self { docker, host: host.to_owned(), version, run_id: run_id.to_owned() })
+        Ok(Self { docker, host: host.to_owned(), version, is_embedded, run_id: run_id.to_owned() })
     }
 
     /// The engine's version for people.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// Whether it is the embedded one, whose containers are plain processes.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     /// Where it listens.

@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::world::line::{self, Fields, Stream};
 use crate::world::truth::{TruthError, TruthFile, Written};
 
-/// The longest pause between two batches of lines.
-const BEAT: Duration = Duration::from_millis(50);
-
-/// Lines of one beat, so that SIGTERM is heard between them.
+/// The shortest pause between two batches of lines.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Lines of one batch, so that SIGTERM is heard between them.
 const LINES_PER_BEAT_MAX: u64 = 10_000;
 /// The most lines a second that make sense: one process can't write more.
 pub const RATE_MAX: u32 = 1_000_000;
@@ -54,28 +53,44 @@ pub enum GenerateError {
     Output(#[from] io::Error),
 }
 
-/// Writes lines until SIGTERM, SIGINT, or the last line asked for.
+/// Where lines go.
+pub struct Outputs {
+    /// Standard output.
+    pub stdout: Box<dyn Write + Send>,
+    /// Standard error.
+    pub stderr: Box<dyn Write + Send>,
+}
+
+/// Writes lines to this process's own outputs until SIGTERM, SIGINT, or the last line asked for.
 ///
 /// # Errors
 /// [`GenerateError`]: an output or the counter file can't be written.
 pub async fn run(config: Config) -> Result<(), GenerateError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (truth, written) = TruthFile::open(&config.truth)?;
-    let mut writer = Writer { truth, written, first: written.total(), buffer: String::new(), config };
-    let mut beat = interval(writer.beat());
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let started = tokio::time::Instant::now();
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = beat.tick() => {}
-        }
-        if writer.catch_up(started.elapsed())? {
-            return Ok(());
-        }
+    let outputs = Outputs { stdout: Box::new(io::stdout()), stderr: Box::new(io::stderr()) };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        written = lines(config, outputs) => written,
     }
+}
+
+/// Writes lines until the last one asked for. Whoever drops it ends it between two lines.
+///
+/// # Errors
+/// As [`run`].
+pub async fn lines(config: Config, outputs: Outputs) -> Result<(), GenerateError> {
+    let (truth, written) = TruthFile::open(&config.truth)?;
+    let mut writer =
+        Writer { truth, written, first: written.total(), buffer: String::new(), outputs, config };
+    let started = Instant::now();
+    while !writer.catch_up(started.elapsed())? {
+        let next = started + writer.next_due();
+        sleep_until(next.max(Instant::now() + PAUSE_MIN)).await;
+    }
+    Ok(())
 }
 
 struct Writer {
@@ -84,14 +99,17 @@ struct Writer {
     /// Lines that earlier lives of the container had written.
     first: u64,
     buffer: String,
+    outputs: Outputs,
     config: Config,
 }
 
 impl Writer {
-    /// One burst a beat where bursts are rare, a few a beat where they are not.
-    fn beat(&self) -> Duration {
-        let between_bursts = Duration::from_secs(1) * self.config.burst / self.config.rate.max(1);
-        between_bursts.min(BEAT).max(Duration::from_millis(1))
+    /// After how long the next burst is due. Whoever writes seldom is woken seldom.
+    fn next_due(&self) -> Duration {
+        let line = self.written.total() - self.first + u64::from(self.config.burst.max(1));
+        let line = line.min(self.config.lines.unwrap_or(u64::MAX));
+        let millis = (u128::from(line) * 1000).div_ceil(u128::from(self.config.rate.max(1)));
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
     /// Writes what is due after `elapsed`. Answers whether the last line is written.
@@ -122,8 +140,8 @@ impl Writer {
         line::write(&mut self.buffer, &fields, self.config.seed, self.config.line_bytes);
         self.buffer.push('\n');
         match stream {
-            Stream::Out => io::stdout().lock().write_all(self.buffer.as_bytes())?,
-            Stream::Err => io::stderr().lock().write_all(self.buffer.as_bytes())?,
+            Stream::Out => self.outputs.stdout.write_all(self.buffer.as_bytes())?,
+            Stream::Err => self.outputs.stderr.write_all(self.buffer.as_bytes())?,
         }
         *counter += 1;
         Ok(self.truth.note(self.written)?)

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{MMapPath, Process};
 
+/// The program that runs, wherever its file is by now (proc(5)).
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Where the program lies in the image.
 const PROGRAM: &str = "flatline";
 /// Where its libraries lie in the image.
@@ -50,7 +52,7 @@ pub fn pack() -> Result<Image, ImageError> {
     let libraries = mapped_libraries(&own, &program)?;
     let mut archive = tar::Builder::new(Vec::new());
     // `exe` and not the name it had: it may have been replaced by a new build since.
-    add(&mut archive, Path::new("/proc/self/exe"), PROGRAM)?;
+    add(&mut archive, Path::new(OWN_PROGRAM), PROGRAM)?;
     let mut loader = None;
     for library in &libraries {
         let Some(name) = library.file_name().and_then(OsStr::to_str) else { continue };
@@ -62,6 +64,12 @@ pub fn pack() -> Result<Image, ImageError> {
     }
     let tar = archive.into_inner().map_err(|source| ImageError::Read { path: program, source })?;
     Ok(Image { tar, entrypoint: entrypoint(loader) })
+}
+
+/// No files at all, for an engine whose containers run programs of this machine: this very program.
+#[must_use]
+pub fn of_this_machine() -> Image {
+    Image { tar: Vec::new(), entrypoint: vec![OWN_PROGRAM.to_owned()] }
 }
 
 /// Through the loader where there is one, so that the path compiled into the program does not matter.

@@ -36,8 +36,8 @@ impl House<'_> {
                 }
             }
             World::DockerRestart => {
-                if let Some(dockerd) = &mut self.dockerd {
-                    dockerd.down().await?;
+                if let Some(engine) = &mut self.own_engine {
+                    engine.down().await?;
                 }
             }
             World::Kill => {
@@ -70,8 +70,8 @@ impl House<'_> {
         for disk in self.attached.iter().filter_map(Attached::disk) {
             disk.free()?;
         }
-        if let Some(dockerd) = &mut self.dockerd {
-            dockerd.up().await?;
+        if let Some(engine) = &mut self.own_engine {
+            engine.up().await?;
         }
         self.of_paused(async |engine, id| engine.unpause(id).await).await?;
         self.paused.clear();

@@ -1,5 +1,6 @@
-//! A Docker Engine of a run's own, on a socket and in a folder of its own, which can be stopped and started while
-//! its containers live on (`live-restore`): nobody's else is ever stopped.
+//! An engine of a run's own, on a socket and in a folder of its own: a Docker Engine, which can be stopped and started
+//! while its containers live on (`live-restore`), so that nobody's else is ever stopped; or the embedded one, where there
+//! is no Docker.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -14,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::orphans::{self, RUN_VARIABLE};
+use crate::world::image::OWN_PROGRAM;
 
 /// A busy machine needs some seconds for it.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -23,15 +25,18 @@ const PREFIX: &str = "flatline-engine-";
 
 /// Why there is no engine of the run's own.
 #[derive(Debug, thiserror::Error)]
-pub enum DockerdError {
+pub enum OwnEngineError {
     /// `dockerd` is not there or may not be run.
     #[error(
         "can't start a Docker Engine of the run's own, which `docker_restart` needs: dockerd: {0}\n  \
          Install Docker's daemon (`dockerd` in PATH) and run as root, or leave the fault out."
     )]
-    Spawn(io::Error),
+    NoDockerd(io::Error),
+    /// This program can't be started once more.
+    #[error("can't start the embedded engine, which is this very program: {0}")]
+    NoEmbedded(io::Error),
     /// Its folder can't be made or removed.
-    #[error("can't use {path} for a Docker Engine of the run's own: {source}")]
+    #[error("can't use {path} for an engine of the run's own: {source}")]
     Folder {
         /// Which one.
         path: PathBuf,
@@ -39,7 +44,7 @@ pub enum DockerdError {
         source: io::Error,
     },
     /// It does not answer, or does not end.
-    #[error("the run's own Docker Engine does not {what}; its last words:\n{last_words}")]
+    #[error("the run's own engine does not {what}; its last words:\n{last_words}")]
     Stuck {
         /// `start` or `end`.
         what: &'static str,
@@ -48,30 +53,40 @@ pub enum DockerdError {
     },
 }
 
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Docker's daemon.
+    Docker,
+    /// This program's own: see [`crate::embedded`].
+    Embedded,
+}
+
 /// It runs, or is down for a while.
 #[derive(Debug)]
-pub struct Dockerd {
+pub struct OwnEngine {
+    kind: Kind,
     folder: PathBuf,
     run_id: String,
     daemon: Option<Child>,
 }
 
-impl Dockerd {
+impl OwnEngine {
     /// Starts one for a run and waits until it answers.
     ///
     /// # Errors
-    /// [`DockerdError`]; nothing is left then.
-    pub async fn start(run_id: &str) -> Result<Self, DockerdError> {
+    /// [`OwnEngineError`]; nothing is left then.
+    pub async fn start(kind: Kind, run_id: &str) -> Result<Self, OwnEngineError> {
         // Short: sockets lie below it, and their paths have at most 107 bytes (unix(7)).
         let folder = std::env::temp_dir().join(format!("{PREFIX}{run_id}"));
-        let failed = |source| DockerdError::Folder { path: folder.clone(), source };
+        let failed = |source| OwnEngineError::Folder { path: folder.clone(), source };
         fs::create_dir_all(&folder).map_err(failed)?;
         fs::write(folder.join("daemon.json"), "{}").map_err(failed)?;
-        let mut dockerd = Self { folder, run_id: run_id.to_owned(), daemon: None };
-        match dockerd.up().await {
-            Ok(()) => Ok(dockerd),
+        let mut engine = Self { kind, folder, run_id: run_id.to_owned(), daemon: None };
+        match engine.up().await {
+            Ok(()) => Ok(engine),
             Err(error) => {
-                dockerd.end().await?;
+                engine.end().await?;
                 Err(error)
             }
         }
@@ -86,14 +101,18 @@ impl Dockerd {
     /// Starts it, where it is down.
     ///
     /// # Errors
-    /// [`DockerdError`].
-    pub async fn up(&mut self) -> Result<(), DockerdError> {
+    /// [`OwnEngineError`].
+    pub async fn up(&mut self) -> Result<(), OwnEngineError> {
         if self.daemon.is_some() {
             return Ok(());
         }
         let log = OpenOptions::new().append(true).create(true).open(self.folder.join("log"));
-        let daemon = self.command().stderr(log.map_err(DockerdError::Spawn)?).spawn();
-        let daemon = self.daemon.insert(daemon.map_err(DockerdError::Spawn)?);
+        let log = log.map_err(|source| OwnEngineError::Folder { path: self.folder.clone(), source })?;
+        let daemon = self.command().stderr(log).spawn().map_err(match self.kind {
+            Kind::Docker => OwnEngineError::NoDockerd,
+            Kind::Embedded => OwnEngineError::NoEmbedded,
+        });
+        let daemon = self.daemon.insert(daemon?);
         let deadline = Instant::now() + WITHIN;
         let host = format!("unix://{}", self.folder.join("docker.sock").display());
         while !answers(&host).await {
@@ -109,8 +128,8 @@ impl Dockerd {
     /// Stops it in order (SIGTERM) and waits until it has ended. Its containers live on.
     ///
     /// # Errors
-    /// [`DockerdError::Stuck`].
-    pub async fn down(&mut self) -> Result<(), DockerdError> {
+    /// [`OwnEngineError::Stuck`].
+    pub async fn down(&mut self) -> Result<(), OwnEngineError> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         let pid = daemon.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         // One that has ended by itself can't be told to; it is waited for all the same.
@@ -124,11 +143,11 @@ impl Dockerd {
     /// Ends it and everything that it has started, and removes its folder.
     ///
     /// # Errors
-    /// [`DockerdError::Folder`].
-    pub async fn end(mut self) -> Result<(), DockerdError> {
+    /// [`OwnEngineError::Folder`].
+    pub async fn end(mut self) -> Result<(), OwnEngineError> {
         // What does not end in order is killed below.
         drop(self.down().await);
-        let failed = |source| DockerdError::Folder { path: self.folder.clone(), source };
+        let failed = |source| OwnEngineError::Folder { path: self.folder.clone(), source };
         let deadline = Instant::now() + WITHIN;
         while orphans::end_processes(|run_id| run_id == self.run_id).map_err(failed)? > 0
             && Instant::now() < deadline
@@ -138,8 +157,19 @@ impl Dockerd {
         remove(&self.folder).map_err(failed)
     }
 
-    /// What keeps it to itself: no bridge, no rule of a firewall, nothing of the other engine's.
     fn command(&self) -> Command {
+        let mut command = match self.kind {
+            Kind::Docker => self.dockerd(),
+            Kind::Embedded => self.embedded(),
+        };
+        command.env(RUN_VARIABLE, &self.run_id).stdin(Stdio::null()).stdout(Stdio::null());
+        // A Ctrl-C at the terminal is for the harness.
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+
+    /// What keeps it to itself: no bridge, no rule of a firewall, nothing of the other engine's.
+    fn dockerd(&self) -> Command {
         let mut command = Command::new("dockerd");
         for (option, name) in [
             ("--data-root", "data"),
@@ -151,17 +181,21 @@ impl Dockerd {
         }
         command.args(["--host", &self.host(), "--live-restore"]);
         command.args(["--bridge=none", "--iptables=false", "--ip6tables=false"]);
-        command.env(RUN_VARIABLE, &self.run_id).stdin(Stdio::null()).stdout(Stdio::null());
-        // A Ctrl-C at the terminal is for the harness.
-        command.process_group(0).kill_on_drop(true);
         command
     }
 
-    fn stuck(&self, what: &'static str) -> DockerdError {
+    /// This very program, even if its file was replaced by a new build since.
+    fn embedded(&self) -> Command {
+        let mut command = Command::new(OWN_PROGRAM);
+        command.args(["engine", "--listen", &self.host(), "--root"]).arg(self.folder.join("data"));
+        command
+    }
+
+    fn stuck(&self, what: &'static str) -> OwnEngineError {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
         let end = log.len().saturating_sub(2000);
         let last_words = String::from_utf8_lossy(log.get(end..).unwrap_or_default()).into_owned();
-        DockerdError::Stuck { what, last_words }
+        OwnEngineError::Stuck { what, last_words }
     }
 }
 
