@@ -1,10 +1,10 @@
 //! A container as the engine knows it: what it was made of, and how it is now. Pure, but for the lock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bollard::models::{ContainerCreateBody, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{ContainerCreateBody, RestartPolicy};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,48 +28,34 @@ pub(super) struct Spec {
     pub(super) stop_signal: String,
     pub(super) network_mode: String,
     pub(super) log_driver: String,
-    pub(super) log_options: HashMap<String, String>,
+    pub(super) log_options: BTreeMap<String, String>,
     pub(super) restarts: Restarts,
     /// Folders of the host, each at its own path.
     pub(super) mounts: Vec<String>,
 }
 
 /// Whether it is started again when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Restarts {
-    No,
-    /// Unless it was stopped.
-    Always,
-    /// Where it ends with an error, so often at most; without end for 0.
-    OnFailure(u64),
+#[derive(Clone, Debug, Default)]
+pub(super) struct Restarts {
+    /// As it was given: `no`, `always`, `unless-stopped`, `on-failure`, or nothing.
+    pub(super) name: String,
+    /// So often at most, after failures; without end for 0.
+    pub(super) most: u64,
 }
 
 impl Restarts {
     fn of(policy: Option<RestartPolicy>) -> Self {
-        let Some(policy) = policy else { return Self::No };
+        let Some(policy) = policy else { return Self::default() };
         let most = policy.maximum_retry_count.and_then(|most| u64::try_from(most).ok()).unwrap_or(0);
-        match policy.name {
-            Some(RestartPolicyNameEnum::ALWAYS | RestartPolicyNameEnum::UNLESS_STOPPED) => Self::Always,
-            Some(RestartPolicyNameEnum::ON_FAILURE) => Self::OnFailure(most),
-            Some(RestartPolicyNameEnum::NO | RestartPolicyNameEnum::EMPTY) | None => Self::No,
-        }
-    }
-
-    /// As the API names it.
-    pub(super) fn name(self) -> (&'static str, u64) {
-        match self {
-            Self::No => ("no", 0),
-            Self::Always => ("always", 0),
-            Self::OnFailure(most) => ("on-failure", most),
-        }
+        Self { name: policy.name.map(|name| name.to_string()).unwrap_or_default(), most }
     }
 
     /// Whether a life that ended so, the `count`-th after the first, is followed by another.
-    pub(super) fn again(self, exit_code: i32, count: u64) -> bool {
-        match self {
-            Self::No => false,
-            Self::Always => true,
-            Self::OnFailure(most) => exit_code != 0 && (most == 0 || count < most),
+    pub(super) fn again(&self, exit_code: i32, count: u64) -> bool {
+        match self.name.as_str() {
+            "always" | "unless-stopped" => true,
+            "on-failure" => exit_code != 0 && (self.most == 0 || count < self.most),
+            _ => false,
         }
     }
 }
@@ -134,7 +120,7 @@ impl Spec {
                 .filter(|mode| !mode.is_empty())
                 .unwrap_or_else(|| "default".to_owned()),
             log_driver: driver,
-            log_options: log.config.unwrap_or_default(),
+            log_options: log.config.unwrap_or_default().into_iter().collect(),
             restarts: Restarts::of(host.restart_policy),
             mounts,
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -164,7 +165,9 @@ impl Engine {
             return Err(taken(&name, &other.id));
         }
         let folder = self.root.join("containers").join(&id);
-        fs::create_dir_all(&folder)
+        fs::DirBuilder::new()
+            .mode(0o710)
+            .create(&folder)
             .map_err(|error| Refusal::Failed(format!("{}: {error}", folder.display())))?;
         let container = Arc::new(Container::new(id.clone(), name, (spec, rotation), folder));
         containers.insert(id.clone(), Arc::clone(&container));
@@ -328,7 +331,8 @@ impl Engine {
         }
         if state.paused == is_frozen {
             let so = if is_frozen { "already paused" } else { "not paused" };
-            return Err(Refusal::Conflict(format!("Container {} is {so}", container.id)));
+            // Docker says so with a 500.
+            return Err(Refusal::Failed(format!("Container {} is {so}", container.id)));
         }
         state.paused = is_frozen;
         drop(state);

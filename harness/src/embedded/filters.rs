@@ -39,6 +39,11 @@ impl Filters {
         self.0.keys().map(String::as_str).find(|name| !known.contains(name))
     }
 
+    /// Whether a filter is set.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|values| !values.is_empty())
+    }
+
     /// Whether one of a filter's values is met; so it is where the filter is not set.
     pub(super) fn any_of(&self, name: &str, is_met: impl Fn(&str) -> bool) -> bool {
         self.0.get(name).is_none_or(|values| values.is_empty() || values.iter().any(|value| is_met(value)))

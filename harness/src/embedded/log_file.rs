@@ -60,17 +60,11 @@ impl LogFile {
         let place = Arc::clone(&self.place);
         let (path, Rotation { max_files, compress, .. }) = (&place.path, place.rotation);
         let names = place.names();
-        for age in (1..max_files).rev() {
-            let older = rotated(path, age, compress);
-            let newer = if age == 1 { path.clone() } else { rotated(path, age - 1, compress) };
-            // The youngest of those that are over is packed after it was moved, so it has no ending yet.
-            let older = if age == 1 { rotated(path, 1, false) } else { older };
-            match std::fs::rename(newer, older) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        for age in (2..max_files).rev() {
+            move_over(&rotated(path, age - 1, compress), &rotated(path, age, compress))?;
         }
-        // Of one file alone nothing is kept: Docker empties it in place.
+        // Also where only one file is to be kept: Docker 20.10 does so, and 23.0 and later remove it.
+        move_over(path, &rotated(path, 1, false))?;
         self.file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
         self.mark = Mark { generation: self.mark.generation + 1, bytes: 0 };
         self.place.mark.send_replace(self.mark);
@@ -79,6 +73,14 @@ impl LogFile {
             pack(&rotated(path, 1, false), &rotated(path, 1, true), self.last_time)?;
         }
         Ok(())
+    }
+}
+
+/// There may be none yet.
+fn move_over(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -161,9 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn one_file_alone_is_emptied_and_without_a_size_none_is_begun() {
+    fn of_one_file_the_last_is_left_and_without_a_size_none_is_begun() {
         let rotation = Rotation { max_bytes: Some(200), max_files: 1, compress: false };
-        expect(&written(rotation), &[("x-json.log", "line 09,line 10,line 11")]);
+        let expected =
+            [("x-json.log", "line 09,line 10,line 11"), ("x-json.log.1", "line 06,line 07,line 08")];
+        expect(&written(rotation), &expected);
         let all = written(Rotation { max_bytes: None, max_files: 1, compress: false });
         assert_eq!(all[0].1.split(',').count(), 12);
     }

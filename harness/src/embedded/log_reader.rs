@@ -190,9 +190,7 @@ impl Follower {
     /// Reads to the end of the newest file.
     async fn read(&mut self, newest: u64) -> io::Result<Next> {
         loop {
-            // Docker empties a single file in place: what was not read of it is gone.
-            let is_gone = self.place.rotation.max_files == 1 && self.generation < newest;
-            if !is_gone && self.read_file().await? == Next::Over {
+            if self.read_file().await? == Next::Over {
                 return Ok(Next::Over);
             }
             if self.generation >= newest {

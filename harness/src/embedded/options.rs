@@ -1,6 +1,6 @@
 //! Options of the json-file driver, with its own rules (moby, `daemon/logger/jsonfilelog`): pure.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// How a log is rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) struct Rotation {
 ///
 /// # Errors
 /// In Docker's words.
-pub(super) fn rotation(options: &HashMap<String, String>) -> Result<Rotation, String> {
+pub(super) fn rotation(options: &BTreeMap<String, String>) -> Result<Rotation, String> {
     let known = [
         "max-size",
         "max-file",

@@ -80,7 +80,7 @@ impl Asked {
     fn filters(&self, known: &[&str]) -> Result<Filters, Refusal> {
         let filters = Filters::parse(&self.value("filters").unwrap_or_default()).map_err(Refusal::Bad)?;
         match filters.unknown(known) {
-            Some(name) => Err(Refusal::Bad(format!("invalid filter '{name}'"))),
+            Some(name) => Err(Refusal::Bad(format!("Invalid filter '{name}'"))),
             None => Ok(filters),
         }
     }
@@ -202,11 +202,11 @@ async fn wait(container: Arc<Container>, condition: &str) -> Answer {
 
 fn list(engine: &Engine, asked: &Asked) -> Answered {
     let filters = asked.filters(&["label", "id", "name", "status", "ancestor", "exited"])?;
-    let all = asked.is_set("all") || asked.value("limit").is_some();
+    let all = asked.is_set("all") || asked.value("limit").is_some() || filters.has("status");
     let wanted = |container: &Arc<Container>| {
         let state = container.state();
         let word = shown::word(&state);
-        (all || !matches!(word, "created" | "exited") || filters.any_of("status", |_| false))
+        (all || !matches!(word, "created" | "exited"))
             && filters.any_of("status", |status| status == word)
             && filters.any_of("id", |id| container.id.starts_with(id))
             && filters.any_of("name", |name| state.name.contains(name.trim_start_matches('/')))

@@ -104,7 +104,6 @@ pub(super) fn inspected(container: &Container) -> Value {
     let (spec, state) = (&container.spec, container.state());
     let (program, arguments) =
         spec.command.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
-    let (policy, most) = spec.restarts.name();
     // Docker names none where its driver keeps none.
     let log_path = if spec.log_driver == "json-file" && state.started.is_some() {
         container.log.path.display().to_string()
@@ -138,7 +137,7 @@ pub(super) fn inspected(container: &Container) -> Value {
         "HostConfig": {
             "LogConfig": { "Type": spec.log_driver, "Config": spec.log_options },
             "NetworkMode": spec.network_mode,
-            "RestartPolicy": { "Name": policy, "MaximumRetryCount": most },
+            "RestartPolicy": { "Name": spec.restarts.name, "MaximumRetryCount": spec.restarts.most },
         },
         "Mounts": mounts(container),
         "Config": {
