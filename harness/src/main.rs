@@ -85,7 +85,11 @@ async fn carry_out(command: Command) -> ExitCode {
 fn code_of(error: &anyhow::Error) -> u8 {
     let of_the_user =
         error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
-    if of_the_user || error.is::<UsageError>() || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
+    let unfit = matches!(error.downcast_ref(), Some(RunError::NotEmbedded { .. }));
+    if of_the_user
+        || unfit
+        || error.is::<UsageError>()
+        || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
     {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Run, containers, flatline, images, json, processes, scenario};
+use crate::support::{Run, containers, flatline, images, json, left_by, processes, scenario};
 
 fn verdict<'a>(verdicts: &'a Value, target: &str, resource: &str) -> &'a str {
     verdicts["targets"][target]["resources"][resource]["verdict"].as_str().unwrap()
@@ -240,15 +240,6 @@ fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
         let measured = std::fs::read_to_string(run.out.join(file)).unwrap();
         assert!(measured.lines().count() > 1, "what was measured is readable: {file}");
     }
-}
-
-/// Where a run's own engine and its small disks are: processes, mounts and a folder.
-fn left_by(run_id: &str) -> Vec<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let mounts = mounts.lines().filter(|mount| mount.contains(run_id)).map(str::to_owned);
-    let folder = std::env::temp_dir().join(format!("flatline-engine-{run_id}"));
-    let folder = folder.exists().then(|| folder.display().to_string());
-    processes(run_id).into_iter().chain(mounts).chain(folder).collect()
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod ab;
 mod analyze;
 mod audit;
 mod cli;
+mod embedded;
 mod engines;
 mod growth;
 mod loki;

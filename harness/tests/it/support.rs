@@ -66,8 +66,13 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn start(scenario_file: &str, out: PathBuf) -> Self {
+        Self::start_on("auto", scenario_file, out)
+    }
+
+    /// On the engine of this name.
+    pub(crate) fn start_on(engine: &str, scenario_file: &str, out: PathBuf) -> Self {
         let child = flatline()
-            .args(["ab", &scenario(scenario_file), "--out"])
+            .args(["ab", &scenario(scenario_file), "--engine", engine, "--out"])
             .arg(&out)
             .stdout(closed())
             .stderr(closed())
@@ -142,4 +147,13 @@ pub(crate) fn processes(run_id: &str) -> Vec<String> {
         environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
     });
     of_run.map(|folder| folder.display().to_string()).collect()
+}
+
+/// Where a run's own engine and its small disks are: processes, mounts and a folder.
+pub(crate) fn left_by(run_id: &str) -> Vec<String> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = mounts.lines().filter(|mount| mount.contains(run_id)).map(str::to_owned);
+    let folder = std::env::temp_dir().join(format!("flatline-engine-{run_id}"));
+    let folder = folder.exists().then(|| folder.display().to_string());
+    processes(run_id).into_iter().chain(mounts).chain(folder).collect()
 }

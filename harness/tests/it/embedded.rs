@@ -1,0 +1,100 @@
+//! Runs without Docker: the same experiment on the embedded engine.
+
+use crate::support::{Run, flatline, json, left_by, said, scenario, wait_for};
+
+/// Where nobody listens.
+const NOWHERE: &str = "unix:///nowhere/docker.sock";
+
+#[test]
+fn where_no_docker_answers_a_run_goes_on_without_it_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let run = flatline()
+        .env("DOCKER_HOST", NOWHERE)
+        .args(["ab", &scenario("short.yaml"), "--out"])
+        .arg(&out)
+        .output();
+    let run = run.unwrap();
+    let said = said(&run);
+    assert!(said.contains(NOWHERE) && said.contains("The embedded engine runs the containers"), "{said}");
+    let manifest = json(&out, "run.json");
+    assert!(manifest["engine"].as_str().unwrap().starts_with("embedded "), "{manifest}");
+    let verdicts = json(&out, "verdict.json");
+    for target in ["pool", "hybrid"] {
+        let audit = &verdicts["targets"][target]["audit"];
+        assert_eq!(audit["lost"], 0, "{verdicts}");
+        assert!(audit["delivered"].as_u64().unwrap() > 1000, "{verdicts}");
+    }
+    let events = std::fs::read_to_string(out.join("events.csv")).unwrap();
+    assert!(events.contains(",churn,restart ") && events.contains(",churn,replace "), "{events}");
+    assert_eq!(left_by(manifest["run_id"].as_str().unwrap()), Vec::<String>::new());
+}
+
+#[test]
+fn who_insists_on_docker_is_told_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = flatline();
+    command
+        .env("DOCKER_HOST", NOWHERE)
+        .args(["ab", "--engine", "docker", "--out"])
+        .arg(folder.path().join("run"));
+    let run = command.output().unwrap();
+    assert_eq!(run.status.code(), Some(4));
+    assert!(said(&run).contains("no Docker Engine answers"), "{}", said(&run));
+}
+
+#[test]
+fn a_fault_that_it_has_no_means_for_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = flatline();
+    command.args(["ab", &scenario("world.yaml"), "--engine", "embedded", "--out"]).arg(&out);
+    let run = command.output().unwrap();
+    assert_eq!(run.status.code(), Some(2), "{}", said(&run));
+    assert!(said(&run).contains("docker_restart needs a real Docker Engine"), "{}", said(&run));
+    assert!(!out.exists());
+}
+
+#[test]
+fn what_kill_9_leaves_of_an_embedded_engine_is_removed_by_clean() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::start_on("embedded", "short.yaml", folder.path().join("run"));
+    run.wait_for_phase("warmup");
+    let run_id = run.run_id();
+    run.signal("-KILL");
+    run.wait();
+    assert!(left_by(&run_id).len() > 2, "kill -9 leaves them, or this test proves nothing");
+    assert!(flatline().arg("clean").status().unwrap().success());
+    assert_eq!(left_by(&run_id), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_alone_ends_its_containers_and_gives_its_socket_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("engine.sock");
+    let start = || {
+        let mut command = flatline();
+        command.args(["engine", "--listen"]).arg(&socket).arg("--root").arg(folder.path().join("root"));
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let first = start();
+    wait_for("its socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    let second = start().wait_with_output().unwrap();
+    assert_eq!(second.status.code(), Some(4));
+    assert!(said(&second).contains("listens on") && said(&second).contains("--listen"), "{}", said(&second));
+    let stopped =
+        std::process::Command::new("kill").args(["-TERM", &first.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
+    assert!(!socket.exists());
+    // What a killed one leaves is no obstacle.
+    let mut third = start();
+    wait_for("its socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    third.kill().unwrap();
+    third.wait().unwrap();
+    assert!(socket.exists());
+    let mut fourth = start();
+    wait_for("its socket", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    fourth.kill().unwrap();
+    fourth.wait().unwrap();
+}
