@@ -16,6 +16,7 @@ mod log_reader;
 mod container;
 mod life;
 mod engine;
+mod lives;
 mod shown;
 mod routes;
 mod server;

@@ -244,11 +244,9 @@ mod tests {
 
     #[test]
     fn it_is_started_again_as_its_policy_says() {
-        let policy = |name, most| {
-            Restarts::of(Some(RestartPolicy { name: Some(name), maximum_retry_count: Some(most) }))
-        };
-        assert!(policy(RestartPolicyNameEnum::ALWAYS, 0).again(0, 1000));
-        let twice = policy(RestartPolicyNameEnum::ON_FAILURE, 2);
+        let policy = |name: &str, most| Restarts { name: name.to_owned(), most };
+        assert!(policy("always", 0).again(0, 1000));
+        let twice = policy("on-failure", 2);
         assert_eq!([twice.again(1, 1), twice.again(1, 2), twice.again(0, 0)], [true, false, false]);
         assert!(!Restarts::of(None).again(1, 0));
     }

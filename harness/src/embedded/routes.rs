@@ -15,9 +15,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
 use super::container::Container;
-use super::engine::{Change, Engine, Refusal, gone};
+use super::engine::{Change, Engine, Refusal};
 use super::events::Event;
 use super::filters::Filters;
+use super::lives::gone;
 use super::log_reader::{self, Wanted};
 use super::shown;
 

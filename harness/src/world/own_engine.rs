@@ -58,7 +58,7 @@ pub enum OwnEngineError {
 pub enum Kind {
     /// Docker's daemon.
     Docker,
-    /// This program's own: see [`crate::embedded`].
+    /// This program's own, `flatline engine`.
     Embedded,
 }
 

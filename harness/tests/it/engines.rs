@@ -286,7 +286,7 @@ fn logs_are_rotated_alike() {
             let all = logs(subject, &id, "stdout=1");
             let last = all.last().unwrap().1.clone();
             let first: u32 = all[0].1.trim().trim_start_matches("line ").parse().unwrap();
-            assert_eq!(all.len() as u32, 60 - first + 1, "none is missing");
+            assert_eq!(u32::try_from(all.len()).unwrap(), 60 - first + 1, "none is missing");
             (found, last)
         });
         assert!(seen.0.iter().all(|(_, is_full)| *is_full), "{seen:?}");
