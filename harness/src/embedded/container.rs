@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bollard::models::{ContainerCreateBody, RestartPolicy};
+use bollard::models::{ContainerCreateBody, HostConfig, RestartPolicy};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,10 @@ pub(super) struct Spec {
     pub(super) restarts: Restarts,
     /// Folders of the host, each at its own path.
     pub(super) mounts: Vec<String>,
+    /// Where it begins.
+    pub(super) working_dir: String,
+    /// What was asked for and is not done.
+    pub(super) ignored: Vec<&'static str>,
 }
 
 /// Whether it is started again when it ends.
@@ -71,6 +75,7 @@ impl Spec {
     /// It wants what this engine can't do, which is said.
     pub(super) fn new(body: ContainerCreateBody, image_id: String) -> Result<Self, Unfit> {
         let host = body.host_config.unwrap_or_default();
+        let (mounts, ignored) = (mounts(&host)?, ignored(&host));
         let log = host.log_config.unwrap_or_default();
         let driver = log.typ.filter(|driver| !driver.is_empty()).unwrap_or_else(|| "json-file".to_owned());
         if driver != "json-file" && driver != "none" {
@@ -78,24 +83,10 @@ impl Spec {
                 "the embedded engine has no log driver {driver}: it has json-file and none"
             )));
         }
-        let mut mounts: Vec<String> = Vec::new();
-        let binds = host.binds.unwrap_or_default();
-        let pairs = binds.iter().map(|bind| {
-            let mut parts = bind.split(':');
-            (parts.next().unwrap_or_default().to_owned(), parts.next().unwrap_or_default().to_owned())
-        });
-        let given = host.mounts.unwrap_or_default();
-        let given = given
-            .into_iter()
-            .map(|mount| (mount.source.unwrap_or_default(), mount.target.unwrap_or_default()));
-        for (source, target) in pairs.chain(given) {
-            if source != target {
-                return Err(Unfit(format!(
-                    "the embedded engine runs plain processes: a folder can be mounted at its own path alone, \
-                     and {source} is wanted at {target}"
-                )));
-            }
-            mounts.push(source);
+        if body.user.as_ref().is_some_and(|user| !user.is_empty()) {
+            return Err(Unfit(
+                "the embedded engine runs every container as its own user: leave User out".to_owned(),
+            ));
         }
         let (entrypoint, cmd) = (body.entrypoint.unwrap_or_default(), body.cmd.unwrap_or_default());
         let command: Vec<String> = entrypoint.iter().chain(&cmd).cloned().collect();
@@ -123,6 +114,11 @@ impl Spec {
             log_options: log.config.unwrap_or_default().into_iter().collect(),
             restarts: Restarts::of(host.restart_policy),
             mounts,
+            working_dir: body
+                .working_dir
+                .filter(|folder| !folder.is_empty())
+                .unwrap_or_else(|| "/".to_owned()),
+            ignored,
         })
     }
 
@@ -133,6 +129,40 @@ impl Spec {
     pub(super) fn rotation(&self) -> Result<Rotation, Unfit> {
         options::rotation(&self.log_options).map_err(Unfit)
     }
+}
+
+/// Folders that are mounted, each at its own path.
+fn mounts(host: &HostConfig) -> Result<Vec<String>, Unfit> {
+    let binds = host.binds.iter().flatten().map(|bind| {
+        let mut parts = bind.split(':');
+        (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    });
+    let mounts = host.mounts.iter().flatten();
+    let mounts = mounts.map(|mount| {
+        (mount.source.as_deref().unwrap_or_default(), mount.target.as_deref().unwrap_or_default())
+    });
+    let at_its_own_path = |(source, target): (&str, &str)| {
+        if source == target {
+            return Ok(source.to_owned());
+        }
+        Err(Unfit(format!(
+            "the embedded engine runs plain processes: a folder can be mounted at its own path alone, \
+             and {source} is wanted at {target}"
+        )))
+    };
+    binds.chain(mounts).map(at_its_own_path).collect()
+}
+
+/// Limits that are set and not kept.
+fn ignored(host: &HostConfig) -> Vec<&'static str> {
+    let limits = [
+        ("Memory", host.memory.is_some_and(|bytes| bytes > 0)),
+        ("NanoCpus", host.nano_cpus.is_some_and(|cpus| cpus > 0)),
+        ("CpusetCpus", host.cpuset_cpus.as_ref().is_some_and(|cpus| !cpus.is_empty())),
+        ("PidsLimit", host.pids_limit.is_some_and(|most| most > 0)),
+        ("Ulimits", host.ulimits.as_ref().is_some_and(|limits| !limits.is_empty())),
+    ];
+    limits.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
 }
 
 /// How it is.
@@ -234,6 +264,10 @@ mod tests {
         let said = |text: &str| Spec::new(body(text), String::new()).unwrap_err().0;
         assert!(said(r#"{"Cmd":["a"],"HostConfig":{"LogConfig":{"Type":"journald"}}}"#).contains("journald"));
         assert!(said(r#"{"Cmd":["a"],"HostConfig":{"Binds":["/a:/b:ro"]}}"#).contains("/a is wanted at /b"));
+        assert!(said(r#"{"Cmd":["a"],"User":"nobody"}"#).contains("User"));
+        let limited =
+            Spec::new(body(r#"{"Cmd":["a"],"HostConfig":{"Memory":1000000,"NanoCpus":0}}"#), String::new());
+        assert_eq!(limited.unwrap().ignored, ["Memory"]);
         assert!(said(r#"{"Image":"i"}"#).contains("no command"));
         let spec = Spec::new(
             body(r#"{"Entrypoint":["a"],"Cmd":["b"],"HostConfig":{"Binds":["/a:/a:ro"]}}"#),

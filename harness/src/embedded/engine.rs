@@ -137,11 +137,15 @@ impl Engine {
         id
     }
 
-    /// Makes a container. Answers with its id.
+    /// Makes a container.
     ///
     /// # Errors
     /// Its image is not there, its name is taken, or it wants what this engine can't do.
-    pub(super) fn create(&self, name: Option<String>, body: ContainerCreateBody) -> Result<String, Refusal> {
+    pub(super) fn create(
+        &self,
+        name: Option<String>,
+        body: ContainerCreateBody,
+    ) -> Result<Arc<Container>, Refusal> {
         let image = body.image.clone().unwrap_or_default();
         let found = self.image(&image).ok_or_else(|| Refusal::Missing(format!("No such image: {image}")))?;
         let spec = Spec::new(body, found.id)?;
@@ -158,10 +162,10 @@ impl Engine {
             .create(&folder)
             .map_err(|error| Refusal::Failed(format!("{}: {error}", folder.display())))?;
         let container = Arc::new(Container::new(id.clone(), name, (spec, rotation), folder));
-        containers.insert(id.clone(), Arc::clone(&container));
+        containers.insert(id, Arc::clone(&container));
         drop(containers);
         self.tell(&container, "create", &[]);
-        Ok(id)
+        Ok(container)
     }
 
     /// Gives it another name.

@@ -145,7 +145,7 @@ fn command(container: &Container) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .current_dir("/")
+        .current_dir(&container.spec.working_dir)
         .env_clear()
         .stdin(Stdio::null())
         .process_group(0)

@@ -224,8 +224,10 @@ fn create(engine: &Engine, asked: &Asked) -> Answered {
     let body: ContainerCreateBody = serde_json::from_slice(&asked.body)
         .map_err(|error| Refusal::Bad(format!("invalid JSON: {error}")))?;
     let name = asked.value("name").filter(|name| !name.is_empty());
-    let id = engine.create(name.map(|name| name.trim_start_matches('/').to_owned()), body)?;
-    Ok(Answer::Json(StatusCode::CREATED, json!({ "Id": id, "Warnings": [] })))
+    let made = engine.create(name.map(|name| name.trim_start_matches('/').to_owned()), body)?;
+    let warning = |limit| format!("the embedded engine sets no limits: {limit} is ignored");
+    let warnings: Vec<String> = made.spec.ignored.iter().map(warning).collect();
+    Ok(Answer::Json(StatusCode::CREATED, json!({ "Id": made.id, "Warnings": warnings })))
 }
 
 fn logs(container: &Arc<Container>, asked: &Asked) -> Answered {
