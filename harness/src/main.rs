@@ -248,7 +248,7 @@ async fn clean() -> anyhow::Result<ExitCode> {
     let ended = format!(
         "ended {}; removed {} of a run's own, {}",
         counted(processes, "process", "processes"),
-        counted(engines, "Docker Engine", "Docker Engines"),
+        counted(engines, "engine", "engines"),
         counted(disks, "small disk", "small disks"),
     );
     // What is done is told also where no engine answers.
@@ -260,6 +260,10 @@ async fn clean() -> anyhow::Result<ExitCode> {
         Ok(containers) => {
             let containers = counted(containers, "container", "containers");
             print(&format!("{ended}, {containers} and the images of their runs"))?;
+            Ok(ExitCode::from(MET))
+        }
+        Err(_) if !engine::is_there() => {
+            print(&format!("{ended}; there is no Docker here, whose containers could be left"))?;
             Ok(ExitCode::from(MET))
         }
         Err(error) => {

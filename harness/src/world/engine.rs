@@ -80,13 +80,23 @@ pub struct Engine {
     run_id: String,
 }
 
+/// Docker's own place for it.
+const SOCKET: &str = "/var/run/docker.sock";
+
 /// The address of the engine: `DOCKER_HOST`, or Docker's default socket.
 #[must_use]
 pub fn default_host() -> String {
-    std::env::var("DOCKER_HOST")
-        .ok()
-        .filter(|host| !host.is_empty())
-        .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+    named_host().unwrap_or_else(|| format!("unix://{SOCKET}"))
+}
+
+fn named_host() -> Option<String> {
+    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+}
+
+/// Whether this machine has Docker, be it running or not: it is named, or its socket is there.
+#[must_use]
+pub fn is_there() -> bool {
+    named_host().is_some() || std::path::Path::new(SOCKET).exists()
 }
 
 impl Engine {
