@@ -23,19 +23,19 @@ use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
-use flatline::run::ab;
 use flatline::run::analyze::analyze;
+use flatline::run::live::Live;
 use flatline::run::order::{Order, RunError};
-use flatline::run::power;
 use flatline::run::progress::Show;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
+use flatline::run::{ab, actions, power, so_far};
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
 use flatline::world::{dockerd, small_disk};
-use flatline::{clock, record, report};
+use flatline::{clock, report};
 
 const MET: u8 = 0;
 const MISSED: u8 = 1;
@@ -118,9 +118,15 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         loaded,
     };
     orphans::be_known().context("can't name this process")?;
+    let mut live = None;
+    if let Some(address) = arguments.serve {
+        cli::reachable(address, arguments.expose)?;
+        let shown = live.insert(Live::listen(address, &order.out).await?);
+        say(&format!("live report: {}", shown.url()));
+    }
     let stop = CancellationToken::new();
     let out = order.out.clone();
-    let result = with_signals(&stop, STOPPING, Box::pin(ab::run(order, &stop))).await?;
+    let result = with_signals(&stop, STOPPING, Box::pin(Live::during(live, ab::run(order, &stop)))).await?;
     let report = out.join("report.html");
     if result.is_err() && report.is_file() {
         say(&format!("report of what was seen until then: {}", report.display()));
@@ -132,6 +138,7 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         print(&report::terminal(&result))?;
     }
     say(&format!("report: {}", report.display()));
+    actions::tell(&result).iter().for_each(|line| say(line));
     Ok(ExitCode::from(code(result.verdict.outcome)))
 }
 
@@ -222,7 +229,7 @@ fn colours() -> bool {
 }
 
 fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
-    let result = record::files::read_run(run_dir)?;
+    let result = so_far::read(run_dir)?;
     for path in report::write_all(run_dir, &result)? {
         print(&path.display().to_string())?;
     }
@@ -268,10 +275,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     let listen = arguments.listen;
-    if !listen.ip().is_loopback() && !arguments.expose {
-        let why = format!("{listen} can be reached by other machines; add --expose where that is meant");
-        return Err(UsageError(why).into());
-    }
+    cli::reachable(listen, arguments.expose)?;
     let mut loki = arguments.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
     if let Some(max_age) = arguments.max_age {
         loki.set_max_age(max_age.0);

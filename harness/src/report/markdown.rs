@@ -4,7 +4,7 @@
 
 use super::account;
 use super::kinds;
-use super::png;
+use super::pictures;
 use super::versus;
 use super::view::{self, Card, Growth, Mark, Row};
 use crate::result::{Resource, RunResult};
@@ -14,14 +14,23 @@ const MOST: usize = 60_000;
 /// Characters of one string from outside that are shown.
 const LONGEST: usize = 600;
 
+/// Whether the files of the pictures lie beside the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pictures {
+    /// They do, and are shown.
+    Beside,
+    /// They are left out.
+    Left,
+}
+
 /// Renders the summary.
-pub(super) fn render(result: &RunResult) -> String {
+pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
     let head = head(result);
     let about_growth = |part: fn(&RunResult) -> String| {
         if view::growths(result).is_empty() { String::new() } else { part(result) }
     };
     let details = [
-        pictures(result),
+        if shown == Pictures::Beside { pictures(result) } else { String::new() },
         about_growth(reasons),
         about_growth(by_kind),
         pairs(result),
@@ -129,6 +138,9 @@ fn growth(cell: Option<&Growth>) -> String {
 }
 
 fn lost(card: &Card) -> String {
+    if !card.audited {
+        return "accounted for at the end".to_owned();
+    }
     let sign = if card.lost_any { "✗ " } else { "" };
     format!("{sign}{} of {} sent", card.lost, card.sent)
 }
@@ -142,7 +154,7 @@ fn marked(mark: Mark) -> String {
 }
 
 fn pictures(result: &RunResult) -> String {
-    let mut out = format!("![Growth per minute of every target]({})\n", png::OVERVIEW);
+    let mut out = format!("![Growth per minute of every target]({})\n", pictures::OVERVIEW);
     let mut folded = String::new();
     for resource in Resource::ALL {
         let sampled = result.samples.iter().any(|sample| super::series::value(sample, resource).is_some());
@@ -150,7 +162,7 @@ fn pictures(result: &RunResult) -> String {
             folded.push_str(&format!(
                 "![{} since the load began]({})\n\n",
                 resource.title(),
-                png::file_name(resource)
+                pictures::file_name(resource)
             ));
         }
     }

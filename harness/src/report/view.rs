@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::figures;
 use crate::result::{
-    DrainResult, Expect, Judgement, Machine, Missed, Outcome, Projection, Resource, ResourceResult,
+    DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource, ResourceResult,
     RunResult, TargetResult, Verdict,
 };
 
@@ -28,6 +28,11 @@ pub(super) struct Mark {
 pub(super) fn stopped_early(result: &RunResult) -> Option<String> {
     let early = result.verdict.stopped_early.as_ref()?;
     Some(format!("Stopped early at {} because {}.", figures::clock(early.at_s), early.because))
+}
+
+/// Whether the run still goes on: it is judged so far.
+pub(super) fn is_running(result: &RunResult) -> bool {
+    result.verdict.cut_short && result.manifest.ended == Manifest::RUNNING
 }
 
 /// A run's outcome as a headline.
@@ -78,7 +83,7 @@ fn flatness(target: &TargetResult) -> Mark {
 }
 
 /// What was expected of a target.
-fn expected(target: &TargetResult) -> &'static str {
+pub(super) fn expected(target: &TargetResult) -> &'static str {
     match target.expect {
         Expect::Flat => "must stay flat and lose no line",
         Expect::Leak => "a control: it must leak",
@@ -106,6 +111,8 @@ pub(super) struct Card {
     pub(super) reason: String,
     /// What grows, how fast, since when.
     pub(super) leaks: Vec<Leak>,
+    /// Whether its lines are accounted for: they are at the end of a run.
+    pub(super) audited: bool,
     /// Lines lost, of those sent.
     pub(super) lost: String,
     pub(super) sent: String,
@@ -190,6 +197,7 @@ pub(super) fn cards(result: &RunResult) -> Vec<Card> {
 fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> Card {
     let failing = target.resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
     let cost = cost(result, name);
+    let audit = target.audit.unwrap_or_default();
     Card {
         name: name.to_owned(),
         place,
@@ -199,9 +207,10 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
         expected: expected(target),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
-        lost: figures::count(target.audit.lost),
-        sent: figures::count(target.audit.sent),
-        lost_any: target.audit.lost > 0,
+        audited: target.audit.is_some(),
+        lost: figures::count(audit.lost),
+        sent: figures::count(audit.sent),
+        lost_any: audit.lost > 0,
         cost: format!(
             "{} of CPU time ({} of one core), {} of memory at most",
             cost.cpu, cost.share, cost.rss
@@ -224,7 +233,8 @@ fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     }
 }
 
-fn stability(target: &TargetResult) -> String {
+/// How its process fared.
+pub(super) fn stability(target: &TargetResult) -> String {
     let crashes = match target.stability.crashes {
         0 => "no crash".to_owned(),
         1 => "1 crash".to_owned(),
@@ -300,22 +310,44 @@ pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
 }
 
 fn cost(result: &RunResult, name: &str) -> Cost {
-    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
-    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
-    let used = used(&cpu);
-    let time =
-        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
-    let first_used = cpu.first().copied().unwrap_or(0.0);
-    let share = if time > 0.0 { (used - first_used) / time } else { 0.0 };
-    let peak = samples.iter().filter_map(|sample| sample.rss_bytes).max();
-    let measured = !cpu.is_empty();
+    let used = used_by(result, name);
+    let samples = || result.samples.iter().filter(|sample| sample.target == name);
     Cost {
         name: name.to_owned(),
-        cpu: if measured { figures::cpu(used) } else { NOTHING.to_owned() },
-        share: if measured { figures::percent(share) } else { NOTHING.to_owned() },
-        rss: peak.map_or(NOTHING.to_owned(), figures::bytes),
-        threads: ends(samples.iter().filter_map(|sample| sample.threads)),
-        fds: ends(samples.iter().filter_map(|sample| sample.fds)),
+        cpu: used.cpu_s.map_or(NOTHING.to_owned(), figures::cpu),
+        share: used.cpu_share.map_or(NOTHING.to_owned(), figures::percent),
+        rss: used.rss_bytes.map_or(NOTHING.to_owned(), figures::bytes),
+        threads: ends(samples().filter_map(|sample| sample.threads)),
+        fds: ends(samples().filter_map(|sample| sample.fds)),
+    }
+}
+
+/// What a process used, in figures. `None` where nothing was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Used {
+    /// CPU time of all its lives, seconds.
+    pub(super) cpu_s: Option<f64>,
+    /// Of one core, while it was looked at.
+    pub(super) cpu_share: Option<f64>,
+    /// The most resident memory.
+    pub(super) rss_bytes: Option<u64>,
+    /// How long it was looked at, seconds.
+    pub(super) seconds: f64,
+}
+
+/// What the process of a target, or the harness itself, used.
+pub(super) fn used_by(result: &RunResult, name: &str) -> Used {
+    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
+    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
+    let seconds =
+        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
+    let first = cpu.first().copied();
+    let share = |first| if seconds > 0.0 { (used(&cpu) - first) / seconds } else { 0.0 };
+    Used {
+        cpu_s: first.map(|_| used(&cpu)),
+        cpu_share: first.map(share),
+        rss_bytes: samples.iter().filter_map(|sample| sample.rss_bytes).max(),
+        seconds,
     }
 }
 

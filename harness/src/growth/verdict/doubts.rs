@@ -66,6 +66,11 @@ impl Evidence {
         }
     }
 
+    /// How much more would settle the doubt, seconds; `None` where nobody can say.
+    pub(super) fn left_s(&self, doubt: &Doubt) -> Option<f64> {
+        (doubt.times <= TIMES_MAX).then(|| (doubt.times - 1.0).max(0.0) * self.minutes() * 60.0)
+    }
+
     /// On which side of the limit the growth lies.
     pub(super) fn doubt_of_side(&self, limit: f64) -> Doubt {
         let (growth, _) = self.judged_growth();
