@@ -15,6 +15,7 @@ pub mod verdicts;
 pub mod selftest;
 pub mod power;
 mod comparison;
+mod cost;
 mod view;
 mod kinds;
 mod versus;

@@ -27,6 +27,7 @@ mod chance;
 mod doubts;
 mod looks;
 
+pub use doubts::left_s;
 pub use looks::Watch;
 
 /// Growth per minute that is allowed where nobody sets a limit: the post-mortem's bar.
@@ -138,16 +139,6 @@ pub fn judge(points: &[Point], settings: &Settings) -> Judged {
         }
         Err((fault, warmup_s)) => invalid(&fault, settings, warmup_s),
     }
-}
-
-/// After how many more seconds a series under way should be decided, if it goes on as it is. `None` where it is decided,
-/// where there is too little of it, and where it is so close to the limit that nobody can say.
-#[must_use]
-pub fn left_s(points: &[Point], settings: &Settings) -> Option<f64> {
-    let trusted = checked(points, settings).ok()?;
-    let quantum = quality::quantum(&trusted, settings.limit_per_min);
-    let evidence = Evidence::gather(&trusted, quantum, settings).ok()?;
-    evidence.decided(settings).err().and_then(|doubt| evidence.left_s(&doubt))
 }
 
 fn checked(points: &[Point], settings: &Settings) -> Result<Vec<Point>, Fault> {
@@ -440,7 +431,8 @@ mod tests {
         for per_min in [0.0, 4.0] {
             let told = left(60, per_min).unwrap();
             assert!((10.0..600.0).contains(&told), "{per_min}: {told}");
-            assert_eq!(left(60 + told.round() as u32, per_min), None, "{per_min}: it is decided by then");
+            let then = (61..).find(|seconds| f64::from(*seconds) >= 60.0 + told).unwrap();
+            assert_eq!(left(then, per_min), None, "{per_min}: it is decided by then");
         }
     }
 

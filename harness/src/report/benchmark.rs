@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::figures;
-use super::view;
+use super::{cost, view};
 use crate::result::{Expect, Resource, RunResult, TargetResult};
 
 /// One figure. Its name is the key from one commit to the next.
@@ -56,7 +56,7 @@ fn of_target(result: &RunResult, name: &str, target: &TargetResult) -> Vec<Entry
         entries.push(entry("latency, half of the lines", "ms", rounded(latency.p50_s * 1e3, 1), of.clone()));
         entries.push(entry("latency, 99 % of the lines", "ms", rounded(latency.p99_s * 1e3, 1), of));
     }
-    let cost = view::used_by(result, name);
+    let cost = cost::used_by(result, name);
     let took = || format!("in {}", figures::duration(cost.seconds));
     entries
         .extend(cost.cpu_share.map(|share| entry("CPU", "% of a core", rounded(share * 100.0, 2), took())));

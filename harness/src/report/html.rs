@@ -8,11 +8,12 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::cost::{self, Cost};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
-use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
+use super::view::{self, Card, Growth, Mark, Moment, Row};
 use super::{account, chart, checks, comparison, figures};
 use crate::result::{Manifest, Resource, RunResult};
 
@@ -112,7 +113,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         kinds_note: kinds::NOTE,
         kept: kinds::kept(result),
         audit: account::account(result),
-        costs: view::costs(result),
+        costs: cost::costs(result),
         facts: view::facts(result),
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,

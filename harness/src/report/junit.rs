@@ -16,10 +16,13 @@ use crate::result::RunResult;
 /// Letters of a message that a list shows in one line; the whole stands in the body.
 const MESSAGE: usize = 600;
 
+/// Properties of a suite: names and values.
+type About = Vec<(&'static str, String)>;
+
 /// Renders it.
 pub(super) fn render(result: &RunResult) -> io::Result<String> {
     let checks = checks::all(result);
-    let mut suites: Vec<(String, Vec<(&'static str, String)>, Vec<&Check>)> =
+    let mut suites: Vec<(String, About, Vec<&Check>)> =
         vec![("run".to_owned(), about_run(result), of(&checks, ""))];
     for (_, name, target) in view::targets(result) {
         let expected = view::expected(target).to_owned();
@@ -50,7 +53,7 @@ fn of<'a>(checks: &'a [Check], target: &str) -> Vec<&'a Check> {
     checks.iter().filter(|check| check.target == target).collect()
 }
 
-fn about_run(result: &RunResult) -> Vec<(&'static str, String)> {
+fn about_run(result: &RunResult) -> About {
     let manifest = &result.manifest;
     vec![
         ("outcome", view::outcome(result.verdict.outcome).word.to_owned()),
@@ -79,13 +82,11 @@ fn seconds(seconds: f64) -> String {
     format!("{seconds:.3}")
 }
 
-type About<'a> = (&'a [(&'static str, String)], &'a [&'a Check]);
-
 fn suite(
     writer: &mut Writer<Vec<u8>>,
     result: &RunResult,
     name: &str,
-    (about, checks): About<'_>,
+    (about, checks): (&About, &[&Check]),
 ) -> io::Result<()> {
     let name = legal(name);
     let counts = counts(checks.iter().copied());

@@ -7,8 +7,8 @@
 use jiff::Timestamp;
 
 use super::checks;
-use super::view;
-use crate::result::{Outcome, Resource, RunResult, TargetResult, Verdict};
+use super::{cost, view};
+use crate::result::{Judgement, Outcome, Resource, RunResult, TargetResult, Verdict};
 
 /// A family: its name, its unit (the end of the name; empty for none), and what it is.
 type Family = (&'static str, &'static str, &'static str);
@@ -70,7 +70,8 @@ fn of_growth(page: &mut Page<'_>, result: &RunResult) {
             found.map(|(resource, judged)| (vec![("target", *name), ("resource", resource)], judged))
         })
     };
-    let figures: [(Family, fn(&crate::result::Judgement) -> Option<f64>); 5] = [
+    type Pick = fn(&Judgement) -> Option<f64>;
+    let figures: [(Family, Pick); 5] = [
         (("flatline_growth_per_minute", "", "Growth under load."), |judged| judged.growth_per_min),
         (("flatline_growth_low_per_minute", "", "Lower end of its 90 % interval."), |judged| judged.ci_low),
         (("flatline_growth_high_per_minute", "", "Upper end of its 90 % interval."), |judged| judged.ci_high),
@@ -107,9 +108,9 @@ fn of_targets(page: &mut Page<'_>, result: &RunResult) {
     let crashes = ("flatline_target_crashes", "", "How often its process ended unasked.");
     page.family(crashes, each(&|_, target| Some(f64::from(target.stability.crashes))));
     let cpu = ("flatline_target_cpu_seconds", "seconds", "CPU time that it used.");
-    page.family(cpu, each(&|name, _| view::used_by(result, name).cpu_s));
+    page.family(cpu, each(&|name, _| cost::used_by(result, name).cpu_s));
     let rss = ("flatline_target_resident_memory_max_bytes", "bytes", "The most resident memory that it had.");
-    page.family(rss, each(&|name, _| view::used_by(result, name).rss_bytes.map(|most| most as f64)));
+    page.family(rss, each(&|name, _| cost::used_by(result, name).rss_bytes.map(|most| most as f64)));
     let audited = targets.iter().filter_map(|(_, name, target)| Some((*name, target.audit?)));
     let lines = audited.flat_map(|(name, audit)| {
         let fates = [

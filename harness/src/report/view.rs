@@ -4,14 +4,14 @@
 
 use serde::Serialize;
 
-use super::figures;
+use super::{cost, figures};
 use crate::result::{
     DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource, ResourceResult,
     RunResult, TargetResult, Verdict,
 };
 
 /// What stands where nothing was measured.
-pub(super) const NOTHING: &str = "–";
+pub(super) use super::cost::NOTHING;
 
 /// A word with the sign that stands beside it, and its class of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -161,17 +161,6 @@ pub(super) struct Row<T> {
     pub(super) cells: Vec<T>,
 }
 
-/// What the process of a target, or the harness itself, cost.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Cost {
-    pub(super) name: String,
-    pub(super) cpu: String,
-    pub(super) share: String,
-    pub(super) rss: String,
-    pub(super) threads: String,
-    pub(super) fds: String,
-}
-
 /// A row of the timeline.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Moment {
@@ -196,7 +185,7 @@ pub(super) fn cards(result: &RunResult) -> Vec<Card> {
 
 fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> Card {
     let failing = target.resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
-    let cost = cost(result, name);
+    let cost = cost::of(result, name);
     let audit = target.audit.unwrap_or_default();
     Card {
         name: name.to_owned(),
@@ -302,67 +291,6 @@ fn kept(drain: &DrainResult) -> String {
     figures::change(drain.more())
 }
 
-/// What each target cost, and at last what the harness itself cost: the series that nobody loads.
-pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
-    let names = result.manifest.targets.iter().map(String::as_str).chain(["flatline"]);
-    let sampled = names.filter(|name| result.samples.iter().any(|sample| sample.target == *name));
-    sampled.map(|name| cost(result, name)).collect()
-}
-
-fn cost(result: &RunResult, name: &str) -> Cost {
-    let used = used_by(result, name);
-    let samples = || result.samples.iter().filter(|sample| sample.target == name);
-    Cost {
-        name: name.to_owned(),
-        cpu: used.cpu_s.map_or(NOTHING.to_owned(), figures::cpu),
-        share: used.cpu_share.map_or(NOTHING.to_owned(), figures::percent),
-        rss: used.rss_bytes.map_or(NOTHING.to_owned(), figures::bytes),
-        threads: ends(samples().filter_map(|sample| sample.threads)),
-        fds: ends(samples().filter_map(|sample| sample.fds)),
-    }
-}
-
-/// What a process used, in figures. `None` where nothing was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Used {
-    /// CPU time of all its lives, seconds.
-    pub(super) cpu_s: Option<f64>,
-    /// Of one core, while it was looked at.
-    pub(super) cpu_share: Option<f64>,
-    /// The most resident memory.
-    pub(super) rss_bytes: Option<u64>,
-    /// How long it was looked at, seconds.
-    pub(super) seconds: f64,
-}
-
-/// What the process of a target, or the harness itself, used.
-pub(super) fn used_by(result: &RunResult, name: &str) -> Used {
-    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
-    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
-    let seconds =
-        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
-    let first = cpu.first().copied();
-    let share = |first| if seconds > 0.0 { (used(&cpu) - first) / seconds } else { 0.0 };
-    Used {
-        cpu_s: first.map(|_| used(&cpu)),
-        cpu_share: first.map(share),
-        rss_bytes: samples.iter().filter_map(|sample| sample.rss_bytes).max(),
-        seconds,
-    }
-}
-
-/// CPU time over all of a target's processes: a restart begins at zero again.
-fn used(cpu: &[f64]) -> f64 {
-    let finished = cpu.iter().zip(cpu.iter().skip(1)).filter(|(before, after)| after < before);
-    finished.map(|(before, _)| before).sum::<f64>() + cpu.last().copied().unwrap_or(0.0)
-}
-
-fn ends(mut counts: impl Iterator<Item = u64>) -> String {
-    let Some(first) = counts.next() else { return NOTHING.to_owned() };
-    let last = counts.last().unwrap_or(first);
-    format!("{} → {}", figures::count(first), figures::count(last))
-}
-
 /// At most so many events whose kind is, or is not, churn; and how many there are in all.
 pub(super) fn moments(result: &RunResult, churn: bool, at_most: usize) -> (Vec<Moment>, usize) {
     let wanted = || result.events.iter().filter(|event| (event.event == "churn") == churn);
@@ -426,11 +354,5 @@ mod tests {
         assert_eq!(quoted("scenarios/quick.yaml"), "scenarios/quick.yaml");
         assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
         assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn processor_time_adds_up_over_restarts() {
-        assert!((used(&[1.0, 2.0, 0.5, 1.5]) - 3.5).abs() < 1e-9);
-        assert!(used(&[]).abs() < 1e-9);
     }
 }

@@ -6,9 +6,9 @@
 
 use crate::growth::slope::Growth;
 use crate::growth::verdict::{
-    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance,
+    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance, checked,
 };
-use crate::growth::words;
+use crate::growth::{Point, quality, words};
 
 /// The run's length once more: for what only time can tell.
 const AGAIN: f64 = 2.0;
@@ -53,6 +53,16 @@ fn least(is_clear: impl Fn(f64) -> bool) -> f64 {
         }
     }
     f64::INFINITY
+}
+
+/// After how many more seconds a series under way should be decided, if it goes on as it is. `None` where it is decided,
+/// where there is too little of it, and where it is so close to the limit that nobody can say.
+#[must_use]
+pub fn left_s(points: &[Point], settings: &Settings) -> Option<f64> {
+    let trusted = checked(points, settings).ok()?;
+    let quantum = quality::quantum(&trusted, settings.limit_per_min);
+    let evidence = Evidence::gather(&trusted, quantum, settings).ok()?;
+    evidence.decided(settings).err().and_then(|doubt| evidence.left_s(&doubt))
 }
 
 impl Evidence {
