@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use minijinja::HtmlEscape;
+use quick_xml::escape::escape;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -215,7 +215,7 @@ fn draw(folder: &Path) -> Result<Bytes, String> {
 }
 
 fn shell(folder: &Path) -> String {
-    SHELL.replace("{{ folder }}", &HtmlEscape(&folder.display().to_string()).to_string())
+    SHELL.replace("{{ folder }}", &escape(folder.display().to_string()))
 }
 
 /// Whether a `Host` names this machine's loopback, whatever the port: a tunnel has another.

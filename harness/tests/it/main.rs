@@ -14,6 +14,7 @@ mod audit;
 mod cli;
 mod growth;
 mod loki;
+mod outputs;
 mod selftest;
 mod support;
 mod watch;
