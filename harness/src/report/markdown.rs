@@ -25,11 +25,14 @@ pub(super) enum Pictures {
 
 /// Renders the summary.
 pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
-    let head = head(result);
+    let mut out = head(result);
     let about_growth = |part: fn(&RunResult) -> String| {
         if view::growths(result).is_empty() { String::new() } else { part(result) }
     };
-    let details = [
+    let parts = [
+        comparison(result),
+        leaks(result),
+        told_apart(result),
         if shown == Pictures::Beside { pictures(result) } else { String::new() },
         about_growth(reasons),
         about_growth(by_kind),
@@ -38,12 +41,19 @@ pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
         about_growth(impact),
         machine(result),
     ];
-    let mut out = head;
-    for part in details {
-        // A part that would burst the limit is left out whole; the page has it.
+    // A part that would burst the limit is left out whole; the page has it.
+    let mut left_out = 0;
+    for part in parts {
         if out.len() + part.len() < MOST {
             out.push_str(&part);
+        } else {
+            left_out += 1;
         }
+    }
+    if left_out > 0 {
+        out.push_str(&format!(
+            "\nLeft out here, and found in `report.html`: {left_out} parts that are too long.\n"
+        ));
     }
     out
 }
@@ -55,16 +65,12 @@ fn head(result: &RunResult) -> String {
         ""
     };
     let early = view::stopped_early(result).map_or_else(String::new, |said| format!("> {}\n\n", safe(&said)));
-    let mut out = format!(
+    format!(
         "## {} {}\n\n{cut}{early}{}\n\n",
         view::outcome(result.verdict.outcome).sign,
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)
-    );
-    out.push_str(&comparison(result));
-    out.push_str(&leaks(result));
-    out.push_str(&told_apart(result));
-    out
+    )
 }
 
 /// What leaks, in a sentence for each target of which that can be said.

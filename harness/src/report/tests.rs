@@ -375,12 +375,36 @@ fn a_run_under_way_says_so_and_calls_nothing_lost() {
     assert!(page.contains("<strong>Under way.</strong>") && page.contains("was seen until 04:40;"), "{page}");
     assert!(!page.contains("Cut short.") && !page.contains("none lost"));
     assert!(page.contains("accounted for at the end"));
+    let pool = run.verdict.targets.get_mut("pool").unwrap();
+    pool.met = false;
+    growth_of(pool).verdict = Verdict::Inconclusive;
+    assert!(html::render(&run).unwrap().contains("(? not decided yet)"));
+    growth_of(run.verdict.targets.get_mut("pool").unwrap()).verdict = Verdict::Fail;
+    assert!(html::render(&run).unwrap().contains("(✗ not as expected)"));
 }
 
 #[test]
 fn a_step_summary_shows_no_picture() {
     let summary = step_summary(&run(NAMES));
     assert!(!summary.contains("![") && summary.starts_with("## ✓ Every expectation is met"), "{summary}");
+}
+
+#[test]
+fn a_summary_of_very_many_targets_says_what_it_leaves_out() {
+    let mut run = run(NAMES);
+    let pool = run.verdict.targets["pool"].clone();
+    for number in 0..200 {
+        let name = format!("{}{number}", HOSTILE.repeat(20));
+        run.verdict.targets.insert(name.clone(), pool.clone());
+        run.manifest.targets.push(name);
+    }
+    let summary = markdown::render(&run, Pictures::Beside);
+    assert!(summary.len() < 65_536, "{}", summary.len());
+    assert!(
+        summary.starts_with("## ✓ Every expectation is met") && summary.contains("Left out here"),
+        "{summary}"
+    );
+    assert!(!markdown::render(&troubled(), Pictures::Beside).contains("Left out here"));
 }
 
 #[test]

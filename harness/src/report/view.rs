@@ -91,9 +91,13 @@ pub(super) fn expected(target: &TargetResult) -> &'static str {
     }
 }
 
-fn met(target: &TargetResult) -> Mark {
+/// Whether it did; of a run under way, what is open may still be decided either way.
+fn met(result: &RunResult, target: &TargetResult) -> Mark {
+    let failed = target.resources.values().any(|found| found.judgement.verdict == Verdict::Fail);
     if target.met {
         Mark { sign: "✓", word: "as expected", class: "good" }
+    } else if is_running(result) && !failed && target.stability.crashes == 0 {
+        Mark { sign: "?", word: "not decided yet", class: "open" }
     } else {
         Mark { sign: "✗", word: "not as expected", class: "bad" }
     }
@@ -192,7 +196,7 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
         place,
         design: target.design.clone(),
         flat: flatness(target),
-        met: met(target),
+        met: met(result, target),
         expected: expected(target),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
