@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Stopwatch;
-use crate::growth::Point;
 use crate::growth::thinned::Thinned;
-use crate::growth::verdict::Settings;
+use crate::growth::verdict::{Settings, left_s};
+use crate::growth::{Point, words};
 use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
@@ -55,8 +55,8 @@ pub(super) struct Journal {
     phases: Vec<Phase>,
     planned: Option<Duration>,
     live: BTreeMap<(String, Resource), Thinned>,
-    /// How long each should take until it is decided, in words.
-    left: BTreeMap<(String, Resource), String>,
+    /// How long each that is open should take until it is decided, seconds.
+    left_s: BTreeMap<(String, Resource), f64>,
     early: Option<Early>,
     /// Cancelled when the load may end.
     enough: CancellationToken,
@@ -92,7 +92,7 @@ impl Journal {
             phases: Vec::new(),
             planned: None,
             live: BTreeMap::new(),
-            left: BTreeMap::new(),
+            left_s: BTreeMap::new(),
             early,
             enough: CancellationToken::new(),
             away: BTreeSet::new(),
@@ -214,7 +214,7 @@ impl Journal {
             *known = subject;
         }
         self.live.retain(|(target, _), _| *target != name);
-        self.left.retain(|(target, _), _| *target != name);
+        self.left_s.retain(|(target, _), _| *target != name);
         if let Some(early) = &mut self.early {
             early.restarted(&name);
         }
@@ -308,10 +308,16 @@ impl Journal {
 
     /// Judges one series a tick, each in its turn: to judge all of them each second would cost what is measured.
     fn look_ahead(&mut self) {
+        if !self.in_phase("load") {
+            return self.left_s.clear();
+        }
         let turn = usize::try_from(self.ticks).unwrap_or(0).checked_rem(self.live.len());
         let Some((key, points)) = turn.and_then(|turn| self.live.iter().nth(turn)) else { return };
         let Some(settings) = self.judged.get(&key.0).and_then(|judged| judged.get(&key.1)) else { return };
-        self.left.insert(key.clone(), judge::time_left(points.points(), settings));
+        match left_s(points.points(), settings) {
+            Some(left_s) => drop(self.left_s.insert(key.clone(), left_s)),
+            None => drop(self.left_s.remove(key)),
+        }
     }
 
     fn show(&self, elapsed_s: f64) {
@@ -329,8 +335,7 @@ impl Journal {
         let growths = resources.filter_map(|(resource, settings)| {
             let key = (target.to_owned(), *resource);
             let judged = judge::live(self.live.get(&key)?.points(), settings.limit_per_min)?;
-            let left = self.left.get(&key).map_or("", String::as_str);
-            Some(format!("{} {judged}{left}", resource.key()))
+            Some(format!("{} {judged}", resource.key()))
         });
         let growths = growths.collect::<Vec<_>>().join("   ");
         let sink = self.sinks.get(target);
@@ -338,6 +343,11 @@ impl Journal {
             let counters = sink.counters();
             format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)
         });
-        if growths.is_empty() { lines } else { format!("{growths}   {lines}") }
+        // All of them, once the last one is decided.
+        let left_s = self.left_s.iter().filter(|((of, _), _)| of == target).map(|(_, left_s)| *left_s);
+        let left =
+            left_s.reduce(f64::max).map(|left_s| format!("verdict in about {}", words::duration(left_s)));
+        let parts = [Some(growths), left, Some(lines)];
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("   ")
     }
 }

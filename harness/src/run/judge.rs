@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use crate::growth::drain::drain;
 use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
-use crate::growth::verdict::{Explained, Settings, left_s};
-use crate::growth::{Point, slope, words};
+use crate::growth::verdict::{Explained, Settings};
+use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
     Phase, Resource, ResourceResult, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Terms, Verdict,
@@ -102,13 +102,6 @@ pub(super) fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
         _ => "…",
     };
     Some(format!("{sign} {:+.1}/min [{low:+.1}, {high:+.1}]", growth.per_min))
-}
-
-/// How long until it should be decided, to stand behind [`live`]. Dear: it judges.
-#[must_use]
-pub(super) fn time_left(points: &[Point], settings: &Settings) -> String {
-    let left_s = left_s(points, settings);
-    left_s.map_or_else(String::new, |left_s| format!(", about {} to a verdict", words::duration(left_s)))
 }
 
 impl Case<'_> {
