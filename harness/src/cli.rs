@@ -67,6 +67,9 @@ pub enum Command {
     Report {
         /// The run directory
         run_dir: PathBuf,
+        /// Prints the page alone on standard output and writes no file, also while the run goes on
+        #[arg(long)]
+        page: bool,
     },
     /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
     Clean,

@@ -64,7 +64,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
-        Command::Report { run_dir } => draw(&run_dir),
+        Command::Report { run_dir, page } => draw(&run_dir, page),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
         Command::Selftest(arguments) if arguments.power => power(&arguments),
@@ -73,7 +73,9 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
-        say(&format!("flatline: {}", in_words(&error)));
+        let words = in_words(&error);
+        say(&format!("flatline: {words}"));
+        actions::failed(&words).iter().for_each(|line| say(line));
         ExitCode::from(code_of(&error))
     })
 }
@@ -121,7 +123,8 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
     let mut live = None;
     if let Some(address) = arguments.serve {
         cli::reachable(address, arguments.expose)?;
-        let shown = live.insert(Live::listen(address, &order.out).await?);
+        let program = std::env::current_exe().context("can't find this program")?;
+        let shown = live.insert(Live::listen(address, &order.out, program).await?);
         say(&format!("live report: {}", shown.url()));
     }
     let stop = CancellationToken::new();
@@ -228,8 +231,12 @@ fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
+fn draw(run_dir: &Path, page: bool) -> anyhow::Result<ExitCode> {
     let result = so_far::read(run_dir)?;
+    if page {
+        print(&report::page(&result)?)?;
+        return Ok(ExitCode::from(MET));
+    }
     for path in report::write_all(run_dir, &result)? {
         print(&path.display().to_string())?;
     }

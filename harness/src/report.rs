@@ -79,6 +79,12 @@ pub fn annotations(result: &RunResult) -> String {
     github::render(result)
 }
 
+/// What it is told where there is no result, but an error in these words.
+#[must_use]
+pub fn annotation(error: &str) -> String {
+    github::failed(error)
+}
+
 /// `summary.md` without its pictures, for a place that does not have their files beside it.
 #[must_use]
 pub fn step_summary(result: &RunResult) -> String {

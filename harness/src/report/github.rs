@@ -37,6 +37,11 @@ pub(super) fn render(result: &RunResult) -> String {
     lines
 }
 
+/// What is told where there is no result.
+pub(super) fn failed(error: &str) -> String {
+    command("error", "Flatline", error)
+}
+
 fn title(check: &Check) -> String {
     let who = if check.target.is_empty() { "the run" } else { &check.target };
     format!("{who}: {}", check.name)

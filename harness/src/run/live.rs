@@ -1,13 +1,15 @@
 //! `--serve`: the report of a run while it goes on, drawn from the run directory whenever somebody looks.
 //!
 //! Two pages: `/report` is the report so far, the same that the run writes at its end; `/` shows it, fetches it anew
-//! every few seconds, and says so when nobody answers any more. Nothing is drawn while nobody asks, and drawing takes
-//! at most a part of one core ([`REST`]), so that who looks at a run does not disturb what it measures.
+//! every few seconds, and says so when nobody answers any more. Nothing is drawn while nobody asks, drawing takes at most
+//! a part of one core ([`REST`]), and a process of its own does it (`flatline report --page`), whose memory goes with it:
+//! so who looks at a run does not disturb what it measures.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +24,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use quick_xml::escape::escape;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::report;
-use crate::run::so_far;
+use crate::record::files;
 
 /// The page that shows the report and fetches it anew.
 const SHELL: &str = include_str!("live/shell.html");
@@ -72,16 +74,17 @@ pub struct Live {
 }
 
 impl Live {
-    /// Takes the address, for the run of this folder, which need not be there yet. Only within a runtime.
+    /// Takes the address, for the run of this folder, which need not be there yet. `program` is flatline. Only within a
+    /// runtime.
     ///
     /// # Errors
     /// [`LiveError`].
-    pub async fn listen(address: SocketAddr, folder: &Path) -> Result<Self, LiveError> {
+    pub async fn listen(address: SocketAddr, folder: &Path, program: PathBuf) -> Result<Self, LiveError> {
         let failed = |source| LiveError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let folder = std::path::absolute(folder).map_err(failed)?;
-        let desk = Desk { folder, is_local: address.ip().is_loopback(), drawn: Mutex::new(None) };
+        let desk = Desk { folder, program, is_local: address.ip().is_loopback(), drawn: Mutex::new(None) };
         Ok(Self { listener, address, desk: Arc::new(desk) })
     }
 
@@ -136,6 +139,7 @@ async fn converse(stream: TcpStream, desk: Arc<Desk>) {
 #[derive(Debug)]
 struct Desk {
     folder: PathBuf,
+    program: PathBuf,
     /// Whether it listens on the loopback alone.
     is_local: bool,
     /// Whoever asks while it is drawn waits for that.
@@ -198,20 +202,27 @@ impl Desk {
         if let Some(drawn) = last.as_ref().filter(|drawn| drawn.at.elapsed() < AGE.max(drawn.took * REST)) {
             return drawn.clone();
         }
-        let (folder, began) = (self.folder.clone(), Instant::now());
-        let page = tokio::task::spawn_blocking(move || draw(&folder)).await;
-        let page = page.unwrap_or_else(|died| Err(format!("the report can't be drawn: {died}\n")));
+        let began = Instant::now();
+        let page = self.draw().await;
         let sum = page.as_ref().map_or(0, |page| crc32fast::hash(page));
         let drawn = Drawn { page, tag: format!("\"{sum:08x}\""), at: Instant::now(), took: began.elapsed() };
         *last = Some(drawn.clone());
         drawn
     }
-}
 
-fn draw(folder: &Path) -> Result<Bytes, String> {
-    let result = so_far::read(folder).map_err(|_| "Nothing was measured yet.\n".to_owned())?;
-    let page = report::page(&result).map_err(|error| format!("the report can't be drawn: {error}\n"))?;
-    Ok(Bytes::from(page))
+    async fn draw(&self) -> Result<Bytes, String> {
+        if !self.folder.join(files::RUN).exists() {
+            return Err("Nothing was measured yet.\n".to_owned());
+        }
+        let mut drawing = Command::new(&self.program);
+        drawing.args(["report", "--page"]).arg(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        let drawn =
+            drawing.output().await.map_err(|error| format!("The report can't be drawn: {error}.\n"))?;
+        if drawn.status.success() {
+            return Ok(Bytes::from(drawn.stdout));
+        }
+        Err(format!("The report can't be drawn: {}", String::from_utf8_lossy(&drawn.stderr)))
+    }
 }
 
 fn shell(folder: &Path) -> String {
@@ -266,7 +277,7 @@ mod tests {
     }
 
     fn desk(is_local: bool) -> Desk {
-        Desk { folder: "/runs/<b>".into(), is_local, drawn: Mutex::new(None) }
+        Desk { folder: "/runs/<b>".into(), program: "/none".into(), is_local, drawn: Mutex::new(None) }
     }
 
     fn host(name: &str) -> HeaderMap {

@@ -197,6 +197,8 @@ async fn a_run_is_seen_while_it_goes_on_and_its_files_are_drawn_again_byte_for_b
     a_workflow_is_told(&said, &std::fs::read_to_string(folder.path().join("step.md")).unwrap(), &verdicts);
     let before = drawn(&out);
     assert!(before == draw(&out), "drawn again, it differs");
+    let page = output(&["report", "--page", out.to_str().unwrap()]).stdout;
+    assert!(page.trim_ascii_end() == before["report.html"].trim_ascii_end(), "the page alone is the same");
     a_killed_run_is_drawn_the_same_each_time(&cut);
 
     let suites = junit_parser::from_reader(before["junit.xml"].as_slice()).unwrap();
@@ -218,6 +220,14 @@ fn who_shows_a_run_to_other_machines_must_say_so() {
     let told = output(&["ab", &scenario("short.yaml"), "--serve=192.0.2.1:80", "--expose"]);
     assert_eq!(told.status.code(), Some(4), "no address of this machine");
     assert!(said(&told).contains("can't show the report at 192.0.2.1:80"), "{}", said(&told));
+}
+
+#[test]
+fn a_workflow_is_told_why_there_is_no_result() {
+    let told = flatline().args(["ab", "/none.yaml"]).env("GITHUB_ACTIONS", "true").output().unwrap();
+    assert_eq!(told.status.code(), Some(2));
+    assert!(said(&told).contains("\n::error title=Flatline::can't read /none.yaml: "), "{}", said(&told));
+    assert!(said(&told).contains("%0A  `flatline ab` without a name"), "it stays one line: {}", said(&told));
 }
 
 #[test]
