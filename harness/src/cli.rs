@@ -64,9 +64,15 @@ pub enum Command {
     #[command(after_long_help = watch::WATCH_HELP, override_usage = watch::USAGE)]
     Watch(Box<WatchArgs>),
     /// Draws the report of a run directory again from its raw files
+    ///
+    /// Page, pictures, summary, JUnit, benchmark and metrics: the same bytes as the run itself wrote. Of a run that was
+    /// killed, and had no time to judge, what was measured until then is judged now; its lines stay unaccounted for.
     Report {
         /// The run directory
         run_dir: PathBuf,
+        /// Prints the page alone on standard output and writes no file, also while the run goes on
+        #[arg(long)]
+        page: bool,
     },
     /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
     Clean,
@@ -99,6 +105,7 @@ Examples:
   flatline ab --targets pool,archived                 two of its targets
   flatline ab --set phases.load=10m --set containers.count=16
   flatline ab --set phases.load=8h --fail-fast        all night, but no longer than until a leak is called
+  flatline ab --serve                                 with the report to be seen in a browser all the while
   flatline ab --set targets.archived.settings.leak_handles=false
                                                       the same with one defect mended
   flatline ab --set 'faults=[{at: 30s, for: 10s, fault: {status: {code: 429}}}]'
@@ -181,6 +188,17 @@ limit and direction, as Loki has them.
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// Whether whoever reaches this address is meant to.
+///
+/// # Errors
+/// [`UsageError`] where other machines do and nobody said that they may.
+pub fn reachable(listen: std::net::SocketAddr, expose: bool) -> Result<(), UsageError> {
+    if listen.ip().is_loopback() || expose {
+        return Ok(());
+    }
+    Err(UsageError(format!("{listen} can be reached by other machines; add --expose where that is meant")))
+}
+
 /// Options of `flatline ab`.
 #[derive(Args, Debug)]
 pub struct AbArgs {
@@ -205,6 +223,15 @@ pub struct AbArgs {
     /// controls alone the run is over when all that must leak was called. Then it drains, accounts and reports as ever.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Shows the report while the run goes on; prints where [without ADDRESS: any free port of the loopback]
+    ///
+    /// The page is drawn from the run directory when somebody looks, and costs nothing while nobody does. It says so
+    /// when it is cut off: at the run's end, whose report lies in the run directory, or when the run is killed.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:0")]
+    pub serve: Option<std::net::SocketAddr>,
+    /// Lets --serve listen where other machines reach it
+    #[arg(long, requires = "serve")]
+    pub expose: bool,
     /// Who runs the containers
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,

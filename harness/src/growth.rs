@@ -11,7 +11,7 @@ pub mod thinned;
 mod quality;
 mod saw;
 mod shape;
-mod words;
+pub(crate) mod words;
 pub mod warmup;
 pub mod drain;
 pub mod project;

@@ -24,19 +24,19 @@ use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::{Outcome, Verdict};
-use flatline::run::ab;
 use flatline::run::analyze::analyze;
+use flatline::run::live::Live;
 use flatline::run::order::{Order, RunError};
-use flatline::run::power;
 use flatline::run::progress::Show;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
+use flatline::run::{ab, actions, power, so_far};
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
 use flatline::world::{own_engine, small_disk};
-use flatline::{clock, record, report};
+use flatline::{clock, report};
 
 const MET: u8 = 0;
 const MISSED: u8 = 1;
@@ -65,7 +65,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
-        Command::Report { run_dir } => draw(&run_dir),
+        Command::Report { run_dir, page } => draw(&run_dir, page),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
         Command::Selftest(arguments) if arguments.power => power(&arguments),
@@ -75,7 +75,9 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
-        say(&format!("flatline: {}", in_words(&error)));
+        let words = in_words(&error);
+        say(&format!("flatline: {words}"));
+        actions::failed(&words).iter().for_each(|line| say(line));
         ExitCode::from(code_of(&error))
     })
 }
@@ -125,9 +127,16 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         loaded,
     };
     orphans::be_known().context("can't name this process")?;
+    let mut live = None;
+    if let Some(address) = arguments.serve {
+        cli::reachable(address, arguments.expose)?;
+        let program = std::env::current_exe().context("can't find this program")?;
+        let shown = live.insert(Live::listen(address, &order.out, program).await?);
+        say(&format!("live report: {}", shown.url()));
+    }
     let stop = CancellationToken::new();
     let out = order.out.clone();
-    let result = with_signals(&stop, STOPPING, Box::pin(ab::run(order, &stop))).await?;
+    let result = with_signals(&stop, STOPPING, Box::pin(Live::during(live, ab::run(order, &stop)))).await?;
     let report = out.join("report.html");
     if result.is_err() && report.is_file() {
         say(&format!("report of what was seen until then: {}", report.display()));
@@ -139,6 +148,7 @@ async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
         print(&report::terminal(&result))?;
     }
     say(&format!("report: {}", report.display()));
+    actions::tell(&result).iter().for_each(|line| say(line));
     Ok(ExitCode::from(code(result.verdict.outcome)))
 }
 
@@ -228,8 +238,12 @@ fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
-    let result = record::files::read_run(run_dir)?;
+fn draw(run_dir: &Path, page: bool) -> anyhow::Result<ExitCode> {
+    let result = so_far::read(run_dir)?;
+    if page {
+        print(&report::page(&result)?)?;
+        return Ok(ExitCode::from(MET));
+    }
     for path in report::write_all(run_dir, &result)? {
         print(&path.display().to_string())?;
     }
@@ -279,10 +293,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {
     let listen = arguments.listen;
-    if !listen.ip().is_loopback() && !arguments.expose {
-        let why = format!("{listen} can be reached by other machines; add --expose where that is meant");
-        return Err(UsageError(why).into());
-    }
+    cli::reachable(listen, arguments.expose)?;
     let mut loki = arguments.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
     if let Some(max_age) = arguments.max_age {
         loki.set_max_age(max_age.0);

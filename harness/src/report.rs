@@ -1,4 +1,4 @@
-//! From the results model to files that people read: a page, pictures, a summary.
+//! From the results model to files that people and programs read: a page, pictures, a summary, what CI takes.
 //!
 //! Renderers place what the model says; they judge nothing. The same result gives the same bytes.
 
@@ -15,13 +15,19 @@ pub mod verdicts;
 pub mod selftest;
 pub mod power;
 mod comparison;
+mod cost;
 mod view;
 mod kinds;
 mod versus;
 mod account;
-mod png;
+mod checks;
+mod pictures;
 mod html;
 mod markdown;
+mod junit;
+mod benchmark;
+mod openmetrics;
+mod github;
 mod terminal;
 
 use std::io;
@@ -67,7 +73,33 @@ pub fn terminal(result: &RunResult) -> String {
     terminal::render(result)
 }
 
-/// Writes `report.html`, `summary.md` and the pictures into the run directory; returns their paths.
+/// What a workflow of GitHub Actions is told of the result: workflow commands, a line each.
+#[must_use]
+pub fn annotations(result: &RunResult) -> String {
+    github::render(result)
+}
+
+/// What it is told where there is no result, but an error in these words.
+#[must_use]
+pub fn annotation(error: &str) -> String {
+    github::failed(error)
+}
+
+/// `summary.md` without its pictures, for a place that does not have their files beside it.
+#[must_use]
+pub fn step_summary(result: &RunResult) -> String {
+    markdown::render(result, markdown::Pictures::Left)
+}
+
+/// The page alone, in memory.
+///
+/// # Errors
+/// [`PageError`].
+pub fn page(result: &RunResult) -> Result<String, PageError> {
+    html::render(result)
+}
+
+/// Writes into the run directory what `docs/outputs.md` lists, all of it drawn; returns the paths.
 ///
 /// # Errors
 ///
@@ -75,15 +107,21 @@ pub fn terminal(result: &RunResult) -> String {
 pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportError> {
     let page = dir.join("report.html");
     let html = html::render(result).map_err(|source| ReportError::Page { path: page.clone(), source })?;
-    write(&page, &html)?;
-    let pictures = png::write(dir, result).map_err(|(path, source)| ReportError::Picture { path, source })?;
-    let summary = dir.join("summary.md");
-    write(&summary, &markdown::render(result))?;
-    Ok([page, summary].into_iter().chain(pictures).collect())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), ReportError> {
-    std::fs::write(path, text).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    let failed = |path: &Path, source| ReportError::Write { path: path.to_owned(), source };
+    let (junit, benchmark) = (dir.join("junit.xml"), dir.join("benchmark.json"));
+    let texts = [
+        (page, html),
+        (dir.join("summary.md"), markdown::render(result, markdown::Pictures::Beside)),
+        (junit.clone(), junit::render(result).map_err(|error| failed(&junit, error))?),
+        (benchmark.clone(), benchmark::render(result).map_err(|error| failed(&benchmark, error.into()))?),
+        (dir.join("metrics.prom"), openmetrics::render(result)),
+    ];
+    for (path, text) in &texts {
+        std::fs::write(path, text).map_err(|source| failed(path, source))?;
+    }
+    let pictures =
+        pictures::write(dir, result).map_err(|(path, source)| ReportError::Picture { path, source })?;
+    Ok(texts.into_iter().map(|(path, _)| path).chain(pictures).collect())
 }
 
 #[cfg(test)]

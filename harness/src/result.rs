@@ -12,11 +12,13 @@ mod kinds;
 mod lines;
 mod rows;
 pub mod selftest;
+mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use rows::{Event, Sample};
+pub use terms::Terms;
 
 /// Version of the serialised form.
 pub const SCHEMA: u32 = 1;
@@ -227,8 +229,9 @@ pub struct TargetResult {
     /// Its inotify watches over the load: no descriptors, but bounded by the kernel as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watches: Option<KindGrowth>,
-    /// Its lines.
-    pub audit: Audit,
+    /// Its lines; `None` where the run did not come to the end, at which they are accounted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Audit>,
     /// How long they took; `None` where none came that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
@@ -326,13 +329,22 @@ pub struct Manifest {
     pub window_s: f64,
     /// The targets' names in the scenario's order.
     pub targets: Vec<String>,
+    /// What each target is held to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub terms: BTreeMap<String, Terms>,
     /// Containers started in all.
     pub containers_started: u64,
-    /// How it ended: `running`, `finished`, `stopped early`, `interrupted`, `failed: …`.
+    /// How it ended: `running`, `finished`, `stopped early`, `interrupted`, `failed: …`. Only a run that was killed is
+    /// said to be `running` and is not.
     pub ended: String,
     /// What the sampling missed.
     #[serde(default)]
     pub missed: Missed,
+}
+
+impl Manifest {
+    /// How a run has ended that has not.
+    pub const RUNNING: &str = "running";
 }
 
 /// Facts of the machine.

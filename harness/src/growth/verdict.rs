@@ -27,6 +27,7 @@ mod chance;
 mod doubts;
 mod looks;
 
+pub use doubts::left_s;
 pub use looks::Watch;
 
 /// Growth per minute that is allowed where nobody sets a limit: the post-mortem's bar.
@@ -231,23 +232,30 @@ impl Evidence {
     }
 
     fn rule(&self, settings: &Settings) -> (Verdict, String) {
+        match self.decided(settings) {
+            Ok((verdict, follows)) => (verdict, self.said(&follows)),
+            Err(doubt) => (Verdict::Inconclusive, self.said(&self.doubted(&doubt))),
+        }
+    }
+
+    /// What is decided, and what follows in words; or the doubt that is left.
+    fn decided(&self, settings: &Settings) -> Result<(Verdict, String), Doubt> {
         let limit = settings.limit_per_min;
         let (growth, alpha) = self.judged_growth();
-        let open = |doubt: Doubt| (Verdict::Inconclusive, self.said(&self.doubted(&doubt)));
         if growth.low(alpha) >= limit {
             return match self.doubt_of_leak(settings) {
-                Some(doubt) => open(doubt.after(&format!("above the limit of {limit}, but "))),
-                None => (Verdict::Fail, self.said(&format!("above the limit of {limit}"))),
+                Some(doubt) => Err(doubt.after(&format!("above the limit of {limit}, but "))),
+                None => Ok((Verdict::Fail, format!("above the limit of {limit}"))),
             };
         }
         if growth.high(alpha) >= limit {
-            return open(self.doubt_of_side(limit));
+            return Err(self.doubt_of_side(limit));
         }
         // Dear, and asked of nothing else.
         let late = late_paces(&self.points, self.change.as_ref(), self.quantum);
         match self.doubt_of_flatness(limit, &late) {
-            Some(doubt) => open(doubt.after(&format!("below the limit of {limit}, but "))),
-            None => (Verdict::Pass, self.said(&self.passing(settings, &late))),
+            Some(doubt) => Err(doubt.after(&format!("below the limit of {limit}, but "))),
+            None => Ok((Verdict::Pass, self.passing(settings, &late))),
         }
     }
 
@@ -393,7 +401,7 @@ impl Evidence {
 mod tests {
     use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-    use super::{Explained, Judged, Settings, judge};
+    use super::{Explained, Judged, Settings, judge, left_s};
     use crate::growth::Point;
     use crate::growth::warmup::Warmup;
     use crate::result::Verdict;
@@ -414,6 +422,18 @@ mod tests {
                 Point { elapsed_s: s, count: (60.0 + ripple + s * per_min / 60.0).round() }
             })
             .collect()
+    }
+
+    #[test]
+    fn what_is_left_to_a_verdict_is_told_and_comes_true() {
+        let left = |seconds, per_min| left_s(&series(seconds, per_min, 1), &SETTINGS);
+        assert_eq!((left(20, 0.0), left(170, 43.0)), (None, None), "too little, and decided");
+        for per_min in [0.0, 4.0] {
+            let told = left(60, per_min).unwrap();
+            assert!((10.0..600.0).contains(&told), "{per_min}: {told}");
+            let then = (61..).find(|seconds| f64::from(*seconds) >= 60.0 + told).unwrap();
+            assert_eq!(left(then, per_min), None, "{per_min}: it is decided by then");
+        }
     }
 
     fn close(a: Option<f64>, b: Option<f64>, tolerance: f64) -> bool {

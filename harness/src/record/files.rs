@@ -1,6 +1,6 @@
 //! Names in a run directory, and reading them back.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub enum RecordError {
         /// Why.
         source: io::Error,
     },
-    /// The run was killed or failed before it was judged, or this is no run directory.
+    /// The run was killed before it was judged by a flatline that did not write down by what; or this is no run directory.
     #[error(
         "can't read {path}: it is not there\n  \
          A run writes it at its end; what was measured until a kill is in the CSV files beside it."
@@ -115,16 +115,19 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
         .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })
 }
 
-/// Reads the rows of a CSV file. The last one may be torn by a kill, and is then left out; a damaged
+/// Reads the rows of a CSV file. The last one may be torn by a kill, or be under way, and is then left out; a damaged
 /// one in the middle is an error.
 ///
 /// # Errors
 /// [`RecordError`].
 pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let file = File::open(path).map_err(RecordError::io("read", path))?;
+    let text = fs::read(path).map_err(RecordError::io("read", path))?;
+    // A row without its line feed may look whole, and have lost the last digits of its last number.
+    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = text.get(..end).unwrap_or_default();
     let mut rows = Vec::new();
     let mut torn: Option<csv::Error> = None;
-    for row in csv::Reader::from_reader(io::BufReader::new(file)).deserialize() {
+    for row in csv::Reader::from_reader(whole).deserialize() {
         if let Some(error) = torn {
             return Err(RecordError::Damaged { path: path.to_owned(), why: error.to_string() });
         }
@@ -154,20 +157,29 @@ pub fn read_kinds(folder: &Path) -> Result<Kinds, RecordError> {
 /// # Errors
 /// [`RecordError`] for the first file that is missing or damaged.
 pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
-    let (verdict_path, manifest_path) = (folder.join(VERDICT), folder.join(RUN));
-    if !verdict_path.exists() {
-        return Err(RecordError::NotJudged { path: verdict_path });
+    let path = folder.join(VERDICT);
+    if !path.exists() {
+        return Err(RecordError::NotJudged { path });
     }
-    let verdict: VerdictFile = read_json(&verdict_path)?;
-    known(&verdict_path, verdict.schema)?;
-    let manifest: Manifest = read_json(&manifest_path)?;
-    known(&manifest_path, manifest.schema)?;
+    let verdict: VerdictFile = read_json(&path)?;
+    known(&path, verdict.schema)?;
     Ok(RunResult {
-        manifest,
+        manifest: read_manifest(folder)?,
         verdict,
         samples: read_csv(&folder.join(SAMPLES))?,
         events: read_csv(&folder.join(EVENTS))?,
     })
+}
+
+/// Reads `run.json`.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn read_manifest(folder: &Path) -> Result<Manifest, RecordError> {
+    let path = folder.join(RUN);
+    let manifest: Manifest = read_json(&path)?;
+    known(&path, manifest.schema)?;
+    Ok(manifest)
 }
 
 fn known(path: &Path, schema: u32) -> Result<(), RecordError> {
@@ -190,6 +202,10 @@ mod tests {
         let good = "elapsed_s,target,event,detail\n1.5,,phase,load\n2.5,,churn,restart c01\n";
         fs::write(&path, format!("{good}3.5,,ph")).unwrap();
         assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2);
+        fs::write(&path, format!("{good}3.5,,phase,dr")).unwrap();
+        assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2, "it looks whole");
+        fs::write(&path, "elapsed_s,tar").unwrap();
+        assert_eq!(read_csv::<Event>(&path).unwrap(), []);
         fs::write(&path, good.replace("1.5,,phase,load", "1.5,")).unwrap();
         assert!(matches!(read_csv::<Event>(&path), Err(RecordError::Damaged { .. })));
     }

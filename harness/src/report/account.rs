@@ -1,7 +1,7 @@
 //! What became of every line, in words and counts.
 
 use super::figures;
-use super::view::{Row, targets};
+use super::view::{NOTHING, Row, targets};
 use crate::result::{Audit, Latency, RunResult};
 
 /// The audit's words, each with what it means, one count for each target.
@@ -36,8 +36,9 @@ pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
         ("Lost", "accounted for by nobody", |audit| audit.lost),
     ];
     let row = |(title, note, pick): (&'static str, &str, Pick)| {
-        let cells =
-            targets(result).iter().map(|(_, _, target)| figures::count(pick(&target.audit))).collect();
+        let count =
+            |audit: Option<Audit>| audit.map_or(NOTHING.to_owned(), |audit| figures::count(pick(&audit)));
+        let cells = targets(result).iter().map(|(_, _, target)| count(target.audit)).collect();
         Row { title, note: note.to_owned(), cells }
     };
     let mut rows: Vec<Row<String>> = words.into_iter().map(row).collect();

@@ -8,12 +8,13 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::cost::{self, Cost};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
-use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
-use super::{account, chart, comparison};
+use super::view::{self, Card, Growth, Mark, Moment, Row};
+use super::{account, chart, checks, comparison, figures};
 use crate::result::{Manifest, Resource, RunResult};
 
 const TEMPLATE: &str = include_str!("report.html.j2");
@@ -67,6 +68,8 @@ struct Page<'a> {
     headline: &'static str,
     reason: &'a str,
     cut_short: bool,
+    running: bool,
+    until: String,
     stopped_early: Option<String>,
     cards: Vec<Card>,
     growths: Vec<Row<Option<Growth>>>,
@@ -98,6 +101,8 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         headline: view::headline(result.verdict.outcome),
         reason: &result.verdict.reason,
         cut_short: result.verdict.cut_short,
+        running: view::is_running(result),
+        until: figures::clock(checks::seconds(result, None)),
         stopped_early: view::stopped_early(result),
         cards: view::cards(result),
         growths: view::growths(result),
@@ -108,7 +113,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         kinds_note: kinds::NOTE,
         kept: kinds::kept(result),
         audit: account::account(result),
-        costs: view::costs(result),
+        costs: cost::costs(result),
         facts: view::facts(result),
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,

@@ -87,7 +87,8 @@ pub(super) fn kept(result: &RunResult) -> Vec<Kept> {
     all.collect()
 }
 
-fn sentence(resource: Resource, drain: &DrainResult) -> Option<String> {
+/// What did not come back of a resource, by kind; `None` where everything did.
+pub(super) fn sentence(resource: Resource, drain: &DrainResult) -> Option<String> {
     let more: u64 = drain.kept.iter().map(|kept| kept.more()).sum();
     let unit = match (resource, more) {
         (Resource::Tasks, 1) => "task",

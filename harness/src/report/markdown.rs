@@ -4,7 +4,7 @@
 
 use super::account;
 use super::kinds;
-use super::png;
+use super::pictures;
 use super::versus;
 use super::view::{self, Card, Growth, Mark, Row};
 use crate::result::{Resource, RunResult};
@@ -14,14 +14,26 @@ const MOST: usize = 60_000;
 /// Characters of one string from outside that are shown.
 const LONGEST: usize = 600;
 
+/// Whether the files of the pictures lie beside the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pictures {
+    /// They do, and are shown.
+    Beside,
+    /// They are left out.
+    Left,
+}
+
 /// Renders the summary.
-pub(super) fn render(result: &RunResult) -> String {
-    let head = head(result);
+pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
+    let mut out = head(result);
     let about_growth = |part: fn(&RunResult) -> String| {
         if view::growths(result).is_empty() { String::new() } else { part(result) }
     };
-    let details = [
-        pictures(result),
+    let parts = [
+        comparison(result),
+        leaks(result),
+        told_apart(result),
+        if shown == Pictures::Beside { pictures(result) } else { String::new() },
         about_growth(reasons),
         about_growth(by_kind),
         pairs(result),
@@ -29,12 +41,19 @@ pub(super) fn render(result: &RunResult) -> String {
         about_growth(impact),
         machine(result),
     ];
-    let mut out = head;
-    for part in details {
-        // A part that would burst the limit is left out whole; the page has it.
+    // A part that would burst the limit is left out whole; the page has it.
+    let mut left_out = 0;
+    for part in parts {
         if out.len() + part.len() < MOST {
             out.push_str(&part);
+        } else {
+            left_out += 1;
         }
+    }
+    if left_out > 0 {
+        out.push_str(&format!(
+            "\nLeft out here, and found in `report.html`: {left_out} parts that are too long.\n"
+        ));
     }
     out
 }
@@ -46,16 +65,12 @@ fn head(result: &RunResult) -> String {
         ""
     };
     let early = view::stopped_early(result).map_or_else(String::new, |said| format!("> {}\n\n", safe(&said)));
-    let mut out = format!(
+    format!(
         "## {} {}\n\n{cut}{early}{}\n\n",
         view::outcome(result.verdict.outcome).sign,
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)
-    );
-    out.push_str(&comparison(result));
-    out.push_str(&leaks(result));
-    out.push_str(&told_apart(result));
-    out
+    )
 }
 
 /// What leaks, in a sentence for each target of which that can be said.
@@ -129,6 +144,9 @@ fn growth(cell: Option<&Growth>) -> String {
 }
 
 fn lost(card: &Card) -> String {
+    if !card.audited {
+        return "accounted for at the end".to_owned();
+    }
     let sign = if card.lost_any { "✗ " } else { "" };
     format!("{sign}{} of {} sent", card.lost, card.sent)
 }
@@ -142,7 +160,7 @@ fn marked(mark: Mark) -> String {
 }
 
 fn pictures(result: &RunResult) -> String {
-    let mut out = format!("![Growth per minute of every target]({})\n", png::OVERVIEW);
+    let mut out = format!("![Growth per minute of every target]({})\n", pictures::OVERVIEW);
     let mut folded = String::new();
     for resource in Resource::ALL {
         let sampled = result.samples.iter().any(|sample| super::series::value(sample, resource).is_some());
@@ -150,7 +168,7 @@ fn pictures(result: &RunResult) -> String {
             folded.push_str(&format!(
                 "![{} since the load began]({})\n\n",
                 resource.title(),
-                png::file_name(resource)
+                pictures::file_name(resource)
             ));
         }
     }

@@ -4,6 +4,7 @@
 //! letters of a PNG come from a font that the program carries, so that a machine without fonts draws the
 //! same picture; an SVG names the reader's own sans-serif.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
@@ -12,6 +13,7 @@ use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle, register_font};
+use quick_xml::escape::escape;
 
 use super::palette::{Ink, Marker, PAPER};
 
@@ -75,6 +77,12 @@ pub(super) struct Scene {
 #[error("can't paint the picture: {0}")]
 pub struct PaintError(String);
 
+impl From<std::io::Error> for PaintError {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl Scene {
     /// An empty picture.
     pub(super) fn new(width: f64, height: f64) -> Self {
@@ -132,6 +140,29 @@ pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
     let body = document.split_once('>').map_or("", |(_, rest)| rest).trim();
     let body = body.strip_suffix("</svg>").unwrap_or(body).trim();
     Ok((body.to_owned(), pixel(scene.width * SVG_SCALE), pixel(scene.height * SVG_SCALE)))
+}
+
+/// A whole SVG file: the picture on paper, at the size of its units, with a title that says what it shows.
+pub(super) fn document(scene: &Scene, title: &str) -> Result<String, PaintError> {
+    let (body, wide, high) = svg(scene)?;
+    let (width, height) = (pixel(scene.width), pixel(scene.height));
+    let title = escape(title);
+    let (red, green, blue) = PAPER.rgb;
+    let document = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {wide} {high}\" role=\"img\">\n<title>{title}</title>\n\
+         <rect width=\"{wide}\" height=\"{high}\" fill=\"#{red:02X}{green:02X}{blue:02X}\"/>\n{body}\n</svg>\n"
+    );
+    Ok(legal(&document).into_owned())
+}
+
+/// Text without the letters that XML 1.0 has no place for, whichever way they are written (section 2.2, `Char`).
+pub(super) fn legal(text: &str) -> Cow<'_, str> {
+    let is_legal = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..);
+    if text.chars().all(is_legal) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if is_legal(c) { c } else { '\u{FFFD}' }).collect())
 }
 
 /// Writes the picture as a PNG.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::result::{
     Audit, Basis, Comparison, DrainResult, Event, Expect, FittedLine, Judgement, KeptKind, KindGrowth,
     Latency, Machine, Manifest, Missed, Outcome, Pair, Phase, Projection, Resource, ResourceResult,
-    RunResult, SCHEMA, Sample, Stability, TargetResult, Verdict, VerdictFile,
+    RunResult, SCHEMA, Sample, Stability, TargetResult, Terms, Verdict, VerdictFile,
 };
 
 const PHASES: [(&str, f64, f64); 4] =
@@ -69,7 +69,7 @@ pub(super) const HOSTILE: &str = "<script>alert(1)</script> | `x` [y](z)";
 fn trouble(target: &mut TargetResult) {
     target.met = false;
     target.reason = HOSTILE.to_owned();
-    target.audit.lost = 3;
+    target.audit = target.audit.map(|audit| Audit { lost: 3, ..audit });
     target.stability.crashes = 2;
     target.stability.last_log_lines = vec![HOSTILE.to_owned(), "goodbye".to_owned()];
     for (resource, found) in &mut target.resources {
@@ -106,10 +106,21 @@ fn manifest(names: [&str; 3]) -> Manifest {
         limits: Resource::ALL.map(|resource| (resource, 2.0)).into_iter().collect(),
         window_s: 3_600.0,
         targets: names.map(str::to_owned).to_vec(),
+        terms: terms(names),
         containers_started: 42,
         ended: "finished".to_owned(),
         missed: Missed::default(),
     }
+}
+
+fn terms(names: [&str; 3]) -> BTreeMap<String, Terms> {
+    let expect = [Expect::Flat, Expect::Flat, Expect::Leak];
+    let of = |(name, expect): (&str, Expect)| {
+        let must_leak =
+            if expect == Expect::Leak { vec![Resource::Tasks, Resource::Fds] } else { Vec::new() };
+        (name.to_owned(), Terms { design: name.to_owned(), expect, must_leak, bounds: BTreeMap::new() })
+    };
+    names.into_iter().zip(expect).map(of).collect()
 }
 
 /// The third leaks tasks, and the first two are alike.
@@ -155,7 +166,7 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
             format!("{name} leaks 43.1 tasks/min, 98 % of kind retry; 10.0 FDs/min, all inotify instances")
         }),
         watches: Some(KindGrowth { share: None, ..kind("inotify", 12, fds, fds) }),
-        audit: Audit {
+        audit: Some(Audit {
             sent: 21_600,
             delivered: if leaks { 18_034 } else { 18_600 },
             duplicated: if leaks { 212 } else { 0 },
@@ -166,7 +177,7 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
             in_flight: if leaks { 554 } else { 0 },
             lost: if leaks { 12 } else { 0 },
             ..Audit::default()
-        },
+        }),
         latency: (!leaks).then_some(Latency {
             lines: 14_400,
             p50_s: 0.5104,

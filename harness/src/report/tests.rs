@@ -3,13 +3,21 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use super::markdown::Pictures;
 use super::panel::{NARROW, WIDE};
 use super::scene::{Scene, Shape};
 use super::synthetic::{HOSTILE, run, troubled};
 use super::*;
-use crate::result::{Resource, StoppedEarly};
+use crate::result::{Judgement, Manifest, Resource, StoppedEarly, TargetResult, Verdict};
+
+mod programs;
 
 const NAMES: [&str; 3] = ["pool", "hybrid", "archived"];
+
+/// What is said of its descriptors.
+fn growth_of(target: &mut TargetResult) -> &mut Judgement {
+    &mut target.resources.get_mut(&Resource::Fds).unwrap().judgement
+}
 
 /// The page without its style and its pictures' insides: what a reader reads.
 fn words_of(html: &str) -> String {
@@ -41,12 +49,12 @@ fn the_page_reads_as_it_did() {
 
 #[test]
 fn the_summary_reads_as_it_did() {
-    insta::assert_snapshot!("summary", markdown::render(&run(NAMES)));
+    insta::assert_snapshot!("summary", markdown::render(&run(NAMES), Pictures::Beside));
 }
 
 #[test]
 fn the_summary_of_a_troubled_run_reads_as_it_did() {
-    insta::assert_snapshot!("summary_troubled", markdown::render(&troubled()));
+    insta::assert_snapshot!("summary_troubled", markdown::render(&troubled(), Pictures::Beside));
 }
 
 #[test]
@@ -72,7 +80,7 @@ fn words_from_outside_stay_words() {
     let run = troubled();
     let html = html::render(&run).unwrap();
     assert!(!html.contains("<script") && html.contains("&lt;script&gt;alert(1)&lt;"));
-    let summary = markdown::render(&run);
+    let summary = markdown::render(&run, Pictures::Beside);
     assert!(!summary.contains("<script") && !summary.contains("[y](z)") && !summary.contains(HOSTILE));
     let widths: BTreeSet<usize> = summary
         .lines()
@@ -88,7 +96,7 @@ fn a_run_that_was_cut_short_says_so_before_its_verdict() {
     let html = html::render(&troubled()).unwrap();
     assert!(html.find("Cut short.").unwrap() < html.find("<h1>").unwrap());
     assert!(!html::render(&run(NAMES)).unwrap().contains("Cut short."));
-    assert!(markdown::render(&troubled()).contains("**Cut short.**"));
+    assert!(markdown::render(&troubled(), Pictures::Beside).contains("**Cut short.**"));
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn a_run_that_was_stopped_early_says_when_and_why_everywhere() {
     let said = "Stopped early at 04:10 because pool: fds grow faster than 2 per minute.";
     let page = html::render(&run).unwrap();
     assert!(page.find(said).unwrap() < page.find("<h1>").unwrap());
-    assert!(markdown::render(&run).contains(said) && terminal::render(&run).contains(said));
+    assert!(markdown::render(&run, Pictures::Beside).contains(said) && terminal::render(&run).contains(said));
 }
 
 #[test]
@@ -113,14 +121,17 @@ fn a_run_that_judges_lines_alone_says_nothing_of_growth() {
         assert!(!page.contains(word), "{word}");
     }
     assert!(page.contains("growth is not judged: lines are") && page.contains("Every line accounted for"));
-    let summary = markdown::render(&run);
+    let summary = markdown::render(&run, Pictures::Beside);
     assert!(!summary.contains("How each verdict was reached") && summary.contains("Dead-lettered"));
 }
 
 #[test]
 fn the_same_run_gives_the_same_page_and_summary() {
     assert!(html::render(&troubled()).unwrap() == html::render(&troubled()).unwrap());
-    assert_eq!(markdown::render(&troubled()), markdown::render(&troubled()));
+    assert_eq!(
+        markdown::render(&troubled(), Pictures::Beside),
+        markdown::render(&troubled(), Pictures::Beside)
+    );
 }
 
 #[test]
@@ -128,13 +139,15 @@ fn every_picture_opens_shows_every_target_and_is_the_same_when_drawn_again() {
     let dir = tempfile::tempdir().unwrap();
     let written = write_all(dir.path(), &run(NAMES)).unwrap();
     let names: Vec<_> = written.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-    let pictures = ["overview.png", "growth-tasks.png", "growth-threads.png", "growth-fds.png"];
-    assert_eq!(names, [["report.html", "summary.md"].as_slice(), pictures.as_slice()].concat());
-    written.iter().skip(2).for_each(|path| shows(path));
-    let again = dir.path().join("again.png");
-    let scene = chart::growth(&run(NAMES), Resource::Fds, WIDE, Some("File descriptors: growth under load"));
-    scene::png(&scene.unwrap(), &again).unwrap();
-    assert!(fs::read(again).unwrap() == fs::read(written.last().unwrap()).unwrap(), "another picture");
+    let texts = ["report.html", "summary.md", "junit.xml", "benchmark.json", "metrics.prom"];
+    let pictures = ["overview", "growth-tasks", "growth-threads", "growth-fds"];
+    let pictures = pictures.map(|name| ["png", "svg"].map(|ending| format!("{name}.{ending}")));
+    assert_eq!(names, [texts.map(str::to_owned).as_slice(), pictures.concat().as_slice()].concat());
+    written.iter().filter(|path| path.extension().unwrap() == "png").for_each(|path| shows(path));
+    let before: Vec<Vec<u8>> = written.iter().map(|path| fs::read(path).unwrap()).collect();
+    for path in write_all(dir.path(), &run(NAMES)).unwrap() {
+        assert!(before.contains(&fs::read(&path).unwrap()), "{} differs", path.display());
+    }
 }
 
 fn shows(path: &Path) {
@@ -158,7 +171,7 @@ fn a_run_without_samples_or_targets_is_still_reported() {
     empty.verdict.targets.clear();
     let dir = tempfile::tempdir().unwrap();
     let written = write_all(dir.path(), &empty).unwrap();
-    assert_eq!(written.len(), 3, "{written:?}");
+    assert_eq!(written.len(), 7, "{written:?}");
     assert!(fs::read_to_string(&written[0]).unwrap().contains("No samples were taken."));
     assert!(!fs::read_to_string(&written[1]).unwrap().contains("growth-tasks.png"));
 }
@@ -184,7 +197,49 @@ fn two_days_of_samples_stay_a_small_page_and_a_summary_fits_a_comment() {
     }
     let page = html::render(&long).unwrap().len();
     assert!(page < 2_000_000, "{page} bytes");
-    assert!(markdown::render(&long).len() < 65_536);
+    assert!(markdown::render(&long, Pictures::Beside).len() < 65_536);
+}
+
+#[test]
+fn a_run_under_way_says_so_and_calls_nothing_lost() {
+    let mut run = run(NAMES);
+    run.verdict.cut_short = true;
+    run.manifest.ended = Manifest::RUNNING.to_owned();
+    run.verdict.targets.values_mut().for_each(|target| target.audit = None);
+    let page = html::render(&run).unwrap();
+    assert!(page.contains("<strong>Under way.</strong>") && page.contains("was seen until 04:40;"), "{page}");
+    assert!(!page.contains("Cut short.") && !page.contains("none lost"));
+    assert!(page.contains("accounted for at the end"));
+    let pool = run.verdict.targets.get_mut("pool").unwrap();
+    pool.met = false;
+    growth_of(pool).verdict = Verdict::Inconclusive;
+    assert!(html::render(&run).unwrap().contains("(? not decided yet)"));
+    growth_of(run.verdict.targets.get_mut("pool").unwrap()).verdict = Verdict::Fail;
+    assert!(html::render(&run).unwrap().contains("(✗ not as expected)"));
+}
+
+#[test]
+fn a_step_summary_shows_no_picture() {
+    let summary = step_summary(&run(NAMES));
+    assert!(!summary.contains("![") && summary.starts_with("## ✓ Every expectation is met"), "{summary}");
+}
+
+#[test]
+fn a_summary_of_very_many_targets_says_what_it_leaves_out() {
+    let mut run = run(NAMES);
+    let pool = run.verdict.targets["pool"].clone();
+    for number in 0..200 {
+        let name = format!("{}{number}", HOSTILE.repeat(20));
+        run.verdict.targets.insert(name.clone(), pool.clone());
+        run.manifest.targets.push(name);
+    }
+    let summary = markdown::render(&run, Pictures::Beside);
+    assert!(summary.len() < 65_536, "{}", summary.len());
+    assert!(
+        summary.starts_with("## ✓ Every expectation is met") && summary.contains("Left out here"),
+        "{summary}"
+    );
+    assert!(!markdown::render(&troubled(), Pictures::Beside).contains("Left out here"));
 }
 
 #[test]

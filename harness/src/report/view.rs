@@ -4,14 +4,14 @@
 
 use serde::Serialize;
 
-use super::figures;
+use super::{cost, figures};
 use crate::result::{
-    DrainResult, Expect, Judgement, Machine, Missed, Outcome, Projection, Resource, ResourceResult,
+    DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource, ResourceResult,
     RunResult, TargetResult, Verdict,
 };
 
 /// What stands where nothing was measured.
-pub(super) const NOTHING: &str = "–";
+pub(super) use super::cost::NOTHING;
 
 /// A word with the sign that stands beside it, and its class of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +28,11 @@ pub(super) struct Mark {
 pub(super) fn stopped_early(result: &RunResult) -> Option<String> {
     let early = result.verdict.stopped_early.as_ref()?;
     Some(format!("Stopped early at {} because {}.", figures::clock(early.at_s), early.because))
+}
+
+/// Whether the run still goes on: it is judged so far.
+pub(super) fn is_running(result: &RunResult) -> bool {
+    result.verdict.cut_short && result.manifest.ended == Manifest::RUNNING
 }
 
 /// A run's outcome as a headline.
@@ -78,7 +83,7 @@ fn flatness(target: &TargetResult) -> Mark {
 }
 
 /// What was expected of a target.
-fn expected(target: &TargetResult) -> &'static str {
+pub(super) fn expected(target: &TargetResult) -> &'static str {
     match target.expect {
         Expect::Flat => "must stay flat and lose no line",
         Expect::Leak => "a control: it must leak",
@@ -86,9 +91,13 @@ fn expected(target: &TargetResult) -> &'static str {
     }
 }
 
-fn met(target: &TargetResult) -> Mark {
+/// Whether it did; of a run under way, what is open may still be decided either way.
+fn met(result: &RunResult, target: &TargetResult) -> Mark {
+    let failed = target.resources.values().any(|found| found.judgement.verdict == Verdict::Fail);
     if target.met {
         Mark { sign: "✓", word: "as expected", class: "good" }
+    } else if is_running(result) && !failed && target.stability.crashes == 0 {
+        Mark { sign: "?", word: "not decided yet", class: "open" }
     } else {
         Mark { sign: "✗", word: "not as expected", class: "bad" }
     }
@@ -106,6 +115,8 @@ pub(super) struct Card {
     pub(super) reason: String,
     /// What grows, how fast, since when.
     pub(super) leaks: Vec<Leak>,
+    /// Whether its lines are accounted for: they are at the end of a run.
+    pub(super) audited: bool,
     /// Lines lost, of those sent.
     pub(super) lost: String,
     pub(super) sent: String,
@@ -154,17 +165,6 @@ pub(super) struct Row<T> {
     pub(super) cells: Vec<T>,
 }
 
-/// What the process of a target, or the harness itself, cost.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct Cost {
-    pub(super) name: String,
-    pub(super) cpu: String,
-    pub(super) share: String,
-    pub(super) rss: String,
-    pub(super) threads: String,
-    pub(super) fds: String,
-}
-
 /// A row of the timeline.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Moment {
@@ -189,19 +189,21 @@ pub(super) fn cards(result: &RunResult) -> Vec<Card> {
 
 fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> Card {
     let failing = target.resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
-    let cost = cost(result, name);
+    let cost = cost::of(result, name);
+    let audit = target.audit.unwrap_or_default();
     Card {
         name: name.to_owned(),
         place,
         design: target.design.clone(),
         flat: flatness(target),
-        met: met(target),
+        met: met(result, target),
         expected: expected(target),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
-        lost: figures::count(target.audit.lost),
-        sent: figures::count(target.audit.sent),
-        lost_any: target.audit.lost > 0,
+        audited: target.audit.is_some(),
+        lost: figures::count(audit.lost),
+        sent: figures::count(audit.sent),
+        lost_any: audit.lost > 0,
         cost: format!(
             "{} of CPU time ({} of one core), {} of memory at most",
             cost.cpu, cost.share, cost.rss
@@ -224,7 +226,8 @@ fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     }
 }
 
-fn stability(target: &TargetResult) -> String {
+/// How its process fared.
+pub(super) fn stability(target: &TargetResult) -> String {
     let crashes = match target.stability.crashes {
         0 => "no crash".to_owned(),
         1 => "1 crash".to_owned(),
@@ -292,45 +295,6 @@ fn kept(drain: &DrainResult) -> String {
     figures::change(drain.more())
 }
 
-/// What each target cost, and at last what the harness itself cost: the series that nobody loads.
-pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
-    let names = result.manifest.targets.iter().map(String::as_str).chain(["flatline"]);
-    let sampled = names.filter(|name| result.samples.iter().any(|sample| sample.target == *name));
-    sampled.map(|name| cost(result, name)).collect()
-}
-
-fn cost(result: &RunResult, name: &str) -> Cost {
-    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
-    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
-    let used = used(&cpu);
-    let time =
-        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
-    let first_used = cpu.first().copied().unwrap_or(0.0);
-    let share = if time > 0.0 { (used - first_used) / time } else { 0.0 };
-    let peak = samples.iter().filter_map(|sample| sample.rss_bytes).max();
-    let measured = !cpu.is_empty();
-    Cost {
-        name: name.to_owned(),
-        cpu: if measured { figures::cpu(used) } else { NOTHING.to_owned() },
-        share: if measured { figures::percent(share) } else { NOTHING.to_owned() },
-        rss: peak.map_or(NOTHING.to_owned(), figures::bytes),
-        threads: ends(samples.iter().filter_map(|sample| sample.threads)),
-        fds: ends(samples.iter().filter_map(|sample| sample.fds)),
-    }
-}
-
-/// CPU time over all of a target's processes: a restart begins at zero again.
-fn used(cpu: &[f64]) -> f64 {
-    let finished = cpu.iter().zip(cpu.iter().skip(1)).filter(|(before, after)| after < before);
-    finished.map(|(before, _)| before).sum::<f64>() + cpu.last().copied().unwrap_or(0.0)
-}
-
-fn ends(mut counts: impl Iterator<Item = u64>) -> String {
-    let Some(first) = counts.next() else { return NOTHING.to_owned() };
-    let last = counts.last().unwrap_or(first);
-    format!("{} → {}", figures::count(first), figures::count(last))
-}
-
 /// At most so many events whose kind is, or is not, churn; and how many there are in all.
 pub(super) fn moments(result: &RunResult, churn: bool, at_most: usize) -> (Vec<Moment>, usize) {
     let wanted = || result.events.iter().filter(|event| (event.event == "churn") == churn);
@@ -394,11 +358,5 @@ mod tests {
         assert_eq!(quoted("scenarios/quick.yaml"), "scenarios/quick.yaml");
         assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
         assert_eq!(quoted(""), "''");
-    }
-
-    #[test]
-    fn processor_time_adds_up_over_restarts() {
-        assert!((used(&[1.0, 2.0, 0.5, 1.5]) - 3.5).abs() < 1e-9);
-        assert!(used(&[]).abs() < 1e-9);
     }
 }

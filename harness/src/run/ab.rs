@@ -15,11 +15,12 @@ use crate::environment;
 use crate::faults::Fault;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
-use crate::result::{Manifest, Missed, RunResult, SCHEMA};
+use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
 use crate::run::conclude::conclude;
 use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
+use crate::run::judge;
 use crate::run::order::{EngineChoice, Order, RunError};
 use crate::run::progress::Progress;
 use crate::world::engine::Engine;
@@ -141,7 +142,14 @@ async fn conduct(
     let progress = Progress::new(order.show, &manifest.targets);
     let limits = order.loaded.scenario.limits.clone();
     let early = order.fail_fast.then(|| Early::new(&order.loaded.targets, &limits));
-    let mut journal = Journal::new(recorder, house.stopwatch, sinks, (limits, early), progress);
+    let judged = manifest.terms.iter().map(|(name, terms)| {
+        let settings = |(resource, limit): (&Resource, &f64)| {
+            (*resource, judge::settings(terms, *resource, *limit, None))
+        };
+        (name.clone(), limits.iter().map(settings).collect())
+    });
+    let judged = (judged.collect(), early);
+    let mut journal = Journal::new(recorder, house.stopwatch, sinks, judged, progress);
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
     manifest.phases = journal.phases();
@@ -201,8 +209,9 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         limits: scenario.limits.clone(),
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
+        terms: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.terms())).collect(),
         containers_started: 0,
-        ended: "running".to_owned(),
+        ended: Manifest::RUNNING.to_owned(),
         missed: Missed::default(),
     }
 }

@@ -208,7 +208,7 @@ mod tests {
     use crate::growth::Point;
     use crate::growth::verdict::{Explained, Settings, judge};
     use crate::growth::warmup::Warmup;
-    use crate::result::{Audit, Expect, Projection, Stability};
+    use crate::result::{Expect, Projection, Stability};
 
     /// Three minutes, a sample a second, of a leak under churn: every six seconds a container is replaced, with up
     /// to two more or fewer for up to five of them.
@@ -269,7 +269,7 @@ mod tests {
             resources: resources.collect(),
             leaks: None,
             watches: None,
-            audit: Audit::default(),
+            audit: None,
             latency: None,
             stability: Stability::default(),
         }

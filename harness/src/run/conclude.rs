@@ -9,8 +9,9 @@ use crate::loki::weather::Tampered;
 use crate::record::files;
 use crate::report;
 use crate::result::{Audit, Manifest, RunResult, SCHEMA, SequenceAudit, StoppedEarly, is_zero};
+use crate::run::attach::Detached;
 use crate::run::house::{Account, End};
-use crate::run::judge::Case;
+use crate::run::judge::{Case, Party};
 use crate::run::order::{Order, RunError};
 
 /// `audit.json`: the figures of each target, and where to look for what nobody accounts for.
@@ -71,8 +72,15 @@ pub(super) fn conclude(
         stopped_early,
     };
     let targets = accounts.iter().map(|account| {
-        let (detached, lines) = (&account.detached, (account.reconciled.audit, account.latency));
-        (detached.spec.name.clone(), case.target(detached, lines))
+        let Detached { spec, limits, stability, .. } = &account.detached;
+        let party = Party {
+            name: &spec.name,
+            terms: &spec.terms(),
+            limits: *limits,
+            stability,
+            lines: (Some(account.reconciled.audit), account.latency),
+        };
+        (spec.name.clone(), case.target(&party))
     });
     let verdict = case.whole(targets.collect());
     files::write_json(&out.join(files::AUDIT), &audit_file(accounts))?;

@@ -63,7 +63,7 @@ impl Early {
     }
 
     fn add(&mut self, spec: &Spec, resource: Resource, limit_per_min: f64) {
-        let watch = Watch::new(&judge::settings(spec, resource, limit_per_min, None));
+        let watch = Watch::new(&judge::settings(&spec.terms(), resource, limit_per_min, None));
         match (watch, spec.kind.bounds.get(&resource)) {
             (Some(watch), Some(bound)) => self.watched.push(Watched {
                 target: spec.name.clone(),

@@ -10,8 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Stopwatch;
-use crate::growth::Point;
 use crate::growth::thinned::Thinned;
+use crate::growth::verdict::{Settings, left_s};
+use crate::growth::{Point, words};
 use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
@@ -48,11 +49,14 @@ pub(super) struct Journal {
     sampler: Sampler,
     subjects: Vec<Subject>,
     sinks: BTreeMap<String, Arc<Sink>>,
-    limits: BTreeMap<Resource, f64>,
+    /// How each resource of each target is judged.
+    judged: BTreeMap<String, BTreeMap<Resource, Settings>>,
     progress: Progress,
     phases: Vec<Phase>,
     planned: Option<Duration>,
     live: BTreeMap<(String, Resource), Thinned>,
+    /// How long each that is open should take until it is decided, seconds.
+    left_s: BTreeMap<(String, Resource), f64>,
     early: Option<Early>,
     /// Cancelled when the load may end.
     enough: CancellationToken,
@@ -73,7 +77,7 @@ impl Journal {
         recorder: Recorder,
         stopwatch: Stopwatch,
         sinks: BTreeMap<String, Arc<Sink>>,
-        (limits, early): (BTreeMap<Resource, f64>, Option<Early>),
+        (judged, early): (BTreeMap<String, BTreeMap<Resource, Settings>>, Option<Early>),
         progress: Progress,
     ) -> Self {
         let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None };
@@ -83,11 +87,12 @@ impl Journal {
             sampler: Sampler::default(),
             subjects: vec![own],
             sinks,
-            limits,
+            judged,
             progress,
             phases: Vec::new(),
             planned: None,
             live: BTreeMap::new(),
+            left_s: BTreeMap::new(),
             early,
             enough: CancellationToken::new(),
             away: BTreeSet::new(),
@@ -208,6 +213,8 @@ impl Journal {
         if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
             *known = subject;
         }
+        self.live.retain(|(target, _), _| *target != name);
+        self.left_s.retain(|(target, _), _| *target != name);
         if let Some(early) = &mut self.early {
             early.restarted(&name);
         }
@@ -242,6 +249,7 @@ impl Journal {
         if self.ticks.is_multiple_of(KINDS_EVERY) {
             self.list(elapsed_s).await?;
         }
+        self.look_ahead();
         self.ticks += 1;
         self.show(elapsed_s);
         Ok(())
@@ -274,7 +282,7 @@ impl Journal {
         if !self.in_phase("load") {
             return Ok(());
         }
-        for resource in self.limits.keys() {
+        for resource in self.judged.get(&sample.target).into_iter().flat_map(BTreeMap::keys) {
             if let Some(count) = judge::count(sample, *resource) {
                 let point = Point { elapsed_s: sample.elapsed_s, count };
                 let key = (sample.target.clone(), *resource);
@@ -298,6 +306,20 @@ impl Journal {
         })
     }
 
+    /// Judges one series a tick, each in its turn: to judge all of them each second would cost what is measured.
+    fn look_ahead(&mut self) {
+        if !self.in_phase("load") {
+            return self.left_s.clear();
+        }
+        let turn = usize::try_from(self.ticks).unwrap_or(0).checked_rem(self.live.len());
+        let Some((key, points)) = turn.and_then(|turn| self.live.iter().nth(turn)) else { return };
+        let Some(settings) = self.judged.get(&key.0).and_then(|judged| judged.get(&key.1)) else { return };
+        match left_s(points.points(), settings) {
+            Some(left_s) => drop(self.left_s.insert(key.clone(), left_s)),
+            None => drop(self.left_s.remove(key)),
+        }
+    }
+
     fn show(&self, elapsed_s: f64) {
         let in_phase = self.phases.last().map_or(0.0, |phase| elapsed_s - phase.from_s);
         let of = self.planned.map_or_else(String::new, |planned| format!(" of {} s", planned.as_secs()));
@@ -309,9 +331,10 @@ impl Journal {
     }
 
     fn live_text(&self, target: &str) -> String {
-        let growths = self.limits.iter().filter_map(|(resource, limit)| {
-            let points = self.live.get(&(target.to_owned(), *resource))?;
-            let judged = judge::live(points.points(), *limit)?;
+        let resources = self.judged.get(target).into_iter().flatten();
+        let growths = resources.filter_map(|(resource, settings)| {
+            let key = (target.to_owned(), *resource);
+            let judged = judge::live(self.live.get(&key)?.points(), settings.limit_per_min)?;
             Some(format!("{} {judged}", resource.key()))
         });
         let growths = growths.collect::<Vec<_>>().join("   ");
@@ -320,6 +343,11 @@ impl Journal {
             let counters = sink.counters();
             format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)
         });
-        if growths.is_empty() { lines } else { format!("{growths}   {lines}") }
+        // All of them, once the last one is decided.
+        let left_s = self.left_s.iter().filter(|((of, _), _)| of == target).map(|(_, left_s)| *left_s);
+        let left =
+            left_s.reduce(f64::max).map(|left_s| format!("verdict in about {}", words::duration(left_s)));
+        let parts = [Some(growths), left, Some(lines)];
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("   ")
     }
 }

@@ -13,20 +13,22 @@ use crate::growth::verdict::{Explained, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
-    Phase, Resource, ResourceResult, SCHEMA, Sample, StoppedEarly, TargetResult, Verdict, VerdictFile,
+    Phase, Resource, ResourceResult, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Terms, Verdict,
+    VerdictFile,
 };
-use crate::run::attach::Detached;
 use crate::run::attribution;
 use crate::run::compare::compare;
 use crate::sample::process::Limits;
-use crate::target::spec::Spec;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
 
-/// What a display draws its growths from: ten minutes of one sample a second. Beyond that a line through fewer points
-/// shows the same to a person.
-pub(super) const SHOWN_MAX: usize = 600;
+/// Said of a target in a run that did not come to its end.
+const UNAUDITED: &str = "its lines are accounted for at the end of a run";
+
+/// What a display draws its growths from: five minutes of one sample a second. Beyond that a line through fewer points
+/// shows the same to a person, and to judge more of them while the run goes on would cost what it measures.
+pub(super) const SHOWN_MAX: usize = 300;
 
 /// What is judged.
 #[derive(Debug)]
@@ -47,15 +49,30 @@ pub(super) struct Case<'a> {
     pub(super) stopped_early: Option<&'a StoppedEarly>,
 }
 
+/// One target, as far as its samples do not say it.
+#[derive(Debug)]
+pub(super) struct Party<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// What it is held to.
+    pub(super) terms: &'a Terms,
+    /// The kernel's limits on it.
+    pub(super) limits: Limits,
+    /// How its process fared.
+    pub(super) stability: &'a Stability,
+    /// Its lines and how long they took; `None` where they are not accounted for.
+    pub(super) lines: (Option<Audit>, Option<Latency>),
+}
+
 /// How one resource of a target is judged under load, at the end and at looks before it.
 #[must_use]
 pub(super) fn settings(
-    spec: &Spec,
+    terms: &Terms,
     resource: Resource,
     limit_per_min: f64,
     process_limit: Option<u64>,
 ) -> Settings {
-    let bound = spec.kind.bounds.get(&resource);
+    let bound = terms.bounds.get(&resource);
     Settings {
         process_limit,
         explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(*rise))),
@@ -90,56 +107,46 @@ pub(super) fn live(points: &[Point], limit_per_min: f64) -> Option<String> {
 impl Case<'_> {
     /// Judges one target.
     #[must_use]
-    pub(super) fn target(
-        &self,
-        detached: &Detached,
-        (audit, latency): (Audit, Option<Latency>),
-    ) -> TargetResult {
-        let spec = &detached.spec;
+    pub(super) fn target(&self, party: &Party<'_>) -> TargetResult {
+        let Party { name, terms, stability, lines: (audit, latency), .. } = *party;
         let resources: BTreeMap<Resource, ResourceResult> = self
             .limits
             .iter()
-            .map(|(resource, limit)| (*resource, self.resource(spec, *resource, *limit, detached.limits)))
+            .map(|(resource, limit)| (*resource, self.resource(party, *resource, *limit)))
             .collect();
-        let (met, reason) = match spec.expect {
-            Expect::Flat => self.stays_flat(&resources, &audit, detached.stability.crashes),
-            Expect::Leak => leaks(&resources, &spec.must_leak),
-            Expect::Lose => loses(&audit),
+        let (met, reason) = match terms.expect {
+            Expect::Flat => self.stays_flat(&resources, audit, stability.crashes),
+            Expect::Leak => leaks(&resources, &terms.must_leak),
+            Expect::Lose => loses(audit),
         };
         TargetResult {
-            design: spec.kind.design.clone(),
-            expect: spec.expect,
+            design: terms.design.clone(),
+            expect: terms.expect,
             met,
             reason,
             leaks: attribution::sentence(
-                &spec.name,
+                name,
                 resources
                     .iter()
                     .map(|(resource, found)| (*resource, &found.judgement, found.kinds.as_slice())),
             ),
-            watches: self.watches(&spec.name),
+            watches: self.watches(name),
             resources,
             audit,
             latency,
-            stability: detached.stability.clone(),
+            stability: stability.clone(),
         }
     }
 
-    fn resource(
-        &self,
-        spec: &Spec,
-        resource: Resource,
-        limit_per_min: f64,
-        limits: Limits,
-    ) -> ResourceResult {
-        let target = &spec.name;
+    fn resource(&self, party: &Party<'_>, resource: Resource, limit_per_min: f64) -> ResourceResult {
+        let Party { name: target, terms, limits, .. } = *party;
         let process_limit = limits.on(resource);
         let mut load = self.points(target, resource, self.phase("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
         let judged = judge_lives(
             &load,
             &self.starts_s(target),
-            &settings(spec, resource, limit_per_min, process_limit),
+            &settings(terms, resource, limit_per_min, process_limit),
         );
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
@@ -157,7 +164,7 @@ impl Case<'_> {
                 &self.points(target, resource, self.phase("drain")),
             )
             .map(|found| DrainResult {
-                explained: spec.kind.bounds.get(&resource).copied(),
+                explained: terms.bounds.get(&resource).copied(),
                 kept: self.kept(target, resource),
                 ..found
             }),
@@ -185,7 +192,7 @@ impl Case<'_> {
     fn stays_flat(
         &self,
         resources: &BTreeMap<Resource, ResourceResult>,
-        audit: &Audit,
+        audit: Option<Audit>,
         crashes: u32,
     ) -> (bool, String) {
         let leaking = named(resources, Verdict::Fail);
@@ -196,16 +203,7 @@ impl Case<'_> {
             faults.push(format!("it leaks {}", leaking.join(", ")));
         }
         faults.extend(kept(resources));
-        if audit.lost > 0 {
-            let lost = if self.is_cut() { "had not delivered" } else { "lost" };
-            faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
-        }
-        if audit.sent == 0 {
-            faults.push("no line was written, so nothing is shown".to_owned());
-        }
-        if audit.altered + audit.altered_copies > 0 {
-            faults.push(format!("it altered {} lines", audit.altered + audit.altered_copies));
-        }
+        faults.extend(audit.into_iter().flat_map(|audit| self.spoilt(audit)));
         if crashes > 0 {
             faults.push("it ended unasked".to_owned());
         }
@@ -217,9 +215,26 @@ impl Case<'_> {
         }
         if faults.is_empty() {
             let judged = if resources.is_empty() { "" } else { "flat: every resource passes and " };
-            return (true, format!("{judged}no line is lost"));
+            let lines = if audit.is_some() { "no line is lost" } else { UNAUDITED };
+            return (true, format!("{judged}{lines}"));
         }
         (false, faults.join("; "))
+    }
+
+    /// What became of its lines and must not.
+    fn spoilt(&self, audit: Audit) -> Vec<String> {
+        let mut faults = Vec::new();
+        if audit.lost > 0 {
+            let lost = if self.is_cut() { "had not delivered" } else { "lost" };
+            faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
+        }
+        if audit.sent == 0 {
+            faults.push("no line was written, so nothing is shown".to_owned());
+        }
+        if audit.altered + audit.altered_copies > 0 {
+            faults.push(format!("it altered {} lines", audit.altered + audit.altered_copies));
+        }
+        faults
     }
 
     /// When it was started again.
@@ -251,10 +266,9 @@ impl Case<'_> {
     #[must_use]
     pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
         let (outcome, reason) = match outcome(&targets, self.is_cut()) {
-            (Outcome::Met, _) if self.cut_short => (
-                Outcome::Undecided,
-                "cut short: what was seen is as expected, but the end was not".to_owned(),
-            ),
+            (Outcome::Met, _) if self.cut_short => {
+                (Outcome::Undecided, "what was seen is as expected, but the end was not seen".to_owned())
+            }
             judged => judged,
         };
         let comparisons = compare(&targets);
@@ -300,7 +314,8 @@ fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource])
     (false, format!("its leak of {} was not seen: without it the run proves nothing", unseen.join(", ")))
 }
 
-fn loses(audit: &Audit) -> (bool, String) {
+fn loses(audit: Option<Audit>) -> (bool, String) {
+    let Some(audit) = audit else { return (false, UNAUDITED.to_owned()) };
     if audit.lost + audit.altered + audit.altered_copies == 0 {
         return (false, "it loses no line: without a loss that is seen the run proves nothing".to_owned());
     }
@@ -361,7 +376,7 @@ fn as_expected(targets: &BTreeMap<String, TargetResult>) -> String {
 /// A run that was cut short has not waited for what its targets had still to read or to send.
 fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
     let leaks = !named(&target.resources, Verdict::Fail).is_empty();
-    let audit = &target.audit;
+    let audit = target.audit.unwrap_or_default();
     let loses = audit.lost > 0 && !cut_short;
     let keeps = kept(&target.resources).next().is_some();
     leaks || keeps || loses || audit.altered + audit.altered_copies > 0 || target.stability.crashes > 0
@@ -370,9 +385,7 @@ fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::Stability;
-    use crate::run::attach::Said;
-    use crate::target::spec::of;
+    use crate::target::spec::{Spec, of};
 
     const SENT: Audit = Audit {
         sent: 100,
@@ -431,14 +444,13 @@ mod tests {
             stopped_early: None,
         };
         let stability = Stability { crashes, ..Stability::default() };
-        let detached = Detached {
-            spec,
+        let result = case.target(&Party {
+            name: "t",
+            terms: &spec.terms(),
             limits: Limits::default(),
-            said: Said::default(),
-            dead_letters: None,
-            stability,
-        };
-        let result = case.target(&detached, (audit, None));
+            stability: &stability,
+            lines: (Some(audit), None),
+        });
         case.whole(BTreeMap::from([("t".to_owned(), result)]))
     }
 

@@ -11,7 +11,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::result::{Expect, Resource};
+use crate::result::{Expect, Resource, Terms};
 
 /// A kind of shipper: one file in `scenarios/targets/`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -201,6 +201,17 @@ impl Spec {
         }
         kind.bounds.extend(entry.bounds);
         Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
+    }
+
+    /// What it is held to.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            design: self.kind.design.clone(),
+            expect: self.expect,
+            must_leak: if self.expect == Expect::Leak { self.must_leak.clone() } else { Vec::new() },
+            bounds: self.kind.bounds.clone(),
+        }
     }
 
     /// Fills in the templates. The filter `quoted` makes a text a string of JSON, and so of YAML: for what

@@ -16,6 +16,7 @@ mod embedded;
 mod engines;
 mod growth;
 mod loki;
+mod outputs;
 mod selftest;
 mod support;
 mod watch;

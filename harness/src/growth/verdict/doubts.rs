@@ -6,9 +6,9 @@
 
 use crate::growth::slope::Growth;
 use crate::growth::verdict::{
-    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance,
+    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance, checked,
 };
-use crate::growth::words;
+use crate::growth::{Point, quality, words};
 
 /// The run's length once more: for what only time can tell.
 const AGAIN: f64 = 2.0;
@@ -55,6 +55,16 @@ fn least(is_clear: impl Fn(f64) -> bool) -> f64 {
     f64::INFINITY
 }
 
+/// After how many more seconds a series under way should be decided, if it goes on as it is. `None` where it is decided,
+/// where there is too little of it, and where it is so close to the limit that nobody can say.
+#[must_use]
+pub fn left_s(points: &[Point], settings: &Settings) -> Option<f64> {
+    let trusted = checked(points, settings).ok()?;
+    let quantum = quality::quantum(&trusted, settings.limit_per_min);
+    let evidence = Evidence::gather(&trusted, quantum, settings).ok()?;
+    evidence.decided(settings).err().and_then(|doubt| evidence.left_s(&doubt))
+}
+
 impl Evidence {
     /// The doubt in words, with the length of the run that would settle it.
     pub(super) fn doubted(&self, doubt: &Doubt) -> String {
@@ -64,6 +74,11 @@ impl Evidence {
         } else {
             format!("{}; it is so close that a run of {} would not settle it", doubt.why, run_s(TIMES_MAX))
         }
+    }
+
+    /// How much more would settle the doubt, seconds; `None` where nobody can say.
+    pub(super) fn left_s(&self, doubt: &Doubt) -> Option<f64> {
+        (doubt.times <= TIMES_MAX).then(|| (doubt.times - 1.0).max(0.0) * self.minutes() * 60.0)
     }
 
     /// On which side of the limit the growth lies.

@@ -1,0 +1,22 @@
+//! What a target is held to: with the samples, all that judging it needs to know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Expect, Resource};
+
+/// The terms of one target, as its file and the scenario set them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// `pool`, `hybrid`, `archived`, or another shipper's design.
+    pub design: String,
+    /// What it should do.
+    pub expect: Expect,
+    /// What a control that leaks must leak; means nothing for the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must_leak: Vec<Resource>,
+    /// How far each count may rise because queues, pools and caches fill.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<Resource, u32>,
+}

@@ -1,0 +1,74 @@
+//! A run directory as a result, whatever became of the run: as it was judged at its end, or, where it was killed or
+//! still goes on, judged now, from what stands in its files so far.
+
+use std::path::Path;
+
+use crate::orphans;
+use crate::record::files::{self, RecordError};
+use crate::result::{Event, Manifest, Phase, RunResult, Sample, Stability};
+use crate::run::judge::{Case, Party};
+use crate::sample::process::Limits;
+
+/// Reads and, where nobody did, judges. Nothing is written.
+///
+/// # Errors
+/// [`RecordError`] for the first file that is missing or damaged.
+pub fn read(folder: &Path) -> Result<RunResult, RecordError> {
+    match files::read_run(folder) {
+        Err(RecordError::NotJudged { path }) => {
+            // Where there is no run at all, what is missing first is the verdict.
+            let manifest = files::read_manifest(folder).ok().filter(|manifest| !manifest.terms.is_empty());
+            judged(folder, manifest.ok_or(RecordError::NotJudged { path })?)
+        }
+        read => read,
+    }
+}
+
+fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordError> {
+    let samples: Vec<Sample> = files::read_csv(&folder.join(files::SAMPLES))?;
+    let events: Vec<Event> = files::read_csv(&folder.join(files::EVENTS))?;
+    let kinds = files::read_kinds(folder)?;
+    if manifest.phases.is_empty() {
+        manifest.phases = phases(&events, samples.last().map_or(0.0, |sample| sample.elapsed_s));
+    }
+    if manifest.ended == Manifest::RUNNING && !orphans::is_live(&manifest.run_id) {
+        manifest.ended = "killed".to_owned();
+    }
+    let case = Case {
+        samples: &samples,
+        events: &events,
+        kinds: &kinds,
+        phases: &manifest.phases,
+        limits: &manifest.limits,
+        cut_short: true,
+        stopped_early: None,
+    };
+    let seen = manifest.terms.iter().filter(|(name, _)| samples.iter().any(|sample| sample.target == **name));
+    let targets = seen.map(|(name, terms)| {
+        let stability = stability(&events, name);
+        let party =
+            Party { name, terms, limits: Limits::default(), stability: &stability, lines: (None, None) };
+        (name.clone(), case.target(&party))
+    });
+    let verdict = case.whole(targets.collect());
+    Ok(RunResult { manifest, verdict, samples, events })
+}
+
+/// The phases by their events, the last one up to `now_s`.
+fn phases(events: &[Event], now_s: f64) -> Vec<Phase> {
+    let begun: Vec<&Event> = events.iter().filter(|event| event.event == "phase").collect();
+    let ends = begun.iter().skip(1).map(|next| next.elapsed_s).chain([now_s]);
+    let phases = begun.iter().zip(ends);
+    phases
+        .map(|(event, to_s)| Phase {
+            name: event.detail.clone(),
+            from_s: event.elapsed_s,
+            to_s: to_s.max(event.elapsed_s),
+        })
+        .collect()
+}
+
+fn stability(events: &[Event], target: &str) -> Stability {
+    let crashes = events.iter().filter(|event| event.target == target && event.event == "crash").count();
+    Stability { crashes: u32::try_from(crashes).unwrap_or(u32::MAX), ..Stability::default() }
+}
