@@ -28,6 +28,7 @@ use flatline::run::analyze::analyze;
 use flatline::run::order::{Order, RunError};
 use flatline::run::power;
 use flatline::run::progress::Show;
+use flatline::run::reopen::reopen;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
@@ -35,7 +36,7 @@ use flatline::scenario::{self, Overrides};
 use flatline::world::engine::{self, Engine};
 use flatline::world::generate;
 use flatline::world::{dockerd, small_disk};
-use flatline::{clock, record, report};
+use flatline::{clock, report};
 
 const MET: u8 = 0;
 const MISSED: u8 = 1;
@@ -222,7 +223,7 @@ fn colours() -> bool {
 }
 
 fn draw(run_dir: &Path) -> anyhow::Result<ExitCode> {
-    let result = record::files::read_run(run_dir)?;
+    let result = reopen(run_dir)?;
     for path in report::write_all(run_dir, &result)? {
         print(&path.display().to_string())?;
     }

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 mod comparison;
 mod kinds;
 mod lines;
+mod role;
 mod rows;
 pub mod selftest;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
+pub use role::Role;
 pub use rows::{Event, Sample};
 
 /// Version of the serialised form.
@@ -261,6 +263,10 @@ pub struct VerdictFile {
     pub reason: String,
     /// Whether the run was cut short (Ctrl-C, a crash): what is judged is what was seen until then.
     pub cut_short: bool,
+    /// Whether no end of the run was recorded: killed, or not over yet. Then nobody has accounted for its lines, and
+    /// every `audit` is empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// Why the run ended before its time, where `--fail-fast` has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_early: Option<StoppedEarly>,
@@ -326,6 +332,9 @@ pub struct Manifest {
     pub window_s: f64,
     /// The targets' names in the scenario's order.
     pub targets: Vec<String>,
+    /// What each of them is in the run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, Role>,
     /// Containers started in all.
     pub containers_started: u64,
     /// How it ended: `running`, `finished`, `stopped early`, `interrupted`, `failed: …`.

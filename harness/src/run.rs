@@ -13,6 +13,7 @@ mod journal;
 mod letters;
 mod house;
 mod conclude;
+pub mod reopen;
 pub mod ab;
 mod bounded;
 pub mod table;

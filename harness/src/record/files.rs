@@ -1,7 +1,7 @@
 //! Names in a run directory, and reading them back.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -115,13 +115,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
         .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })
 }
 
-/// Reads the rows of a CSV file. The last one may be torn by a kill, and is then left out; a damaged
-/// one in the middle is an error.
+/// Reads the rows of a CSV file. The last one may be torn by a kill, and is then left out, also where what is left of
+/// it could be read: a row is whole where its line ends. A damaged one in the middle is an error.
 ///
 /// # Errors
 /// [`RecordError`].
 pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let file = File::open(path).map_err(RecordError::io("read", path))?;
+    let mut file = File::open(path).map_err(RecordError::io("read", path))?;
+    let is_whole = ends_a_line(&mut file).map_err(RecordError::io("read", path))?;
     let mut rows = Vec::new();
     let mut torn: Option<csv::Error> = None;
     for row in csv::Reader::from_reader(io::BufReader::new(file)).deserialize() {
@@ -133,7 +134,22 @@ pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError>
             Err(error) => torn = Some(error),
         }
     }
+    if !is_whole && torn.is_none() {
+        rows.pop();
+    }
     Ok(rows)
+}
+
+/// Whether a file's last byte ends a line; it is then read from its start again.
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    let mut last = [0];
+    let is_empty = file.seek(io::SeekFrom::End(0))? == 0;
+    if !is_empty {
+        file.seek(io::SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    file.rewind()?;
+    Ok(is_empty || last == *b"\n")
 }
 
 /// Reads the files by kind.
@@ -154,20 +170,29 @@ pub fn read_kinds(folder: &Path) -> Result<Kinds, RecordError> {
 /// # Errors
 /// [`RecordError`] for the first file that is missing or damaged.
 pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
-    let (verdict_path, manifest_path) = (folder.join(VERDICT), folder.join(RUN));
+    let verdict_path = folder.join(VERDICT);
     if !verdict_path.exists() {
         return Err(RecordError::NotJudged { path: verdict_path });
     }
     let verdict: VerdictFile = read_json(&verdict_path)?;
     known(&verdict_path, verdict.schema)?;
-    let manifest: Manifest = read_json(&manifest_path)?;
-    known(&manifest_path, manifest.schema)?;
     Ok(RunResult {
-        manifest,
+        manifest: read_manifest(folder)?,
         verdict,
         samples: read_csv(&folder.join(SAMPLES))?,
         events: read_csv(&folder.join(EVENTS))?,
     })
+}
+
+/// Reads what ran.
+///
+/// # Errors
+/// [`RecordError`] where it is missing, damaged, or of another schema.
+pub fn read_manifest(folder: &Path) -> Result<Manifest, RecordError> {
+    let path = folder.join(RUN);
+    let manifest: Manifest = read_json(&path)?;
+    known(&path, manifest.schema)?;
+    Ok(manifest)
 }
 
 fn known(path: &Path, schema: u32) -> Result<(), RecordError> {
@@ -190,6 +215,11 @@ mod tests {
         let good = "elapsed_s,target,event,detail\n1.5,,phase,load\n2.5,,churn,restart c01\n";
         fs::write(&path, format!("{good}3.5,,ph")).unwrap();
         assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2);
+        // Readable, and yet not whole: who knows how the word went on.
+        fs::write(&path, format!("{good}3.5,,churn,rest")).unwrap();
+        assert_eq!(read_csv::<Event>(&path).unwrap().len(), 2);
+        fs::write(&path, "").unwrap();
+        assert_eq!(read_csv::<Event>(&path).unwrap().len(), 0);
         fs::write(&path, good.replace("1.5,,phase,load", "1.5,")).unwrap();
         assert!(matches!(read_csv::<Event>(&path), Err(RecordError::Damaged { .. })));
     }

@@ -1,8 +1,8 @@
 //! What became of every line, in words and counts.
 
 use super::figures;
-use super::view::{Row, targets};
-use crate::result::{Audit, Latency, RunResult};
+use super::view::{NOTHING, Row, targets};
+use crate::result::{Audit, Latency, RunResult, TargetResult};
 
 /// The audit's words, each with what it means, one count for each target.
 pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
@@ -36,8 +36,11 @@ pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
         ("Lost", "accounted for by nobody", |audit| audit.lost),
     ];
     let row = |(title, note, pick): (&'static str, &str, Pick)| {
-        let cells =
-            targets(result).iter().map(|(_, _, target)| figures::count(pick(&target.audit))).collect();
+        let count = |target: &TargetResult| match result.verdict.unfinished {
+            true => NOTHING.to_owned(),
+            false => figures::count(pick(&target.audit)),
+        };
+        let cells = targets(result).iter().map(|(_, _, target)| count(target)).collect();
         Row { title, note: note.to_owned(), cells }
     };
     let mut rows: Vec<Row<String>> = words.into_iter().map(row).collect();

@@ -3,20 +3,25 @@
 //! Words come from `view`, pictures from `chart` and `comparison`; the template escapes every string, but
 //! for the pictures, whose backend has escaped theirs.
 
+use std::collections::BTreeMap;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
 use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
-use super::{account, chart, comparison};
-use crate::result::{Manifest, Resource, RunResult};
+use super::{account, chart, comparison, plotted};
+use crate::result::{Manifest, Resource, RunResult, TargetResult};
 
 const TEMPLATE: &str = include_str!("report.html.j2");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// Events that the page lists; all of them are in `events.csv`.
 const EVENTS: usize = 200;
@@ -27,6 +32,9 @@ pub enum PageError {
     /// A picture.
     #[error(transparent)]
     Paint(#[from] PaintError),
+    /// The plots' data.
+    #[error("can't write the plots' data: {0}")]
+    Plotted(#[from] serde_json::Error),
     /// The template.
     #[error("can't fill the page's template: {0}")]
     Template(#[from] minijinja::Error),
@@ -47,6 +55,33 @@ struct Figure {
     key: &'static str,
     wide: Picture,
     narrow: Picture,
+    /// Each target alone.
+    apart: Vec<Alone>,
+}
+
+/// One target's own plot.
+#[derive(Serialize)]
+struct Alone {
+    name: String,
+    picture: Picture,
+}
+
+/// A target whose samples the plots show.
+#[derive(Serialize)]
+struct Shown<'a> {
+    place: usize,
+    name: &'a str,
+}
+
+/// Who is better in which row of the comparison.
+#[derive(Serialize)]
+struct Ahead {
+    growths: BTreeMap<&'static str, Better>,
+    stability: Better,
+    lost: Better,
+    cpu: Better,
+    memory: Better,
+    whole: Better,
 }
 
 /// Renders the page.
@@ -67,8 +102,13 @@ struct Page<'a> {
     headline: &'static str,
     reason: &'a str,
     cut_short: bool,
+    unfinished: bool,
     stopped_early: Option<String>,
     cards: Vec<Card>,
+    /// Whether there are targets to compare.
+    several: bool,
+    ahead: Ahead,
+    target_costs: Vec<Cost>,
     growths: Vec<Row<Option<Growth>>>,
     versus: Vec<Versus>,
     versus_note: &'static str,
@@ -82,15 +122,20 @@ struct Page<'a> {
     command: String,
     comparison: Option<Figure>,
     plots: Vec<Figure>,
+    shown: Vec<Shown<'a>>,
+    plotted: Value,
+    style: Value,
+    script: Value,
     events: Vec<Moment>,
     events_total: usize,
     churn: Vec<Moment>,
     churn_total: usize,
 }
 
-fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
+fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
     let (events, events_total) = view::moments(result, false, EVENTS);
     let (churn, churn_total) = view::moments(result, true, EVENTS);
+    let names = result.manifest.targets.iter().map(String::as_str).enumerate();
     let compare = |format| Some(comparison::comparison(result, format, None));
     Ok(Page {
         manifest: &result.manifest,
@@ -98,8 +143,12 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         headline: view::headline(result.verdict.outcome),
         reason: &result.verdict.reason,
         cut_short: result.verdict.cut_short,
+        unfinished: result.verdict.unfinished,
         stopped_early: view::stopped_early(result),
         cards: view::cards(result),
+        several: result.verdict.targets.len() > 1,
+        ahead: ahead(result),
+        target_costs: view::target_costs(result),
         growths: view::growths(result),
         versus: versus::all(result),
         versus_note: versus::NOTE,
@@ -113,6 +162,10 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,
         plots: plots(result)?,
+        shown: names.map(|(place, name)| Shown { place, name }).collect(),
+        plotted: Value::from_safe_string(plotted::json(result)?),
+        style: Value::from_safe_string(STYLE.to_owned()),
+        script: Value::from_safe_string(SCRIPT.to_owned()),
         events,
         events_total,
         churn,
@@ -120,9 +173,34 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
     })
 }
 
+fn ahead(result: &RunResult) -> Ahead {
+    let targets = view::targets(result);
+    let count = |pick: fn(&TargetResult) -> u64| {
+        headline::fewest(&targets.iter().map(|(_, name, target)| (*name, pick(target))).collect::<Vec<_>>())
+    };
+    let costs = view::target_costs(result);
+    let cost = |pick: fn(&Cost) -> Option<f64>| {
+        let known: Vec<(&str, f64)> =
+            costs.iter().filter_map(|cost| Some((cost.name.as_str(), pick(cost)?))).collect();
+        headline::cheapest(&known)
+    };
+    Ahead {
+        growths: headline::growths(result),
+        stability: count(|target| u64::from(target.stability.crashes)),
+        lost: if result.verdict.unfinished { Better::unknown() } else { count(|target| target.audit.lost) },
+        cpu: cost(|cost| cost.cpu_s),
+        memory: cost(|cost| cost.rss_bytes.map(|bytes| bytes as f64)),
+        whole: headline::sound(result),
+    }
+}
+
 fn plots(result: &RunResult) -> Result<Vec<Figure>, PaintError> {
     let pairs = Resource::ALL.into_iter().map(|resource| {
-        figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None))
+        let plot = figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None));
+        let Some(plot) = plot? else { return Ok(None) };
+        let apart = chart::apart(result, resource, NARROW).into_iter();
+        let alone = |(name, scene): (String, Scene)| Ok(Alone { name, picture: picture(&scene)? });
+        Ok(Some(Figure { apart: apart.map(alone).collect::<Result<_, PaintError>>()?, ..plot }))
     });
     pairs.filter_map(Result::transpose).collect()
 }
@@ -133,7 +211,7 @@ fn figure(
     draw: &dyn Fn(Format) -> Option<Scene>,
 ) -> Result<Option<Figure>, PaintError> {
     let (Some(wide), Some(narrow)) = (draw(WIDE), draw(NARROW)) else { return Ok(None) };
-    Ok(Some(Figure { title, key, wide: picture(&wide)?, narrow: picture(&narrow)? }))
+    Ok(Some(Figure { title, key, wide: picture(&wide)?, narrow: picture(&narrow)?, apart: Vec::new() }))
 }
 
 fn picture(scene: &Scene) -> Result<Picture, PaintError> {

@@ -130,7 +130,7 @@ fn growth(cell: Option<&Growth>) -> String {
 
 fn lost(card: &Card) -> String {
     let sign = if card.lost_any { "✗ " } else { "" };
-    format!("{sign}{} of {} sent", card.lost, card.sent)
+    format!("{sign}{}", card.lines)
 }
 
 fn expected(card: &Card) -> String {

@@ -1,8 +1,10 @@
 //! One panel of a growth plot: a rectangle with a time axis and a count axis, and what is drawn within.
 
 use super::axis::{Scale, ticks};
+use super::clip::{clip, clip_area};
 use super::figures;
 use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
+use super::group::{Group, Part};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
 
@@ -136,56 +138,97 @@ pub(super) struct Ground {
 impl Panel<'_> {
     /// Draws it, from the ground up.
     pub(super) fn draw(&self, scene: &mut Scene, series: &[Series]) {
-        self.ground(scene);
-        self.grid(scene);
-        for one in series {
-            self.wedge(scene, one);
-        }
-        for one in series {
-            self.line(scene, one);
-        }
-        self.limits(scene);
-        self.cuts(scene);
-        self.crashes(scene);
-        self.ends(scene, series);
+        self.title(scene);
+        self.counts(scene);
+        let field = Group::Field {
+            from: (self.time.from, self.value.to),
+            to: (self.time.to, self.value.from),
+            time: (self.time.low, self.time.high),
+            value: (self.value.low, self.value.high),
+        };
+        scene.group(field, |scene| {
+            self.ground(scene);
+            scene.group(Group::Part(Part::Grid), |scene| self.grid(scene));
+            for one in series {
+                scene.group(Group::Target(one.place), |scene| self.wedge(scene, one));
+            }
+            for one in series {
+                scene.group(Group::Target(one.place), |scene| self.line(scene, one));
+            }
+            self.limits(scene);
+            self.cuts(scene);
+            self.crashes(scene);
+        });
+        scene.group(Group::Part(Part::Pinned), |scene| {
+            self.phases(scene);
+            self.words(scene);
+            self.ends(scene, series);
+        });
     }
 
     fn at(&self, (seconds, count): Point) -> Point {
         (self.time.at(seconds), self.value.at(count))
     }
 
-    /// Phases and faults, and the panel's title above them.
+    fn title(&self, scene: &mut Scene) {
+        let size = self.format.size;
+        if !self.title.is_empty() {
+            let place = (12.0, self.value.to - size * 1.9);
+            scene.words(place, self.title, (Anchor::Start, MUTED, size * 0.95));
+        }
+    }
+
+    /// Phases and faults.
     fn ground(&self, scene: &mut Scene) {
-        let (top, bottom, size) = (self.value.to, self.value.from, self.format.size);
+        let (top, bottom) = (self.value.to, self.value.from);
         for phase in &self.ground.phases {
             let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
             if phase.shaded {
                 scene.rectangle((from, top), (to, bottom), SHADE);
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
+        }
+        for (from, to) in &self.ground.faults {
+            scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
+        }
+    }
+
+    /// The phases' names, above their stretches.
+    fn phases(&self, scene: &mut Scene) {
+        let (top, size) = (self.value.to, self.format.size);
+        for phase in &self.ground.phases {
+            let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
             let name = phase.name.as_str();
             if text_width(name, size * 0.85) < to - from {
                 let middle = (f64::midpoint(from, to), top - size * 0.6);
                 scene.words(middle, name, (Anchor::Middle, MUTED, size * 0.85));
             }
         }
-        for (from, to) in &self.ground.faults {
-            scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
-        }
-        if !self.title.is_empty() {
-            scene.words((12.0, top - size * 1.9), self.title, (Anchor::Start, MUTED, size * 0.95));
-        }
+    }
+
+    /// Counts that are worth a label.
+    fn ticks(&self) -> Vec<f64> {
+        let room = (self.value.from - self.value.to) / (self.format.size * 1.9);
+        ticks(&self.value, room, self.ground.counts.least_step())
+    }
+
+    fn counts(&self, scene: &mut Scene) {
+        let (left, size) = (self.time.from, self.format.size);
+        scene.group(Group::Part(Part::Counts), |scene| {
+            for tick in self.ticks() {
+                let place = (left - 6.0, self.value.at(tick));
+                scene.words(place, self.figure(tick), (Anchor::End, MUTED, size * 0.95));
+            }
+        });
     }
 
     fn grid(&self, scene: &mut Scene) {
-        let (left, right, size) = (self.time.from, self.time.to, self.format.size);
-        let room = (self.value.from - self.value.to) / (size * 1.9);
-        for tick in ticks(&self.value, room, self.ground.counts.least_step()) {
+        let (left, right) = (self.time.from, self.time.to);
+        for tick in self.ticks() {
             let y = self.value.at(tick);
             let is_zero = self.ground.counts == Counts::Added && tick.abs() < 0.5;
             let (ink, width) = if is_zero { (AXIS, 1.2) } else { (GRID, 1.0) };
             scene.line(vec![(left, y), (right, y)], ink, width);
-            scene.words((left - 6.0, y), self.figure(tick), (Anchor::End, MUTED, size * 0.95));
         }
     }
 
@@ -206,11 +249,11 @@ impl Panel<'_> {
     /// The samples, thin; the fitted line over them; markers on it.
     fn line(&self, scene: &mut Scene, one: &Series) {
         let ink = palette::ink(one.place);
-        for stretch in &one.stretches {
-            for visible in clip(stretch, &self.value) {
+        scene.group(Group::Part(Part::Samples), |scene| {
+            for visible in one.stretches.iter().flat_map(|stretch| clip(stretch, &self.value)) {
                 scene.line(visible.into_iter().map(|point| self.at(point)).collect(), ink.faint(0.75), 1.5);
             }
-        }
+        });
         let Some(fitted) = one.fitted else { return };
         let ends = [(fitted.from_s, fitted.from_count), (fitted.to_s, fitted.to_count)];
         for visible in clip(&ends, &self.value) {
@@ -229,6 +272,35 @@ impl Panel<'_> {
             for visible in clip(ends, &self.value) {
                 scene.dashes(visible.into_iter().map(|point| self.at(point)).collect(), LIMIT, 1.6);
             }
+        }
+    }
+
+    fn cuts(&self, scene: &mut Scene) {
+        for (place, at_s) in &self.ground.cuts {
+            let x = self.time.at(*at_s);
+            scene.group(Group::Target(*place), |scene| {
+                scene.dashes(vec![(x, self.value.to), (x, self.value.from)], palette::ink(*place), 1.2);
+            });
+        }
+    }
+
+    /// Where a target ended unasked.
+    fn crashes(&self, scene: &mut Scene) {
+        for crash in self.named_crashes() {
+            let x = self.time.at(crash.at_s);
+            let ink = crash.place.map_or(TEXT, palette::ink);
+            scene.dashes(vec![(x, self.value.to), (x, self.value.from)], ink, 1.5);
+        }
+    }
+
+    /// So many as there is room for their names.
+    fn named_crashes(&self) -> impl Iterator<Item = &Crash> {
+        self.ground.crashes.iter().take(5)
+    }
+
+    /// What is said inside the field.
+    fn words(&self, scene: &mut Scene) {
+        for ends in &self.ground.limits {
             let [from, to] = ends.map(|end| self.at(end));
             // Where the line is lost among the others a label would hide them; the key has it.
             let alone = self.ground.limits.len() == 1 && self.value.holds(ends[1].1);
@@ -237,24 +309,11 @@ impl Panel<'_> {
                 scene.words(place, "limit", (Anchor::End, LIMIT, self.format.size * 0.95));
             }
         }
-    }
-
-    fn cuts(&self, scene: &mut Scene) {
-        for (place, at_s) in &self.ground.cuts {
-            let x = self.time.at(*at_s);
-            scene.dashes(vec![(x, self.value.to), (x, self.value.from)], palette::ink(*place), 1.2);
-        }
-    }
-
-    /// Where a target ended unasked.
-    fn crashes(&self, scene: &mut Scene) {
         let size = self.format.size * 0.9;
-        for (row, crash) in (0_u32..).zip(self.ground.crashes.iter().take(5)) {
+        for (row, crash) in (0_u32..).zip(self.named_crashes()) {
             let x = self.time.at(crash.at_s);
-            let (top, bottom) = (self.value.to, self.value.from);
-            scene.dashes(vec![(x, top), (x, bottom)], crash.place.map_or(TEXT, palette::ink), 1.5);
             let words = format!("{} crashed", short(&crash.target, self.format.name_letters));
-            let y = top + size * (2.4 + 1.4 * f64::from(row));
+            let y = self.value.to + size * (2.4 + 1.4 * f64::from(row));
             let fits = x + text_width(&words, size) < self.time.to;
             let (x, anchor) = if fits { (x + 5.0, Anchor::Start) } else { (x - 5.0, Anchor::End) };
             scene.words((x, y), words, (anchor, TEXT, size));
@@ -288,8 +347,10 @@ impl Panel<'_> {
         let places = apart(&labels.iter().map(|label| label.0).collect::<Vec<_>>(), size * 1.4, &self.value);
         for ((_, place, words), y) in labels.into_iter().zip(places) {
             let x = self.time.to + 10.0;
-            scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
-            scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
+            scene.group(Group::Target(place), |scene| {
+                scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
+                scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
+            });
         }
     }
 }
@@ -333,76 +394,11 @@ fn apart(heights: &[f64], gap: f64, panel: &Scale) -> Vec<f64> {
     order.into_iter().map(|(_, y)| y).collect()
 }
 
-/// The parts of a line that lie within the scale's values.
-fn clip(points: &[Point], value: &Scale) -> Vec<Vec<Point>> {
-    let mut parts: Vec<Vec<Point>> = Vec::new();
-    let mut open = false;
-    for (from, to) in points.iter().zip(points.iter().skip(1)) {
-        let Some((from, end)) = clip_segment(*from, *to, value) else {
-            open = false;
-            continue;
-        };
-        match parts.last_mut() {
-            Some(part) if open => part.push(end),
-            _ => parts.push(vec![from, end]),
-        }
-        open = value.holds(to.1);
-    }
-    parts
-}
-
-fn clip_segment(from: Point, to: Point, value: &Scale) -> Option<(Point, Point)> {
-    if from.1.max(to.1) < value.low || from.1.min(to.1) > value.high {
-        return None;
-    }
-    let inside = |point: Point| {
-        let y = point.1.clamp(value.low, value.high);
-        let rise = to.1 - from.1;
-        let x = if rise.abs() > 0.0 { from.0 + (to.0 - from.0) * (y - from.1) / rise } else { point.0 };
-        (x, y)
-    };
-    Some((inside(from), inside(to)))
-}
-
-/// The part of a polygon that lies within the scale's values: Sutherland and Hodgman's way, once for each
-/// edge.
-fn clip_area(points: &[Point], value: &Scale) -> Vec<Point> {
-    let above = clip_edge(points, value.low, |y| y >= value.low);
-    clip_edge(&above, value.high, |y| y <= value.high)
-}
-
-fn clip_edge(points: &[Point], edge: f64, inside: impl Fn(f64) -> bool) -> Vec<Point> {
-    let mut out = Vec::new();
-    let next = points.iter().cycle().skip(1);
-    for (from, to) in points.iter().zip(next) {
-        if inside(from.1) {
-            out.push(*from);
-        }
-        if inside(from.1) != inside(to.1) {
-            out.push((from.0 + (to.0 - from.0) * (edge - from.1) / (to.1 - from.1), edge));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const VALUE: Scale = Scale { low: 0.0, high: 10.0, from: 100.0, to: 0.0 };
-
-    #[test]
-    fn a_line_that_leaves_and_returns_is_cut_in_two() {
-        let points = [(0.0, 5.0), (1.0, 15.0), (2.0, 15.0), (3.0, 5.0)];
-        let parts = clip(&points, &VALUE);
-        assert_eq!(parts, [vec![(0.0, 5.0), (0.5, 10.0)], vec![(2.5, 10.0), (3.0, 5.0)]]);
-    }
-
-    #[test]
-    fn a_wedge_is_cut_at_the_edge() {
-        let area = clip_area(&[(0.0, 0.0), (2.0, 20.0), (2.0, 4.0)], &VALUE);
-        assert_eq!(area, [(0.0, 0.0), (1.0, 10.0), (2.0, 10.0), (2.0, 4.0)]);
-    }
 
     #[test]
     fn labels_never_touch_and_stay_in_the_panel() {

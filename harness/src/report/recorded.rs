@@ -221,7 +221,7 @@ mod tests {
         let words = scene.shapes.iter().filter_map(|shape| match shape {
             Shape::Words { text, .. } => Some(text.as_str()),
             Shape::Line { .. } | Shape::Dashes { .. } | Shape::Area { .. } => None,
-            Shape::Rectangle { .. } | Shape::Mark { .. } => None,
+            Shape::Rectangle { .. } | Shape::Mark { .. } | Shape::Open(_) | Shape::Close => None,
         });
         words.collect::<Vec<_>>().join("\n")
     }

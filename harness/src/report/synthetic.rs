@@ -29,6 +29,7 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
                  descriptors, so this run can see a leak"
             .to_owned(),
         cut_short: false,
+        unfinished: false,
         stopped_early: None,
         targets: targets.collect(),
         comparisons: comparisons(names),
@@ -106,6 +107,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         limits: Resource::ALL.map(|resource| (resource, 2.0)).into_iter().collect(),
         window_s: 3_600.0,
         targets: names.map(str::to_owned).to_vec(),
+        roles: BTreeMap::new(),
         containers_started: 42,
         ended: "finished".to_owned(),
         missed: Missed::default(),
@@ -128,9 +130,10 @@ fn comparisons([first, second, third]: [&str; 3]) -> BTreeMap<Resource, Comparis
     let tasks = Comparison {
         sentence: Some(format!("{leaks} and {second}; {alike}")),
         basis: Basis::SingleRun,
+        slowest: vec![first.to_owned(), second.to_owned()],
         pairs: vec![pair(third, first, 43.1, leaks), pair(first, second, 0.13, alike)],
     };
-    let fds = Comparison { sentence: None, basis: Basis::SingleRun, pairs: Vec::new() };
+    let fds = Comparison { sentence: None, basis: Basis::SingleRun, slowest: Vec::new(), pairs: Vec::new() };
     BTreeMap::from([(Resource::Tasks, tasks), (Resource::Fds, fds)])
 }
 

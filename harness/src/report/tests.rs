@@ -29,7 +29,7 @@ fn lettering(scene: &Scene) -> String {
     let words = scene.shapes.iter().filter_map(|shape| match shape {
         Shape::Words { at, text, .. } => Some(format!("{:>4.0} {:>4.0}  {text}", at.0, at.1)),
         Shape::Line { .. } | Shape::Dashes { .. } | Shape::Area { .. } => None,
-        Shape::Rectangle { .. } | Shape::Mark { .. } => None,
+        Shape::Rectangle { .. } | Shape::Mark { .. } | Shape::Open(_) | Shape::Close => None,
     });
     words.collect::<Vec<_>>().join("\n")
 }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::figures;
+use super::{figures, headline};
 use crate::result::{
     DrainResult, Expect, Judgement, Machine, Missed, Outcome, Projection, Resource, ResourceResult,
     RunResult, TargetResult, Verdict,
@@ -103,12 +103,13 @@ pub(super) struct Card {
     pub(super) flat: Mark,
     pub(super) met: Mark,
     pub(super) expected: &'static str,
+    /// Its verdict in one sentence.
+    pub(super) says: String,
     pub(super) reason: String,
     /// What grows, how fast, since when.
     pub(super) leaks: Vec<Leak>,
-    /// Lines lost, of those sent.
-    pub(super) lost: String,
-    pub(super) sent: String,
+    /// How many lines are lost, of those sent.
+    pub(super) lines: String,
     pub(super) lost_any: bool,
     pub(super) cost: String,
     pub(super) stability: String,
@@ -159,8 +160,10 @@ pub(super) struct Row<T> {
 pub(super) struct Cost {
     pub(super) name: String,
     pub(super) cpu: String,
+    pub(super) cpu_s: Option<f64>,
     pub(super) share: String,
     pub(super) rss: String,
+    pub(super) rss_bytes: Option<u64>,
     pub(super) threads: String,
     pub(super) fds: String,
 }
@@ -197,10 +200,10 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
         flat: flatness(target),
         met: met(target),
         expected: expected(target),
+        says: headline::sentence(name, target, !result.verdict.unfinished),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
-        lost: figures::count(target.audit.lost),
-        sent: figures::count(target.audit.sent),
+        lines: lines(result, target),
         lost_any: target.audit.lost > 0,
         cost: format!(
             "{} of CPU time ({} of one core), {} of memory at most",
@@ -212,11 +215,24 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
     }
 }
 
+fn lines(result: &RunResult, target: &TargetResult) -> String {
+    if result.verdict.unfinished {
+        return "not accounted for".to_owned();
+    }
+    let lost = match target.audit.lost {
+        0 => "none".to_owned(),
+        lost => figures::count(lost),
+    };
+    format!("{lost} lost of {} sent", figures::count(target.audit.sent))
+}
+
 fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     let judged = &found.judgement;
     let since = found.line.map(|line| format!("since {}", figures::clock(line.from_s)));
     let clear = judged.decided_at_s.map(|at| format!("clear at {}", figures::clock(at)));
-    let parts = [Some(interval(judged)), since, clear];
+    let spent = found.projection.exhausted_in_s.is_some();
+    let spent = spent.then(|| exhausted(found.projection.process_limit, found.projection.exhausted_in_s));
+    let parts = [Some(format!("90 % interval {}", interval(judged))), since, clear, spent];
     Leak {
         resource: resource.title().to_lowercase(),
         growth: judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth),
@@ -299,6 +315,11 @@ pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
     sampled.map(|name| cost(result, name)).collect()
 }
 
+/// What each target cost that has a column.
+pub(super) fn target_costs(result: &RunResult) -> Vec<Cost> {
+    targets(result).into_iter().map(|(_, name, _)| cost(result, name)).collect()
+}
+
 fn cost(result: &RunResult, name: &str) -> Cost {
     let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
     let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
@@ -312,6 +333,8 @@ fn cost(result: &RunResult, name: &str) -> Cost {
     Cost {
         name: name.to_owned(),
         cpu: if measured { figures::cpu(used) } else { NOTHING.to_owned() },
+        cpu_s: measured.then_some(used),
+        rss_bytes: peak,
         share: if measured { figures::percent(share) } else { NOTHING.to_owned() },
         rss: peak.map_or(NOTHING.to_owned(), figures::bytes),
         threads: ends(samples.iter().filter_map(|sample| sample.threads)),

@@ -22,6 +22,7 @@ use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
 use crate::run::order::{Order, RunError};
 use crate::run::progress::Progress;
+use crate::run::reopen::RUNNING;
 use crate::world::dockerd::Dockerd;
 use crate::world::engine::Engine;
 use crate::world::small_disk::unmount_all;
@@ -179,8 +180,9 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         limits: scenario.limits.clone(),
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
+        roles: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.role())).collect(),
         containers_started: 0,
-        ended: "running".to_owned(),
+        ended: RUNNING.to_owned(),
         missed: Missed::default(),
     }
 }

@@ -63,13 +63,14 @@ impl Early {
     }
 
     fn add(&mut self, spec: &Spec, resource: Resource, limit_per_min: f64) {
-        let watch = Watch::new(&judge::settings(spec, resource, limit_per_min, None));
-        match (watch, spec.kind.bounds.get(&resource)) {
+        let bound = spec.kind.bounds.get(&resource).copied();
+        let watch = Watch::new(&judge::settings(bound, limit_per_min, None));
+        match (watch, bound) {
             (Some(watch), Some(bound)) => self.watched.push(Watched {
                 target: spec.name.clone(),
                 resource,
                 must_leak: spec.expect == Expect::Leak,
-                bound: *bound,
+                bound,
                 limit_per_min,
                 first: None,
                 watch,

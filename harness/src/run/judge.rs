@@ -13,13 +13,12 @@ use crate::growth::verdict::{Explained, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
-    Phase, Resource, ResourceResult, SCHEMA, Sample, StoppedEarly, TargetResult, Verdict, VerdictFile,
+    Phase, Resource, ResourceResult, Role, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Verdict, VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::run::attribution;
 use crate::run::compare::compare;
 use crate::sample::process::Limits;
-use crate::target::spec::Spec;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
@@ -27,6 +26,9 @@ const IDLE_S: f64 = 15.0;
 /// What a display draws its growths from: ten minutes of one sample a second. Beyond that a line through fewer points
 /// shows the same to a person.
 pub(super) const SHOWN_MAX: usize = 600;
+
+/// What is said where a run has not come to its end.
+const UNACCOUNTED: &str = "nobody has accounted for its lines";
 
 /// What is judged.
 #[derive(Debug)]
@@ -50,15 +52,13 @@ pub(super) struct Case<'a> {
 /// How one resource of a target is judged under load, at the end and at looks before it.
 #[must_use]
 pub(super) fn settings(
-    spec: &Spec,
-    resource: Resource,
+    bound: Option<u32>,
     limit_per_min: f64,
     process_limit: Option<u64>,
 ) -> Settings {
-    let bound = spec.kind.bounds.get(&resource);
     Settings {
         process_limit,
-        explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(*rise))),
+        explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(rise))),
         ..Settings::by_limit(limit_per_min)
     }
 }
@@ -95,51 +95,61 @@ impl Case<'_> {
         detached: &Detached,
         (audit, latency): (Audit, Option<Latency>),
     ) -> TargetResult {
-        let spec = &detached.spec;
+        let who = (detached.spec.name.as_str(), &detached.spec.role(), detached.limits);
+        self.target_of(who, (Some(audit), latency), detached.stability.clone())
+    }
+
+    /// Judges one target of which nobody may have accounted for its lines.
+    #[must_use]
+    pub(super) fn target_of(
+        &self,
+        (name, role, limits): (&str, &Role, Limits),
+        (audit, latency): (Option<Audit>, Option<Latency>),
+        stability: Stability,
+    ) -> TargetResult {
         let resources: BTreeMap<Resource, ResourceResult> = self
             .limits
             .iter()
-            .map(|(resource, limit)| (*resource, self.resource(spec, *resource, *limit, detached.limits)))
+            .map(|(resource, limit)| (*resource, self.resource((name, role, limits), *resource, *limit)))
             .collect();
-        let (met, reason) = match spec.expect {
-            Expect::Flat => self.stays_flat(&resources, &audit, detached.stability.crashes),
-            Expect::Leak => leaks(&resources, &spec.must_leak),
-            Expect::Lose => loses(&audit),
+        let (met, reason) = match role.expect {
+            Expect::Flat => self.stays_flat(&resources, audit.as_ref(), stability.crashes),
+            Expect::Leak => leaks(&resources, &role.must_leak),
+            Expect::Lose => audit.as_ref().map_or_else(|| (false, UNACCOUNTED.to_owned()), loses),
         };
         TargetResult {
-            design: spec.kind.design.clone(),
-            expect: spec.expect,
+            design: role.design.clone(),
+            expect: role.expect,
             met,
             reason,
             leaks: attribution::sentence(
-                &spec.name,
+                name,
                 resources
                     .iter()
                     .map(|(resource, found)| (*resource, &found.judgement, found.kinds.as_slice())),
             ),
-            watches: self.watches(&spec.name),
+            watches: self.watches(name),
             resources,
-            audit,
+            audit: audit.unwrap_or_default(),
             latency,
-            stability: detached.stability.clone(),
+            stability,
         }
     }
 
     fn resource(
         &self,
-        spec: &Spec,
+        (target, role, limits): (&str, &Role, Limits),
         resource: Resource,
         limit_per_min: f64,
-        limits: Limits,
     ) -> ResourceResult {
-        let target = &spec.name;
+        let bound = role.bounds.get(&resource).copied();
         let process_limit = limits.on(resource);
         let mut load = self.points(target, resource, self.phase("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
         let judged = judge_lives(
             &load,
             &self.starts_s(target),
-            &settings(spec, resource, limit_per_min, process_limit),
+            &settings(bound, limit_per_min, process_limit),
         );
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
@@ -157,7 +167,7 @@ impl Case<'_> {
                 &self.points(target, resource, self.phase("drain")),
             )
             .map(|found| DrainResult {
-                explained: spec.kind.bounds.get(&resource).copied(),
+                explained: bound,
                 kept: self.kept(target, resource),
                 ..found
             }),
@@ -185,7 +195,7 @@ impl Case<'_> {
     fn stays_flat(
         &self,
         resources: &BTreeMap<Resource, ResourceResult>,
-        audit: &Audit,
+        audit: Option<&Audit>,
         crashes: u32,
     ) -> (bool, String) {
         let leaking = named(resources, Verdict::Fail);
@@ -196,16 +206,7 @@ impl Case<'_> {
             faults.push(format!("it leaks {}", leaking.join(", ")));
         }
         faults.extend(kept(resources));
-        if audit.lost > 0 {
-            let lost = if self.is_cut() { "had not delivered" } else { "lost" };
-            faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
-        }
-        if audit.sent == 0 {
-            faults.push("no line was written, so nothing is shown".to_owned());
-        }
-        if audit.altered + audit.altered_copies > 0 {
-            faults.push(format!("it altered {} lines", audit.altered + audit.altered_copies));
-        }
+        faults.extend(self.faults_of_lines(audit));
         if crashes > 0 {
             faults.push("it ended unasked".to_owned());
         }
@@ -220,6 +221,22 @@ impl Case<'_> {
             return (true, format!("{judged}no line is lost"));
         }
         (false, faults.join("; "))
+    }
+
+    fn faults_of_lines(&self, audit: Option<&Audit>) -> Vec<String> {
+        let Some(audit) = audit else { return vec![UNACCOUNTED.to_owned()] };
+        let mut faults = Vec::new();
+        if audit.lost > 0 {
+            let lost = if self.is_cut() { "had not delivered" } else { "lost" };
+            faults.push(format!("it {lost} {} of {} lines", audit.lost, audit.sent));
+        }
+        if audit.sent == 0 {
+            faults.push("no line was written, so nothing is shown".to_owned());
+        }
+        if audit.altered + audit.altered_copies > 0 {
+            faults.push(format!("it altered {} lines", audit.altered + audit.altered_copies));
+        }
+        faults
     }
 
     /// When it was started again.
@@ -264,6 +281,7 @@ impl Case<'_> {
             outcome,
             reason,
             cut_short: self.cut_short,
+            unfinished: false,
             stopped_early,
             targets,
             comparisons,
@@ -370,9 +388,8 @@ fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::Stability;
     use crate::run::attach::Said;
-    use crate::target::spec::of;
+    use crate::target::spec::{Spec, of};
 
     const SENT: Audit = Audit {
         sent: 100,

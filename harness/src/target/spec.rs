@@ -11,7 +11,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::result::{Expect, Resource};
+use crate::result::{Expect, Resource, Role};
 
 /// A kind of shipper: one file in `scenarios/targets/`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -188,6 +188,17 @@ pub struct TemplateError {
 }
 
 impl Spec {
+    /// What it is in the run, for judging.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        Role {
+            design: self.kind.design.clone(),
+            expect: self.expect,
+            must_leak: self.must_leak.clone(),
+            bounds: self.kind.bounds.clone(),
+        }
+    }
+
     /// Joins a target's file with its entry in the scenario.
     ///
     /// # Errors
