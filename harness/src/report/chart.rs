@@ -26,7 +26,7 @@ pub(super) fn growth(
     let series = series::all(result, resource, format.columns());
     let end = end(result, &series)?;
     let limit = limit_line(result, resource, end);
-    let ground = ground(result, limit, end);
+    let ground = ground(result, &series, limit, end);
     let mut sheet = Sheet::new(format, 0.0, end);
     title.into_iter().for_each(|title| sheet.title(title));
     sheet.legend(&series);
@@ -47,9 +47,9 @@ pub(super) fn apart(result: &RunResult, resource: Resource, format: Format) -> V
     let series = series::all(result, resource, format.columns());
     let Some(end) = end(result, &series) else { return Vec::new() };
     let limit = limit_line(result, resource, end);
-    let ground = ground(result, limit, end);
     let one = |one: &Series| {
         let series = std::slice::from_ref(one);
+        let ground = ground(result, series, limit, end);
         let mut sheet = Sheet::new(format, 0.0, end);
         sheet.legend(series);
         sheet.panel((&ground, series), &added(resource), own_range(one, limit), format.tall);
@@ -85,7 +85,12 @@ fn limit_line(result: &RunResult, resource: Resource, end: f64) -> Option<[Point
 }
 
 /// What happened meanwhile.
-fn ground(result: &RunResult, limit: Option<[Point; 2]>, end: f64) -> Ground {
+fn ground(result: &RunResult, series: &[Series], limit: Option<[Point; 2]>, end: f64) -> Ground {
+    let load_start = series::load_start(result);
+    let cut = |one: &Series| {
+        let warmup_s = one.judgement.as_ref().map_or(0.0, |judged| judged.warmup_s);
+        (warmup_s > 0.0).then_some((one.place, load_start + warmup_s))
+    };
     let phases = result.manifest.phases.iter().map(|phase| Stretch {
         name: if phase.name == "warmup" { "warm-up".to_owned() } else { phase.name.clone() },
         from_s: phase.from_s,
@@ -103,7 +108,7 @@ fn ground(result: &RunResult, limit: Option<[Point; 2]>, end: f64) -> Ground {
         limits: limit.into_iter().collect(),
         faults: faults(result, end).iter().map(|fault| (fault.from_s, fault.to_s)).collect(),
         crashes: crashes.collect(),
-        cuts: Vec::new(),
+        cuts: series.iter().filter_map(cut).collect(),
     }
 }
 
@@ -112,6 +117,9 @@ fn key(result: &RunResult, resource: Resource, ground: &Ground) -> Vec<(Key, Str
     let mut entries: Vec<(Key, String)> = Vec::new();
     entries.extend(limit.map(|limit| (Key::Limit, format!("limit {}", figures::rate(*limit)))));
     entries.push((Key::Wedge, "90 % interval of the growth".to_owned()));
+    if !ground.cuts.is_empty() {
+        entries.push((Key::Cut, "end of a warm-up".to_owned()));
+    }
     if result.events.iter().any(|event| event.event == "churn") {
         entries.push((Key::Churn, "container churn".to_owned()));
     }

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::figures;
-use crate::result::{Resource, ResourceResult, RunResult, TargetResult, Verdict};
+use crate::result::{Pair, Resource, ResourceResult, RunResult, TargetResult, Verdict};
+
+/// Costs that differ by less are alike: what one run measures is no closer.
+const ALIKE: f64 = 1.1;
 
 /// One target in one sentence: whether it leaks, what, how fast, and whether a line was lost. `audited` says whether
 /// anybody has accounted for its lines.
@@ -30,12 +33,19 @@ fn growth(name: &str, target: &TargetResult) -> String {
         return leaks.clone();
     }
     if !leaking.is_empty() {
-        return format!("{name} leaks {}", listed(&leaking.iter().map(|found| rate(found)).collect::<Vec<_>>()));
+        return format!(
+            "{name} leaks {}",
+            listed(&leaking.iter().map(|found| rate(found)).collect::<Vec<_>>())
+        );
     }
-    for (verdict, said) in [(Verdict::Invalid, "can't be judged"), (Verdict::Inconclusive, "is not decided")] {
+    for (verdict, said) in [(Verdict::Invalid, "can't be judged"), (Verdict::Inconclusive, "is not decided")]
+    {
         let open = of(verdict);
         if !open.is_empty() {
-            return format!("{name} {said} in {}", listed(&open.iter().map(|(it, _)| word(**it)).collect::<Vec<_>>()));
+            return format!(
+                "{name} {said} in {}",
+                listed(&open.iter().map(|(it, _)| word(**it)).collect::<Vec<_>>())
+            );
         }
     }
     let most = target.resources.values().filter_map(|found| found.judgement.ci_high).reduce(f64::max);
@@ -86,7 +96,7 @@ impl Better {
     }
 
     fn new(who: &[&str], why: impl Into<String>) -> Self {
-        let who = if who.is_empty() { "nobody".to_owned() } else { listed(who) };
+        let who = if who.is_empty() { "no difference".to_owned() } else { listed(who) };
         Self { who, why: why.into() }
     }
 }
@@ -94,18 +104,31 @@ impl Better {
 /// Who grows least, by the title of the resource's row.
 pub(super) fn growths(result: &RunResult) -> BTreeMap<&'static str, Better> {
     let row = |resource: Resource| {
-        let judged = result.verdict.targets.values().filter(|target| target.resources.contains_key(&resource));
+        let judged = |name: &str| {
+            result.verdict.targets.get(name).is_some_and(|target| target.resources.contains_key(&resource))
+        };
+        let names = result.manifest.targets.iter().map(String::as_str).filter(|name| judged(name));
         let better = match result.verdict.comparisons.get(&resource) {
             None => Better::new(&[], "not compared"),
             Some(comparison) => {
+                let faster = comparison.pairs.iter().filter_map(faster).collect::<Vec<_>>();
+                let (quick, least): (Vec<&str>, Vec<&str>) = names.partition(|name| faster.contains(name));
                 let sentence = comparison.sentence.clone().unwrap_or_default();
-                let least: Vec<&str> = comparison.slowest.iter().map(String::as_str).collect();
-                Better::new(if least.len() < judged.count() { &least } else { &[] }, sentence)
+                Better::new(if quick.is_empty() { &[] } else { &least }, sentence)
             }
         };
         (resource.title(), better)
     };
     Resource::ALL.into_iter().map(row).collect()
+}
+
+/// Who of two grows faster, beyond chance.
+fn faster(pair: &Pair) -> Option<&str> {
+    match pair {
+        Pair { ci_low, first, .. } if *ci_low > 0.0 => Some(first),
+        Pair { ci_high, second, .. } if *ci_high < 0.0 => Some(second),
+        _ => None,
+    }
 }
 
 /// Who stays flat, loses no line, alters none and never ends unasked.
@@ -114,7 +137,8 @@ pub(super) fn sound(result: &RunResult) -> Better {
         return Better::unknown();
     }
     let names = result.manifest.targets.iter().map(String::as_str);
-    let sound: Vec<&str> = names.filter(|name| result.verdict.targets.get(*name).is_some_and(is_sound)).collect();
+    let sound: Vec<&str> =
+        names.filter(|name| result.verdict.targets.get(*name).is_some_and(is_sound)).collect();
     let judged = result.verdict.targets.values().any(|target| !target.resources.is_empty());
     let flat = if judged { "stays flat, " } else { "" };
     let why = match sound.as_slice() {
@@ -136,7 +160,7 @@ pub(super) fn fewest(counts: &[(&str, u64)]) -> Better {
     let least = counts.iter().map(|(_, count)| *count).min().unwrap_or(0);
     let who: Vec<&str> = counts.iter().filter(|(_, count)| *count == least).map(|(name, _)| *name).collect();
     if who.len() == counts.len() {
-        return Better::new(&[], "all alike");
+        return Better::new(&[], "");
     }
     let next = counts.iter().map(|(_, count)| *count).filter(|count| *count > least).min().unwrap_or(least);
     Better::new(&who, format!("by {} at least", figures::count(next - least)))
@@ -144,16 +168,16 @@ pub(super) fn fewest(counts: &[(&str, u64)]) -> Better {
 
 /// Who takes least: one figure for each target, which no interval goes with.
 pub(super) fn cheapest(costs: &[(&str, f64)]) -> Better {
-    let mut costs = costs.to_vec();
-    costs.sort_by(|a, b| a.1.total_cmp(&b.1));
-    match costs.as_slice() {
-        [(least, cost), (second, more), ..] if *cost > 0.0 => {
-            let times = format!("{:.1}", more / cost);
-            let why = format!("{second} takes {times} times as much; a single figure, without an interval");
-            Better::new(&[*least], why)
-        }
-        _ => Better::new(&[], "not measured"),
-    }
+    let least = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
+    let (alike, more): (Vec<(&str, f64)>, Vec<(&str, f64)>) = costs.iter().partition(|(_, cost)| *cost <= least * ALIKE);
+    let Some((next, cost)) = more.iter().min_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| least > 0.0) else {
+        return Better::new(&[], "");
+    };
+    let who: Vec<&str> = alike.iter().map(|(name, _)| *name).collect();
+    Better::new(
+        &who,
+        format!("{next} takes {:.1} times as much; single figures, without an interval", cost / least),
+    )
 }
 
 /// Names in a sentence.
@@ -204,11 +228,16 @@ mod tests {
         let growths = growths(&run);
         assert_eq!(growths["Tasks"].who, "pool and hybrid");
         assert!(growths["Tasks"].why.contains("at least 64 times faster"), "{growths:?}");
-        assert_eq!((growths["Threads"].who.as_str(), growths["Threads"].why.as_str()), ("nobody", "not compared"));
+        assert_eq!(
+            (growths["Threads"].who.as_str(), growths["Threads"].why.as_str()),
+            ("no difference", "not compared")
+        );
         assert_eq!(sound(&run).who, "pool and hybrid");
         assert_eq!(fewest(&[("a", 0), ("b", 12), ("c", 3)]), Better::new(&["a"], "by 3 at least"));
-        assert_eq!(fewest(&[("a", 0), ("b", 0)]).who, "nobody");
-        assert!(cheapest(&[("a", 3.0), ("b", 1.5)]).why.starts_with("a takes 2.0 times as much"));
-        assert_eq!(cheapest(&[]).who, "nobody");
+        assert_eq!(fewest(&[("a", 0), ("b", 0)]).who, "no difference");
+        let cheap = cheapest(&[("a", 3.0), ("b", 1.5), ("c", 1.6)]);
+        assert_eq!(cheap.who, "b and c");
+        assert!(cheap.why.starts_with("a takes 2.0 times as much"), "{cheap:?}");
+        assert_eq!(cheapest(&[]).who, "no difference");
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
-use super::panel::{Format, NARROW, WIDE};
+use super::panel::{Format, NARROW, WIDE, short};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
 use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
@@ -25,6 +25,9 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// Events that the page lists; all of them are in `events.csv`.
 const EVENTS: usize = 200;
+
+/// Letters of an event's detail that it shows.
+const DETAIL: usize = 300;
 
 /// Why the page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +136,8 @@ struct Page<'a> {
 }
 
 fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
-    let (events, events_total) = view::moments(result, false, EVENTS);
-    let (churn, churn_total) = view::moments(result, true, EVENTS);
+    let (events, events_total) = moments(result, false);
+    let (churn, churn_total) = moments(result, true);
     let names = result.manifest.targets.iter().map(String::as_str).enumerate();
     let compare = |format| Some(comparison::comparison(result, format, None));
     Ok(Page {
@@ -173,6 +176,13 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
     })
 }
 
+/// What the page has room for.
+fn moments(result: &RunResult, churn: bool) -> (Vec<Moment>, usize) {
+    let (mut moments, total) = view::moments(result, churn, EVENTS);
+    moments.iter_mut().for_each(|moment| moment.detail = short(&moment.detail, DETAIL));
+    (moments, total)
+}
+
 fn ahead(result: &RunResult) -> Ahead {
     let targets = view::targets(result);
     let count = |pick: fn(&TargetResult) -> u64| {
@@ -196,7 +206,8 @@ fn ahead(result: &RunResult) -> Ahead {
 
 fn plots(result: &RunResult) -> Result<Vec<Figure>, PaintError> {
     let pairs = Resource::ALL.into_iter().map(|resource| {
-        let plot = figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None));
+        let plot =
+            figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None));
         let Some(plot) = plot? else { return Ok(None) };
         let apart = chart::apart(result, resource, NARROW).into_iter();
         let alone = |(name, scene): (String, Scene)| Ok(Alone { name, picture: picture(&scene)? });

@@ -3,8 +3,8 @@
 use super::axis::{Scale, ticks};
 use super::clip::{clip, clip_area};
 use super::figures;
-use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::group::{Group, Part};
+use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::chart;
+use super::panel::short;
 use super::series::{self, Series};
 use crate::result::{Resource, RunResult};
 
@@ -13,6 +14,8 @@ use crate::result::{Resource, RunResult};
 const POINTS_MAX: usize = 60_000;
 /// Points of one series at most: more than the dots of a wide screen.
 const POINTS_OF_ONE: usize = 8_000;
+/// Letters of a fault's name.
+const NAME: usize = 60;
 /// Steps of a time in a second.
 const PER_SECOND: f64 = 10.0;
 
@@ -47,7 +50,7 @@ pub(super) fn json(result: &RunResult) -> Result<String, serde_json::Error> {
     let plotted = Plotted {
         targets: &result.manifest.targets,
         phases: result.manifest.phases.iter().map(|it| (it.name.as_str(), it.from_s, it.to_s)).collect(),
-        faults: faults.map(|fault| (fault.name, fault.from_s, fault.to_s)).collect(),
+        faults: faults.map(|fault| (short(&fault.name, NAME), fault.from_s, fault.to_s)).collect(),
         series: series.collect(),
     };
     Ok(serde_json::to_string(&plotted)?.replace('<', "\\u003c"))
@@ -68,7 +71,10 @@ fn steps(numbers: impl Iterator<Item = i64>) -> Vec<i64> {
     numbers.map(|number| number - std::mem::replace(&mut last, number)).collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates; times and counts are far below")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a cast of a float saturates; times and counts are far below"
+)]
 fn whole(value: f64) -> i64 {
     value.round() as i64
 }
@@ -83,7 +89,13 @@ mod tests {
         let given = [5, 7, 7, 4];
         let steps = steps(given.into_iter());
         assert_eq!(steps, [5, 2, 0, -3]);
-        let sums: Vec<i64> = steps.iter().scan(0, |sum, step| { *sum += step; Some(*sum) }).collect();
+        let sums: Vec<i64> = steps
+            .iter()
+            .scan(0, |sum, step| {
+                *sum += step;
+                Some(*sum)
+            })
+            .collect();
         assert_eq!(sums, given);
     }
 

@@ -130,10 +130,9 @@ fn comparisons([first, second, third]: [&str; 3]) -> BTreeMap<Resource, Comparis
     let tasks = Comparison {
         sentence: Some(format!("{leaks} and {second}; {alike}")),
         basis: Basis::SingleRun,
-        slowest: vec![first.to_owned(), second.to_owned()],
         pairs: vec![pair(third, first, 43.1, leaks), pair(first, second, 0.13, alike)],
     };
-    let fds = Comparison { sentence: None, basis: Basis::SingleRun, slowest: Vec::new(), pairs: Vec::new() };
+    let fds = Comparison { sentence: None, basis: Basis::SingleRun, pairs: Vec::new() };
     BTreeMap::from([(Resource::Tasks, tasks), (Resource::Fds, fds)])
 }
 

@@ -37,7 +37,7 @@ pub(super) fn all(result: &RunResult) -> Vec<Versus> {
 }
 
 fn versus(resource: Resource, comparison: &Comparison) -> Versus {
-    let Comparison { sentence, basis: Basis::SingleRun, slowest: _, pairs } = comparison;
+    let Comparison { sentence, basis: Basis::SingleRun, pairs } = comparison;
     Versus {
         resource: resource.title(),
         sentence: sentence.clone().unwrap_or_default(),

@@ -28,9 +28,6 @@ pub struct Comparison {
     pub sentence: Option<String>,
     /// What it rests on.
     pub basis: Basis,
-    /// Those than whom nobody is told to grow slower; all of them where none can be told apart.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub slowest: Vec<String>,
     /// Each pair of targets.
     pub pairs: Vec<Pair>,
 }

@@ -74,12 +74,7 @@ fn comparison(growers: &[Grower<'_>], alpha: f64) -> Comparison {
         .filter(|pair| pair.difference.ci_low.is_finite() && pair.difference.ci_high.is_finite())
         .collect();
     let sentence = sentence(&compared.iter().collect::<Vec<_>>());
-    let is_faster = |one: &&Grower<'_>| {
-        compared.iter().filter_map(Compared::lead).any(|(faster, ..)| faster.name == one.name)
-    };
-    let slowest = growers.iter().filter(|one| !is_faster(one)).map(|one| one.name.to_owned());
     Comparison {
-        slowest: slowest.collect(),
         sentence: Some(sentence).filter(|sentence| !sentence.is_empty()),
         basis: Basis::SingleRun,
         pairs: compared.iter().map(pair).collect(),

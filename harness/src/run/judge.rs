@@ -13,7 +13,8 @@ use crate::growth::verdict::{Explained, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
-    Phase, Resource, ResourceResult, Role, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Verdict, VerdictFile,
+    Phase, Resource, ResourceResult, Role, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Verdict,
+    VerdictFile,
 };
 use crate::run::attach::Detached;
 use crate::run::attribution;
@@ -51,11 +52,7 @@ pub(super) struct Case<'a> {
 
 /// How one resource of a target is judged under load, at the end and at looks before it.
 #[must_use]
-pub(super) fn settings(
-    bound: Option<u32>,
-    limit_per_min: f64,
-    process_limit: Option<u64>,
-) -> Settings {
+pub(super) fn settings(bound: Option<u32>, limit_per_min: f64, process_limit: Option<u64>) -> Settings {
     Settings {
         process_limit,
         explained: bound.map_or(Explained::Unknown, |rise| Explained::Declared(f64::from(rise))),
@@ -146,11 +143,8 @@ impl Case<'_> {
         let process_limit = limits.on(resource);
         let mut load = self.points(target, resource, self.phase("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
-        let judged = judge_lives(
-            &load,
-            &self.starts_s(target),
-            &settings(bound, limit_per_min, process_limit),
-        );
+        let judged =
+            judge_lives(&load, &self.starts_s(target), &settings(bound, limit_per_min, process_limit));
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
