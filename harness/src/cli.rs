@@ -61,9 +61,16 @@ pub enum Command {
     #[command(after_long_help = watch::WATCH_HELP, override_usage = watch::USAGE)]
     Watch(Box<WatchArgs>),
     /// Draws the report of a run directory again from its raw files
+    ///
+    /// The same files give the same report, byte for byte. A run of which no end was recorded (it was killed, or goes
+    /// on) is judged from what stands there until now; what became of its lines is then not known.
+    #[command(after_long_help = REPORT_HELP)]
     Report {
         /// The run directory
         run_dir: PathBuf,
+        /// Opens report.html, with xdg-open
+        #[arg(long)]
+        open: bool,
     },
     /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
     Clean,
@@ -85,6 +92,11 @@ pub enum Command {
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
 }
+
+const REPORT_HELP: &str = "\
+Examples:
+  flatline report reports/20261124T210835Z-quick
+  flatline report reports/20261124T210835Z-quick --open";
 
 const AB_EXAMPLES: &str = concat!(
     "\

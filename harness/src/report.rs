@@ -8,6 +8,7 @@ mod palette;
 mod group;
 mod scene;
 mod series;
+mod ground;
 mod clip;
 mod panel;
 mod sheet;
@@ -18,6 +19,7 @@ pub mod selftest;
 pub mod power;
 mod comparison;
 mod headline;
+mod costs;
 mod view;
 mod kinds;
 mod versus;
@@ -35,6 +37,9 @@ use crate::result::RunResult;
 
 pub use html::PageError;
 pub use scene::PaintError;
+
+/// The page's file in the run directory.
+pub const PAGE: &str = "report.html";
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +82,7 @@ pub fn terminal(result: &RunResult) -> String {
 ///
 /// Where a file can't be written; the error names it.
 pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportError> {
-    let page = dir.join("report.html");
+    let page = dir.join(PAGE);
     let html = html::render(result).map_err(|source| ReportError::Page { path: page.clone(), source })?;
     write(&page, &html)?;
     let pictures = png::write(dir, result).map_err(|(path, source)| ReportError::Picture { path, source })?;

@@ -6,8 +6,9 @@
 //! shows the neighbourhood of the limit, with the same time axis.
 
 use super::figures;
+use super::ground::{Counts, Crash, Ground, Stretch};
 use super::palette::AXIS;
-use super::panel::{Counts, Crash, Format, Ground, Stretch};
+use super::panel::Format;
 use super::scene::{Point, Scene};
 use super::series::{self, Series};
 use super::sheet::{Key, Sheet};

@@ -10,12 +10,13 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::costs::{self, Cost};
 use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE, short};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
-use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
+use super::view::{self, Card, Growth, Mark, Moment, Row};
 use super::{account, chart, comparison, plotted};
 use crate::result::{Manifest, Resource, RunResult, TargetResult};
 
@@ -151,7 +152,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         cards: view::cards(result),
         several: result.verdict.targets.len() > 1,
         ahead: ahead(result),
-        target_costs: view::target_costs(result),
+        target_costs: costs::target_costs(result),
         growths: view::growths(result),
         versus: versus::all(result),
         versus_note: versus::NOTE,
@@ -160,7 +161,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         kinds_note: kinds::NOTE,
         kept: kinds::kept(result),
         audit: account::account(result),
-        costs: view::costs(result),
+        costs: costs::costs(result),
         facts: view::facts(result),
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,
@@ -188,7 +189,7 @@ fn ahead(result: &RunResult) -> Ahead {
     let count = |pick: fn(&TargetResult) -> u64| {
         headline::fewest(&targets.iter().map(|(_, name, target)| (*name, pick(target))).collect::<Vec<_>>())
     };
-    let costs = view::target_costs(result);
+    let costs = costs::target_costs(result);
     let cost = |pick: fn(&Cost) -> Option<f64>| {
         let known: Vec<(&str, f64)> =
             costs.iter().filter_map(|cost| Some((cost.name.as_str(), pick(cost)?))).collect();

@@ -1,8 +1,11 @@
 //! One panel of a growth plot: a rectangle with a time axis and a count axis, and what is drawn within.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use super::axis::{Scale, ticks};
 use super::clip::{clip, clip_area};
 use super::figures;
+use super::ground::{Counts, Crash, Ground};
 use super::group::{Group, Part};
 use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::scene::{Anchor, Point, Scene, text_width};
@@ -60,16 +63,24 @@ pub(super) const NARROW: Format = Format {
     roomy: false,
 };
 
-/// A name, cut where it is too long.
+/// A name, cut where it is too long; letters of East Asia count twice.
 pub(super) fn short(name: &str, letters: usize) -> String {
-    if name.chars().count() <= letters {
+    if name.width() <= letters {
         return name.to_owned();
     }
-    name.chars().take(letters.saturating_sub(1)).chain(['…']).collect()
+    let mut room = letters.saturating_sub(1);
+    let fits = |letter: &char| {
+        let left = room.checked_sub(letter.width().unwrap_or(0));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    name.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// Letters of a name in front of a growth.
 const MARKS: usize = 6;
+/// So many names have room at the lines' ends, in the lower of the two panels as well.
+const ENDS_MAX: usize = 8;
 
 /// A panel to draw.
 pub(super) struct Panel<'a> {
@@ -83,56 +94,6 @@ pub(super) struct Panel<'a> {
     pub(super) value: Scale,
     /// What stands behind the lines.
     pub(super) ground: &'a Ground,
-}
-
-/// What the counts of a panel are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counts {
-    /// Whole numbers that were added or taken away.
-    Added,
-    /// What was counted or measured, as it stands.
-    Held,
-}
-
-/// A named stretch of time.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stretch {
-    /// Its name.
-    pub(super) name: String,
-    /// Its start, in seconds.
-    pub(super) from_s: f64,
-    /// Its end, in seconds.
-    pub(super) to_s: f64,
-    /// Whether it is shaded, as what is not judged is.
-    pub(super) shaded: bool,
-}
-
-/// A target that ended unasked.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Crash {
-    /// When, in seconds.
-    pub(super) at_s: f64,
-    /// Who.
-    pub(super) target: String,
-    /// Its place in the scenario's order.
-    pub(super) place: Option<usize>,
-}
-
-/// What a panel shows beside its lines.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ground {
-    /// What the counts are.
-    pub(super) counts: Counts,
-    /// Phases.
-    pub(super) phases: Vec<Stretch>,
-    /// Lines as steep as the limit, by their two ends.
-    pub(super) limits: Vec<[Point; 2]>,
-    /// Stretches of time under a fault.
-    pub(super) faults: Vec<(f64, f64)>,
-    /// Who ended unasked.
-    pub(super) crashes: Vec<Crash>,
-    /// Where the judged stretch of the target at a place begins, in seconds.
-    pub(super) cuts: Vec<(usize, f64)>,
 }
 
 impl Panel<'_> {
@@ -332,8 +293,13 @@ impl Panel<'_> {
     fn ends(&self, scene: &mut Scene, series: &[Series]) {
         let size = self.format.size;
         let mut labels: Vec<(f64, usize, String)> = Vec::new();
-        for one in series {
-            let Some((_, last)) = one.last() else { continue };
+        let mut lasts: Vec<(&Series, f64)> =
+            series.iter().filter_map(|one| Some((one, one.last()?.1))).collect();
+        // Where there is no room for all of them, those that changed most; the legend has everybody.
+        lasts.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        lasts.truncate(ENDS_MAX);
+        lasts.sort_by_key(|(one, _)| one.place);
+        for (one, last) in lasts {
             let name = short(&one.name, self.format.name_letters);
             let change = match last {
                 high if high > self.value.high => ", above".to_owned(),
@@ -351,16 +317,6 @@ impl Panel<'_> {
                 scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
                 scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
             });
-        }
-    }
-}
-
-impl Counts {
-    /// Between two labels of the axis: a step below one would label the gaps between whole numbers.
-    fn least_step(self) -> f64 {
-        match self {
-            Self::Added => 1.0,
-            Self::Held => 0.0,
         }
     }
 }
@@ -414,5 +370,6 @@ mod tests {
     fn a_long_name_is_cut_with_a_sign_that_it_is() {
         assert_eq!(short("archived-without-fix", 9), "archived…");
         assert_eq!(short("pool", 9), "pool");
+        assert_eq!(short("界界界界界", 9), "界界界界…");
     }
 }

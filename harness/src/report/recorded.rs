@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::ReportError;
 use super::figures;
+use super::ground::{Counts, Ground};
 use super::palette::MUTED;
-use super::panel::{Counts, Ground, WIDE, short};
+use super::panel::{WIDE, short};
 use super::scene::{self, Anchor, Point, Scene};
 use super::series::{Series, drawn};
 use super::sheet::{Key, Sheet};

@@ -13,6 +13,8 @@ use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Rectang
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle, register_font};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::group::Group;
 pub(super) use super::group::Point;
 use super::palette::{Ink, Marker, PAPER};
@@ -127,9 +129,9 @@ impl Scene {
 /// Where a text is held, its colour and its size.
 pub(super) type Lettering = (Anchor, Ink, f64);
 
-/// The room that a text takes at most.
+/// The room that a text takes at most; letters of East Asia are twice as wide.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
-    f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX)) * size * WIDTH_PER_SIZE
+    f64::from(u32::try_from(text.width()).unwrap_or(u32::MAX)) * size * WIDTH_PER_SIZE
 }
 
 /// The content of an `<svg>` element, and the width and height of its view box. The element itself is the

@@ -3,9 +3,10 @@
 
 use super::axis::{Scale, time_ticks};
 use super::figures;
+use super::ground::Ground;
 use super::group::{Group, Part};
 use super::palette::{self, AXIS, FAULT, LIMIT, MUTED, TEXT};
-use super::panel::{Format, Ground, Panel, short};
+use super::panel::{Format, Panel, short};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
 use crate::result::Verdict;

@@ -16,13 +16,13 @@ use crate::sample::process::Limits;
 /// # Errors
 /// [`RecordError`] for the first file that is missing or damaged.
 pub fn reopen(folder: &Path) -> Result<RunResult, RecordError> {
-    let manifest = files::read_manifest(folder);
-    match manifest {
-        Ok(manifest) if !folder.join(files::VERDICT).exists() && !manifest.roles.is_empty() => {
-            judge(folder, manifest)
-        }
-        _ => files::read_run(folder),
+    let has = |name: &str| folder.join(name).exists();
+    if has(files::VERDICT) || !has(files::RUN) {
+        return files::read_run(folder);
     }
+    let manifest = files::read_manifest(folder)?;
+    // An older flatline did not write down what to judge.
+    if manifest.roles.is_empty() { files::read_run(folder) } else { judge(folder, manifest) }
 }
 
 fn judge(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordError> {
