@@ -37,8 +37,8 @@ fn main() {
         println!("{name}: {:.1} MiB", size(&folder.join(name)));
     }
     for _ in 0..ROUNDS {
-        let (seconds, memory) = report(&folder);
-        println!("report: {seconds:.2} s, at most {memory:.0} MiB");
+        let Taken { seconds, cpu_seconds, most_mib } = report(&folder);
+        println!("report: {seconds:.2} s, {cpu_seconds:.2} s of CPU time, at most {most_mib:.0} MiB");
     }
     println!("report.html: {:.2} MB", size(&folder.join("report.html")) * MIB / 1e6);
 }
@@ -48,22 +48,49 @@ fn size(path: &Path) -> f64 {
     std::fs::metadata(path).unwrap().len() as f64 / MIB
 }
 
-/// Seconds, and the most memory in MiB: asked of the process until it ends, since nobody can be asked afterwards.
-fn report(folder: &Path) -> (f64, f64) {
+/// What one report took.
+struct Taken {
+    seconds: f64,
+    cpu_seconds: f64,
+    most_mib: f64,
+}
+
+/// The kernel is asked until the process ends, since it can't be asked afterwards.
+fn report(folder: &Path) -> Taken {
     let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("flatline");
     let began = Instant::now();
     let mut child = Command::new(&program).arg("report").arg(folder).stdout(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut most_kib = 0.0_f64;
+    let process = format!("/proc/{}", child.id());
+    let (mut most_kib, mut cpu_ticks) = (0.0_f64, 0.0_f64);
     while child.try_wait().unwrap().is_none() {
-        most_kib = most_kib.max(high_water(&status).unwrap_or(0.0));
-        std::thread::yield_now();
+        most_kib = most_kib.max(high_water(&process).unwrap_or(0.0));
+        cpu_ticks = cpu_ticks.max(cpu(&process).unwrap_or(0.0));
+        pause();
     }
     assert!(child.wait().unwrap().success());
-    (began.elapsed().as_secs_f64(), most_kib / 1024.0)
+    // Linux counts hundredths of a second.
+    Taken {
+        seconds: began.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_ticks / 100.0,
+        most_mib: most_kib / 1024.0,
+    }
 }
 
-fn high_water(status: &str) -> Option<f64> {
-    let text = std::fs::read_to_string(status).ok()?;
+/// Between two looks.
+#[expect(clippy::disallowed_methods, reason = "a poll, so that measuring costs no core")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(2));
+}
+
+fn high_water(process: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("{process}/status")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
+}
+
+/// User and system time, in ticks.
+fn cpu(process: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("{process}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    Some(times.next()? + times.next()?)
 }

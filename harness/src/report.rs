@@ -31,7 +31,9 @@ mod markdown;
 mod terminal;
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::result::RunResult;
 
@@ -83,9 +85,14 @@ pub fn terminal(result: &RunResult) -> String {
 /// Where a file can't be written; the error names it.
 pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportError> {
     let page = dir.join(PAGE);
-    let html = html::render(result).map_err(|source| ReportError::Page { path: page.clone(), source })?;
-    write(&page, &html)?;
-    let pictures = png::write(dir, result).map_err(|(path, source)| ReportError::Picture { path, source })?;
+    // The pictures meanwhile: both take their time where a run was long.
+    let (html, pictures) = thread::scope(|scope| {
+        let pictures = scope.spawn(|| png::write(dir, result));
+        let html = html::render(result);
+        (html, pictures.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    write(&page, &html.map_err(|source| ReportError::Page { path: page.clone(), source })?)?;
+    let pictures = pictures.map_err(|(path, source)| ReportError::Picture { path, source })?;
     let summary = dir.join("summary.md");
     write(&summary, &markdown::render(result))?;
     Ok([page, summary].into_iter().chain(pictures).collect())

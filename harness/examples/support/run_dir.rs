@@ -10,7 +10,7 @@ use flatline::result::{
 };
 
 /// Seconds of the idle phase before the load, and of the drain after it.
-pub const IDLE_S: u32 = 60;
+pub(crate) const IDLE_S: u32 = 60;
 /// Listings by kind come with every so many samples, as in a run.
 const KINDS_EVERY: u32 = 10;
 /// Kinds of descriptors that each listing has.
@@ -26,20 +26,20 @@ const KINDS: [&str; 8] = [
 ];
 
 /// What to make.
-pub struct Made {
+pub(crate) struct Made {
     /// Names, and how many descriptors and tasks more each has every minute.
-    pub targets: Vec<(String, f64)>,
+    pub(crate) targets: Vec<(String, f64)>,
     /// How long the load lasts, in samples of one second.
-    pub load_s: u32,
+    pub(crate) load_s: u32,
     /// Faults on purpose, evenly spread over the load.
-    pub faults: u32,
+    pub(crate) faults: u32,
     /// What the command line and the scenario say as well: words from outside.
-    pub words: String,
+    pub(crate) words: String,
 }
 
 impl Made {
     /// Writes it.
-    pub fn write(&self, folder: &Path) -> Result<(), RecordError> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), RecordError> {
         let mut recorder = Recorder::create(folder)?;
         recorder.manifest(&self.manifest())?;
         for event in self.events() {

@@ -19,12 +19,12 @@ const CROWDED: f64 = 4.0;
 
 /// Draws the plot; `None` where no target has such samples. `title` is for a picture that stands alone.
 pub(super) fn growth(
-    result: &RunResult,
+    (result, series): (&RunResult, &[Series]),
     resource: Resource,
     format: Format,
     title: Option<&str>,
 ) -> Option<Scene> {
-    let series = series::all(result, resource, format.columns());
+    let series = series::coarse(series, format.columns());
     let end = end(result, &series)?;
     let limit = limit_line(result, resource, end);
     let ground = ground(result, &series, limit, end);
@@ -44,8 +44,12 @@ pub(super) fn growth(
 }
 
 /// A plot of each target alone, with its name: its own growth fills it.
-pub(super) fn apart(result: &RunResult, resource: Resource, format: Format) -> Vec<(String, Scene)> {
-    let series = series::all(result, resource, format.columns());
+pub(super) fn apart(
+    (result, series): (&RunResult, &[Series]),
+    resource: Resource,
+    format: Format,
+) -> Vec<(String, Scene)> {
+    let series = series::coarse(series, format.columns());
     let Some(end) = end(result, &series) else { return Vec::new() };
     let limit = limit_line(result, resource, end);
     let one = |one: &Series| {

@@ -30,6 +30,8 @@ pub(super) enum Part {
     Samples,
     /// Lines of the grid.
     Grid,
+    /// Stretches under a fault.
+    Faults,
     /// Figures of the count axis.
     Counts,
     /// Figures of the time axis.
@@ -63,6 +65,7 @@ impl Part {
         match self {
             Self::Samples => "samples",
             Self::Grid => "grid",
+            Self::Faults => "faults",
             Self::Counts => "counts",
             Self::Times => "times",
             Self::Pinned => "pinned",

@@ -15,6 +15,7 @@ use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE, short};
 use super::scene::{self, PaintError, Scene};
+use super::series::{self, Series};
 use super::versus::{self, Versus};
 use super::view::{self, Card, Growth, Mark, Moment, Row};
 use super::{account, chart, comparison, plotted};
@@ -139,6 +140,7 @@ struct Page<'a> {
 fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
     let (events, events_total) = moments(result, false);
     let (churn, churn_total) = moments(result, true);
+    let series = Resource::ALL.map(|resource| (resource, series::all(result, resource))).into();
     let names = result.manifest.targets.iter().map(String::as_str).enumerate();
     let compare = |format| Some(comparison::comparison(result, format, None));
     Ok(Page {
@@ -165,9 +167,9 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         facts: view::facts(result),
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,
-        plots: plots(result)?,
+        plots: plots(result, &series)?,
         shown: names.map(|(place, name)| Shown { place, name }).collect(),
-        plotted: Value::from_safe_string(plotted::json(result)?),
+        plotted: Value::from_safe_string(plotted::json(result, &series)?),
         style: Value::from_safe_string(STYLE.to_owned()),
         script: Value::from_safe_string(SCRIPT.to_owned()),
         events,
@@ -205,12 +207,13 @@ fn ahead(result: &RunResult) -> Ahead {
     }
 }
 
-fn plots(result: &RunResult) -> Result<Vec<Figure>, PaintError> {
-    let pairs = Resource::ALL.into_iter().map(|resource| {
+fn plots(result: &RunResult, all: &BTreeMap<Resource, Vec<Series>>) -> Result<Vec<Figure>, PaintError> {
+    let pairs = all.iter().map(|(resource, series)| {
+        let (run, resource) = ((result, series.as_slice()), *resource);
         let plot =
-            figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None));
+            figure(resource.title(), resource.key(), &|format| chart::growth(run, resource, format, None));
         let Some(plot) = plot? else { return Ok(None) };
-        let apart = chart::apart(result, resource, NARROW).into_iter();
+        let apart = chart::apart(run, resource, NARROW).into_iter();
         let alone = |(name, scene): (String, Scene)| Ok(Alone { name, picture: picture(&scene)? });
         Ok(Some(Figure { apart: apart.map(alone).collect::<Result<_, PaintError>>()?, ..plot }))
     });
@@ -228,5 +231,7 @@ fn figure(
 
 fn picture(scene: &Scene) -> Result<Picture, PaintError> {
     let (body, width, height) = scene::svg(scene)?;
+    // What the style says once need not stand in every element. A text's own quotation marks are escaped.
+    let body = body.replace(" opacity=\"1\"", "").replace(" font-family=\"sans-serif\"", "");
     Ok(Picture { body: Value::from_safe_string(body), width, height })
 }

@@ -89,7 +89,7 @@
   const panelOf = (field) => {
     const [x, y, width, height] = numbers(field.getAttribute("viewBox"));
     const shapes = [...field.querySelectorAll("polyline, polygon, line, rect, circle")]
-      .filter((shape) => !shape.closest(".samples, .grid"))
+      .filter((shape) => !shape.closest(".samples, .grid, .faults"))
       .map((shape) => ({ shape, drawn: Object.fromEntries(GEOMETRY[shape.tagName].map((name) => [name, numbers(shape.getAttribute(name))])) }));
     return {
       field, shapes, x, y, width, height,
@@ -97,6 +97,7 @@
       value: numbers(field.dataset.value),
       counts: field.previousElementSibling,
       grid: field.querySelector(".grid"),
+      faults: field.querySelector(".faults"),
       pinned: field.nextElementSibling,
       samples: [...field.querySelectorAll(".samples")].map((group) => ({ group, target: Number(group.parentElement.dataset.target), drawn: [...group.children] })),
     };
@@ -182,6 +183,13 @@
       const line = panel.grid.drawn[0]?.cloneNode() ?? make("polyline", {});
       line.setAttribute("points", `${panel.x},${atCount(count)} ${panel.x + panel.width},${atCount(count)}`);
       return line;
+    })));
+    panel.faults.drawn ??= [...panel.faults.children];
+    panel.faults.replaceChildren(...(view === null ? panel.faults.drawn : data.faults.filter(([, begin, end]) => end >= from && begin <= to).map(([, begin, end]) => {
+      const shade = panel.faults.drawn[0].cloneNode();
+      shade.setAttribute("x", atTime(begin));
+      shade.setAttribute("width", Math.max(1, atTime(end) - atTime(begin)));
+      return shade;
     })));
     panel.pinned.toggleAttribute("hidden", zoomed);
   };

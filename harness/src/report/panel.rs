@@ -149,9 +149,24 @@ impl Panel<'_> {
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
         }
-        for (from, to) in &self.ground.faults {
-            scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
+        scene.group(Group::Part(Part::Faults), |scene| {
+            for (from, to) in self.faults() {
+                scene.rectangle((from, top), (to, bottom), FAULT.faint(0.35));
+            }
+        });
+    }
+
+    /// Where faults begin and end in the picture; those that no eye tells apart are one.
+    fn faults(&self) -> Vec<(f64, f64)> {
+        let places = self.ground.faults.iter().map(|(from, to)| (self.time.at(*from), self.time.at(*to)));
+        let mut seen: Vec<(f64, f64)> = Vec::new();
+        for (from, to) in places {
+            match seen.last_mut() {
+                Some(last) if from - last.1 < 1.0 => last.1 = last.1.max(to),
+                _ => seen.push((from, to)),
+            }
         }
+        seen
     }
 
     /// The phases' names, above their stretches.

@@ -7,13 +7,9 @@ use serde::Serialize;
 
 use super::chart;
 use super::panel::short;
-use super::series::{self, Series};
+use super::series::Series;
 use crate::result::{Resource, RunResult};
 
-/// Points of all series together: some six letters each.
-const POINTS_MAX: usize = 60_000;
-/// Points of one series at most: more than the dots of a wide screen.
-const POINTS_OF_ONE: usize = 8_000;
 /// Letters of a fault's name.
 const NAME: usize = 60;
 /// Steps of a time in a second.
@@ -38,13 +34,11 @@ struct Line {
 }
 
 /// The data as JSON that may stand in a script element: nothing in it can end that.
-pub(super) fn json(result: &RunResult) -> Result<String, serde_json::Error> {
-    let all = result.manifest.targets.len().max(1) * Resource::ALL.len();
-    let columns = (POINTS_MAX / all).min(POINTS_OF_ONE) / 2;
-    let series = Resource::ALL.into_iter().map(|resource| {
-        let lines = series::all(result, resource, columns.max(1));
-        (resource.key(), lines.iter().map(line).collect())
-    });
+pub(super) fn json(
+    result: &RunResult,
+    series: &BTreeMap<Resource, Vec<Series>>,
+) -> Result<String, serde_json::Error> {
+    let series = series.iter().map(|(resource, lines)| (resource.key(), lines.iter().map(line).collect()));
     let end = result.samples.last().map_or(0.0, |sample| sample.elapsed_s);
     let faults = chart::faults(result, end).into_iter();
     let plotted = Plotted {
@@ -81,8 +75,14 @@ fn whole(value: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::series;
     use super::super::synthetic::{HOSTILE, run, troubled};
     use super::*;
+
+    fn written(result: &RunResult) -> String {
+        let series = Resource::ALL.map(|resource| (resource, series::all(result, resource)));
+        json(result, &BTreeMap::from(series)).unwrap()
+    }
 
     #[test]
     fn a_series_is_read_back_from_its_steps() {
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_target_and_resource_is_there_and_nothing_can_end_the_script() {
-        let json = json(&troubled()).unwrap();
+        let json = written(&troubled());
         assert!(!json.contains('<'));
         let read: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(read["targets"][2], HOSTILE);
@@ -119,7 +119,7 @@ mod tests {
                 crate::result::Sample { elapsed_s: f64::from(second), fds: Some(fds), ..first.clone() }
             })
             .collect();
-        let json = json(&long).unwrap();
+        let json = written(&long);
         assert!(json.contains("949,") && json.contains("-949"), "the way up to it and down again");
         assert!(json.len() < 400_000, "{}", json.len());
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::panel::WIDE;
 use super::scene::{self, PaintError};
-use super::{chart, comparison, figures, view};
+use super::{chart, comparison, figures, series, view};
 use crate::result::{Resource, RunResult};
 
 /// The picture that compares the targets.
@@ -27,7 +27,8 @@ pub(super) fn write(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, (Pat
     let mut pictures = vec![(OVERVIEW.to_owned(), overview)];
     for resource in Resource::ALL {
         let title = format!("{}: growth under load", resource.title());
-        let drawn = chart::growth(result, resource, WIDE, Some(&title));
+        let series = series::all(result, resource);
+        let drawn = chart::growth((result, &series), resource, WIDE, Some(&title));
         pictures.extend(drawn.map(|scene| (file_name(resource), scene)));
     }
     let mut written = Vec::with_capacity(pictures.len());

@@ -62,7 +62,8 @@ fn the_summary_of_a_troubled_run_reads_as_it_did() {
 #[test]
 fn the_pictures_are_lettered_as_they_were() {
     let run = run(NAMES);
-    let growth = chart::growth(&run, Resource::Tasks, WIDE, Some("Tasks")).unwrap();
+    let series = series::all(&run, Resource::Tasks);
+    let growth = chart::growth((&run, &series), Resource::Tasks, WIDE, Some("Tasks")).unwrap();
     insta::assert_snapshot!("growth", lettering(&growth));
     insta::assert_snapshot!("comparison", lettering(&comparison::comparison(&run, NARROW, None)));
 }
@@ -146,7 +147,10 @@ fn every_picture_opens_shows_every_target_and_is_the_same_when_drawn_again() {
     assert_eq!(names, [["report.html", "summary.md"].as_slice(), pictures.as_slice()].concat());
     written.iter().skip(2).for_each(|path| shows(path));
     let again = dir.path().join("again.png");
-    let scene = chart::growth(&run(NAMES), Resource::Fds, WIDE, Some("File descriptors: growth under load"));
+    let run = run(NAMES);
+    let series = series::all(&run, Resource::Fds);
+    let title = Some("File descriptors: growth under load");
+    let scene = chart::growth((&run, &series), Resource::Fds, WIDE, title);
     scene::png(&scene.unwrap(), &again).unwrap();
     assert!(fs::read(again).unwrap() == fs::read(written.last().unwrap()).unwrap(), "another picture");
 }

@@ -4,7 +4,9 @@
 //! The same code judges that a run ends with. The lines of such a run are accounted for by nobody: the books of its
 //! sinks were in the memory of the process that is gone.
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use crate::record::files::{self, RecordError};
 use crate::result::{Event, Manifest, Phase, RunResult, Sample, Stability};
@@ -26,9 +28,14 @@ pub fn reopen(folder: &Path) -> Result<RunResult, RecordError> {
 }
 
 fn judge(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordError> {
-    let samples: Vec<Sample> = files::read_csv(&folder.join(files::SAMPLES))?;
     let events: Vec<Event> = files::read_csv(&folder.join(files::EVENTS))?;
-    let kinds = files::read_kinds(folder)?;
+    // The two large ones, side by side.
+    let (samples, kinds) = thread::scope(|scope| {
+        let kinds = scope.spawn(|| files::read_kinds(folder));
+        let samples: Result<Vec<Sample>, _> = files::read_csv(&folder.join(files::SAMPLES));
+        (samples, kinds.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (samples, kinds) = (samples?, kinds?);
     if manifest.phases.is_empty() {
         let last_sample = samples.last().map_or(0.0, |sample| sample.elapsed_s);
         let last_event = events.last().map_or(0.0, |event| event.elapsed_s);
