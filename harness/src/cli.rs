@@ -65,13 +65,18 @@ pub enum Command {
     Watch(Box<WatchArgs>),
     /// Draws the report of a run directory again from its raw files
     ///
-    /// Page, pictures, summary, JUnit, benchmark and metrics: the same bytes as the run itself wrote. Of a run that was
-    /// killed, and had no time to judge, what was measured until then is judged now; its lines stay unaccounted for.
+    /// Page, pictures, summary, JUnit, benchmark and metrics: the same files give the same bytes. A run of which no end was
+    /// recorded (it was killed, or goes on) is judged from what stands there until now; what became of its lines is then
+    /// not known.
+    #[command(after_long_help = REPORT_HELP)]
     Report {
         /// The run directory
         run_dir: PathBuf,
-        /// Prints the page alone on standard output and writes no file, also while the run goes on
+        /// Opens report.html, with xdg-open
         #[arg(long)]
+        open: bool,
+        /// Prints the page alone on standard output and writes no file, also while the run goes on
+        #[arg(long, conflicts_with = "open")]
         page: bool,
     },
     /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
@@ -97,6 +102,11 @@ pub enum Command {
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
 }
+
+const REPORT_HELP: &str = "\
+Examples:
+  flatline report reports/20261124T210835Z-quick
+  flatline report reports/20261124T210835Z-quick --open";
 
 const AB_EXAMPLES: &str = concat!(
     "\

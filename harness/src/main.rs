@@ -65,7 +65,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Ab(arguments) => Box::pin(ab(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
-        Command::Report { run_dir, page } => draw(&run_dir, page),
+        Command::Report { run_dir, open, page } => draw(&run_dir, open, page),
         Command::Clean => clean().await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
         Command::Selftest(arguments) if arguments.power => power(&arguments),
@@ -238,7 +238,7 @@ fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn draw(run_dir: &Path, page: bool) -> anyhow::Result<ExitCode> {
+fn draw(run_dir: &Path, open: bool, page: bool) -> anyhow::Result<ExitCode> {
     let result = so_far::read(run_dir)?;
     if page {
         print(&report::page(&result)?)?;
@@ -247,7 +247,24 @@ fn draw(run_dir: &Path, page: bool) -> anyhow::Result<ExitCode> {
     for path in report::write_all(run_dir, &result)? {
         print(&path.display().to_string())?;
     }
+    if open {
+        open_page(&run_dir.join(report::PAGE))?;
+    }
     Ok(ExitCode::from(MET))
+}
+
+/// With whatever this desktop opens pages with.
+fn open_page(page: &Path) -> anyhow::Result<()> {
+    let opened = std::process::Command::new("xdg-open").arg(page).status();
+    let page = page.display();
+    let status = opened.with_context(|| {
+        format!("can't start xdg-open (package xdg-utils); the page is written: open {page} in a browser")
+    })?;
+    anyhow::ensure!(
+        status.success(),
+        "xdg-open could not open the page ({status}); it is written: open {page} in a browser"
+    );
+    Ok(())
 }
 
 async fn clean() -> anyhow::Result<ExitCode> {

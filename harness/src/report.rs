@@ -5,8 +5,11 @@
 mod axis;
 mod figures;
 mod palette;
+mod group;
 mod scene;
 mod series;
+mod ground;
+mod clip;
 mod panel;
 mod sheet;
 mod chart;
@@ -15,6 +18,7 @@ pub mod verdicts;
 pub mod selftest;
 pub mod power;
 mod comparison;
+mod headline;
 mod cost;
 mod view;
 mod kinds;
@@ -22,6 +26,7 @@ mod versus;
 mod account;
 mod checks;
 mod pictures;
+mod plotted;
 mod html;
 mod markdown;
 mod junit;
@@ -31,12 +36,17 @@ mod github;
 mod terminal;
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::result::RunResult;
 
 pub use html::PageError;
 pub use scene::PaintError;
+
+/// The page's file in the run directory.
+pub const PAGE: &str = "report.html";
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +115,15 @@ pub fn page(result: &RunResult) -> Result<String, PageError> {
 ///
 /// Where a file can't be written; the error names it.
 pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportError> {
-    let page = dir.join("report.html");
-    let html = html::render(result).map_err(|source| ReportError::Page { path: page.clone(), source })?;
+    let page = dir.join(PAGE);
+    // The pictures meanwhile: both take their time where a run was long.
+    let (html, pictures) = thread::scope(|scope| {
+        let pictures = scope.spawn(|| pictures::write(dir, result));
+        let html = html::render(result);
+        (html, pictures.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let html = html.map_err(|source| ReportError::Page { path: page.clone(), source })?;
+    let pictures = pictures.map_err(|(path, source)| ReportError::Picture { path, source })?;
     let failed = |path: &Path, source| ReportError::Write { path: path.to_owned(), source };
     let (junit, benchmark) = (dir.join("junit.xml"), dir.join("benchmark.json"));
     let texts = [
@@ -119,8 +136,6 @@ pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportE
     for (path, text) in &texts {
         std::fs::write(path, text).map_err(|source| failed(path, source))?;
     }
-    let pictures =
-        pictures::write(dir, result).map_err(|(path, source)| ReportError::Picture { path, source })?;
     Ok(texts.into_iter().map(|(path, _)| path).chain(pictures).collect())
 }
 

@@ -274,6 +274,14 @@ pub struct VerdictFile {
     pub comparisons: BTreeMap<Resource, Comparison>,
 }
 
+impl VerdictFile {
+    /// Whether nobody has accounted for any target's lines: no end of the run was recorded, as it was killed or goes on.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        !self.targets.is_empty() && self.targets.values().all(|target| target.audit.is_none())
+    }
+}
+
 /// A verdict that nothing later could change, and the moment of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoppedEarly {

@@ -43,15 +43,28 @@ pub(super) fn account(result: &RunResult) -> Vec<Row<String>> {
     };
     let mut rows: Vec<Row<String>> = words.into_iter().map(row).collect();
     if targets(result).iter().any(|(_, _, target)| target.latency.is_some()) {
-        let cells = targets(result).iter().map(|(_, _, target)| latency(target.latency)).collect();
-        let note = "from written to accepted, of lines written since the load began: the time within which \
-                    half, 99 %, 99.9 % and all of them came";
-        rows.push(Row { title: "Latency", note: note.to_owned(), cells });
+        rows.extend(latencies(result));
     }
     rows
 }
 
-fn latency(latency: Option<Latency>) -> String {
-    let Some(Latency { p50_s, p99_s, p99_9_s, max_s, .. }) = latency else { return "–".to_owned() };
-    [p50_s, p99_s, p99_9_s, max_s].map(figures::latency).join(" · ")
+fn latencies(result: &RunResult) -> [Row<String>; 4] {
+    type Pick = fn(&Latency) -> f64;
+    let words: [(&str, &str, Pick); 4] = [
+        (
+            "Latency, half (p50)",
+            "from written to accepted: half of the lines since the load began took no longer",
+            |it| it.p50_s,
+        ),
+        ("Latency, 99 % (p99)", "99 of 100", |it| it.p99_s),
+        ("Latency, 99.9 %", "999 of 1,000", |it| it.p99_9_s),
+        ("Latency, longest", "all of them", |it| it.max_s),
+    ];
+    words.map(|(title, note, pick)| {
+        let of = |latency: &Option<Latency>| {
+            latency.as_ref().map_or(NOTHING.to_owned(), |latency| figures::latency(pick(latency)))
+        };
+        let cells = targets(result).iter().map(|(_, _, target)| of(&target.latency)).collect();
+        Row { title, note: note.to_owned(), cells }
+    })
 }

@@ -6,8 +6,9 @@
 //! shows the neighbourhood of the limit, with the same time axis.
 
 use super::figures;
+use super::ground::{Counts, Crash, Ground, Stretch};
 use super::palette::AXIS;
-use super::panel::{Counts, Crash, Format, Ground, Stretch};
+use super::panel::Format;
 use super::scene::{Point, Scene};
 use super::series::{self, Series};
 use super::sheet::{Key, Sheet};
@@ -18,28 +19,21 @@ const CROWDED: f64 = 4.0;
 
 /// Draws the plot; `None` where no target has such samples. `title` is for a picture that stands alone.
 pub(super) fn growth(
-    result: &RunResult,
+    (result, series): (&RunResult, &[Series]),
     resource: Resource,
     format: Format,
     title: Option<&str>,
 ) -> Option<Scene> {
-    let series = series::all(result, resource, format.columns());
-    let last = series.iter().filter_map(|one| one.last()).map(|(at, _)| at).reduce(f64::max)?;
-    let end = result.manifest.phases.iter().map(|phase| phase.to_s).fold(last, f64::max).max(1.0);
+    let series = series::coarse(series, format.columns());
+    let end = end(result, &series)?;
     let limit = limit_line(result, resource, end);
-    let ground = ground(result, limit, end);
+    let ground = ground(result, &series, limit, end);
     let mut sheet = Sheet::new(format, 0.0, end);
     title.into_iter().for_each(|title| sheet.title(title));
     sheet.legend(&series);
     sheet.key(&key(result, resource, &ground));
     let full = full_range(&series, limit);
-    let word = match resource {
-        Resource::Tasks => "tasks",
-        Resource::Threads => "threads",
-        Resource::Fds => "file descriptors",
-    };
-    let what = format!("{word} added since the load began");
-    sheet.panel((&ground, &series), &what, full, format.tall);
+    sheet.panel((&ground, &series), &added(resource), full, format.tall);
     if let Some(near) = near_range(&series, limit, full) {
         sheet.down += format.size * 0.6;
         sheet.panel((&ground, &series), "the same, close to the limit", near, format.low);
@@ -47,6 +41,43 @@ pub(super) fn growth(
     churn(&mut sheet, result);
     sheet.time_axis("time since the run began");
     Some(sheet.done())
+}
+
+/// A plot of each target alone, with its name: its own growth fills it.
+pub(super) fn apart(
+    (result, series): (&RunResult, &[Series]),
+    resource: Resource,
+    format: Format,
+) -> Vec<(String, Scene)> {
+    let series = series::coarse(series, format.columns());
+    let Some(end) = end(result, &series) else { return Vec::new() };
+    let limit = limit_line(result, resource, end);
+    let one = |one: &Series| {
+        let series = std::slice::from_ref(one);
+        let ground = ground(result, series, limit, end);
+        let mut sheet = Sheet::new(format, 0.0, end);
+        sheet.legend(series);
+        sheet.panel((&ground, series), &added(resource), own_range(one, limit), format.tall);
+        sheet.time_axis("time since the run began");
+        (one.name.clone(), sheet.done())
+    };
+    series.iter().map(one).collect()
+}
+
+/// When the last thing ends that a plot shows; `None` where there is nothing to show.
+fn end(result: &RunResult, series: &[Series]) -> Option<f64> {
+    let last = series.iter().filter_map(|one| one.last()).map(|(at, _)| at).reduce(f64::max)?;
+    Some(result.manifest.phases.iter().map(|phase| phase.to_s).fold(last, f64::max).max(1.0))
+}
+
+/// What the count axis is of.
+fn added(resource: Resource) -> String {
+    let word = match resource {
+        Resource::Tasks => "tasks",
+        Resource::Threads => "threads",
+        Resource::Fds => "file descriptors",
+    };
+    format!("{word} added since the load began")
 }
 
 /// The limit's line: its two ends. It starts at zero with the load and ends with it.
@@ -59,7 +90,12 @@ fn limit_line(result: &RunResult, resource: Resource, end: f64) -> Option<[Point
 }
 
 /// What happened meanwhile.
-fn ground(result: &RunResult, limit: Option<[Point; 2]>, end: f64) -> Ground {
+fn ground(result: &RunResult, series: &[Series], limit: Option<[Point; 2]>, end: f64) -> Ground {
+    let load_start = series::load_start(result);
+    let cut = |one: &Series| {
+        let warmup_s = one.judgement.as_ref().map_or(0.0, |judged| judged.warmup_s);
+        (warmup_s > 0.0).then_some((one.place, load_start + warmup_s))
+    };
     let phases = result.manifest.phases.iter().map(|phase| Stretch {
         name: if phase.name == "warmup" { "warm-up".to_owned() } else { phase.name.clone() },
         from_s: phase.from_s,
@@ -75,9 +111,9 @@ fn ground(result: &RunResult, limit: Option<[Point; 2]>, end: f64) -> Ground {
         counts: Counts::Added,
         phases: phases.collect(),
         limits: limit.into_iter().collect(),
-        faults: faults(result, end),
+        faults: faults(result, end).iter().map(|fault| (fault.from_s, fault.to_s)).collect(),
         crashes: crashes.collect(),
-        cuts: Vec::new(),
+        cuts: series.iter().filter_map(cut).collect(),
     }
 }
 
@@ -86,6 +122,9 @@ fn key(result: &RunResult, resource: Resource, ground: &Ground) -> Vec<(Key, Str
     let mut entries: Vec<(Key, String)> = Vec::new();
     entries.extend(limit.map(|limit| (Key::Limit, format!("limit {}", figures::rate(*limit)))));
     entries.push((Key::Wedge, "90 % interval of the growth".to_owned()));
+    if !ground.cuts.is_empty() {
+        entries.push((Key::Cut, "end of a warm-up".to_owned()));
+    }
     if result.events.iter().any(|event| event.event == "churn") {
         entries.push((Key::Churn, "container churn".to_owned()));
     }
@@ -103,6 +142,13 @@ fn full_range(series: &[Series], limit: Option<[Point; 2]>) -> (f64, f64) {
     (low - air, high + air)
 }
 
+/// One target's own, and the limit where that does not press it flat.
+fn own_range(one: &Series, limit: Option<[Point; 2]>) -> (f64, f64) {
+    let (low, high) = one.extent((0.0, 0.0));
+    let near = limit.filter(|[_, end]| end.1 < (high - low).max(1.0) * CROWDED);
+    full_range(std::slice::from_ref(one), near)
+}
+
 /// The neighbourhood of the limit, where the whole range hides it.
 fn near_range(series: &[Series], limit: Option<[Point; 2]>, (_, full): (f64, f64)) -> Option<(f64, f64)> {
     let [_, (_, limit)] = limit?;
@@ -115,7 +161,7 @@ fn near_range(series: &[Series], limit: Option<[Point; 2]>, (_, full): (f64, f64
 }
 
 /// Faults as stretches of time: from a `fault` to its `fault_end`, or to the run's end.
-fn faults(result: &RunResult, end: f64) -> Vec<(f64, f64)> {
+pub(super) fn faults(result: &RunResult, end: f64) -> Vec<Stretch> {
     let events = &result.events;
     let starts = events.iter().enumerate().filter(|(_, event)| event.event == "fault");
     let end_of = |index: usize, fault: &Event| {
@@ -123,7 +169,13 @@ fn faults(result: &RunResult, end: f64) -> Vec<(f64, f64)> {
         let same = |event: &&Event| event.target == fault.target && event.detail == fault.detail;
         later.find(same).map_or(end, |event| event.elapsed_s)
     };
-    starts.map(|(index, event)| (event.elapsed_s, end_of(index, event))).collect()
+    let stretch = |(index, event): (usize, &Event)| Stretch {
+        name: event.detail.clone(),
+        from_s: event.elapsed_s,
+        to_s: end_of(index, event),
+        shaded: true,
+    };
+    starts.map(stretch).collect()
 }
 
 /// A tick for every column of the picture in which containers came or went.

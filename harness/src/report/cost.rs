@@ -13,8 +13,10 @@ pub(super) const NOTHING: &str = "–";
 pub(super) struct Cost {
     pub(super) name: String,
     pub(super) cpu: String,
+    pub(super) cpu_s: Option<f64>,
     pub(super) share: String,
     pub(super) rss: String,
+    pub(super) rss_bytes: Option<u64>,
     pub(super) threads: String,
     pub(super) fds: String,
 }
@@ -26,6 +28,12 @@ pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
     sampled.map(|name| of(result, name)).collect()
 }
 
+/// What each target cost that has a column.
+pub(super) fn target_costs(result: &RunResult) -> Vec<Cost> {
+    let names = result.manifest.targets.iter().filter(|name| result.verdict.targets.contains_key(*name));
+    names.map(|name| of(result, name)).collect()
+}
+
 /// What one of them cost, in words.
 pub(super) fn of(result: &RunResult, name: &str) -> Cost {
     let used = used_by(result, name);
@@ -33,8 +41,10 @@ pub(super) fn of(result: &RunResult, name: &str) -> Cost {
     Cost {
         name: name.to_owned(),
         cpu: used.cpu_s.map_or(NOTHING.to_owned(), figures::cpu),
+        cpu_s: used.cpu_s,
         share: used.cpu_share.map_or(NOTHING.to_owned(), figures::percent),
         rss: used.rss_bytes.map_or(NOTHING.to_owned(), figures::bytes),
+        rss_bytes: used.rss_bytes,
         threads: ends(samples().filter_map(|sample| sample.threads)),
         fds: ends(samples().filter_map(|sample| sample.fds)),
     }

@@ -3,24 +3,33 @@
 //! Words come from `view`, pictures from `chart` and `comparison`; the template escapes every string, but
 //! for the pictures, whose backend has escaped theirs.
 
+use std::collections::BTreeMap;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::cost::{self, Cost};
+use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
-use super::panel::{Format, NARROW, WIDE};
+use super::panel::{Format, NARROW, WIDE, short};
 use super::scene::{self, PaintError, Scene};
+use super::series::{self, Series};
 use super::versus::{self, Versus};
 use super::view::{self, Card, Growth, Mark, Moment, Row};
-use super::{account, chart, checks, comparison, figures};
-use crate::result::{Manifest, Resource, RunResult};
+use super::{account, chart, checks, comparison, figures, plotted};
+use crate::result::{Manifest, Resource, RunResult, TargetResult};
 
 const TEMPLATE: &str = include_str!("report.html.j2");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
 
 /// Events that the page lists; all of them are in `events.csv`.
 const EVENTS: usize = 200;
+
+/// Letters of an event's detail that it shows.
+const DETAIL: usize = 300;
 
 /// Why the page could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +37,9 @@ pub enum PageError {
     /// A picture.
     #[error(transparent)]
     Paint(#[from] PaintError),
+    /// The plots' data.
+    #[error("can't write the plots' data: {0}")]
+    Plotted(#[from] serde_json::Error),
     /// The template.
     #[error("can't fill the page's template: {0}")]
     Template(#[from] minijinja::Error),
@@ -48,6 +60,33 @@ struct Figure {
     key: &'static str,
     wide: Picture,
     narrow: Picture,
+    /// Each target alone.
+    apart: Vec<Alone>,
+}
+
+/// One target's own plot.
+#[derive(Serialize)]
+struct Alone {
+    name: String,
+    picture: Picture,
+}
+
+/// A target whose samples the plots show.
+#[derive(Serialize)]
+struct Shown<'a> {
+    place: usize,
+    name: &'a str,
+}
+
+/// Who is better in which row of the comparison.
+#[derive(Serialize)]
+struct Ahead {
+    growths: BTreeMap<&'static str, Better>,
+    stability: Better,
+    lost: Better,
+    cpu: Better,
+    memory: Better,
+    whole: Better,
 }
 
 /// Renders the page.
@@ -70,8 +109,13 @@ struct Page<'a> {
     cut_short: bool,
     running: bool,
     until: String,
+    unfinished: bool,
     stopped_early: Option<String>,
     cards: Vec<Card>,
+    /// Whether there are targets to compare.
+    several: bool,
+    ahead: Ahead,
+    target_costs: Vec<Cost>,
     growths: Vec<Row<Option<Growth>>>,
     versus: Vec<Versus>,
     versus_note: &'static str,
@@ -85,15 +129,21 @@ struct Page<'a> {
     command: String,
     comparison: Option<Figure>,
     plots: Vec<Figure>,
+    shown: Vec<Shown<'a>>,
+    plotted: Value,
+    style: Value,
+    script: Value,
     events: Vec<Moment>,
     events_total: usize,
     churn: Vec<Moment>,
     churn_total: usize,
 }
 
-fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
-    let (events, events_total) = view::moments(result, false, EVENTS);
-    let (churn, churn_total) = view::moments(result, true, EVENTS);
+fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
+    let (events, events_total) = moments(result, false);
+    let (churn, churn_total) = moments(result, true);
+    let series = Resource::ALL.map(|resource| (resource, series::all(result, resource))).into();
+    let names = result.manifest.targets.iter().map(String::as_str).enumerate();
     let compare = |format| Some(comparison::comparison(result, format, None));
     Ok(Page {
         manifest: &result.manifest,
@@ -103,8 +153,12 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         cut_short: result.verdict.cut_short,
         running: view::is_running(result),
         until: figures::clock(checks::seconds(result, None)),
+        unfinished: result.verdict.is_unfinished(),
         stopped_early: view::stopped_early(result),
         cards: view::cards(result),
+        several: result.verdict.targets.len() > 1,
+        ahead: ahead(result),
+        target_costs: cost::target_costs(result),
         growths: view::growths(result),
         versus: versus::all(result),
         versus_note: versus::NOTE,
@@ -117,7 +171,11 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         facts: view::facts(result),
         command: view::command(result),
         comparison: figure("Growth per minute", "comparison", &compare)?,
-        plots: plots(result)?,
+        plots: plots(result, &series)?,
+        shown: names.map(|(place, name)| Shown { place, name }).collect(),
+        plotted: Value::from_safe_string(plotted::json(result, &series)?),
+        style: Value::from_safe_string(STYLE.to_owned()),
+        script: Value::from_safe_string(SCRIPT.to_owned()),
         events,
         events_total,
         churn,
@@ -125,9 +183,47 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
     })
 }
 
-fn plots(result: &RunResult) -> Result<Vec<Figure>, PaintError> {
-    let pairs = Resource::ALL.into_iter().map(|resource| {
-        figure(resource.title(), resource.key(), &|format| chart::growth(result, resource, format, None))
+/// What the page has room for.
+fn moments(result: &RunResult, churn: bool) -> (Vec<Moment>, usize) {
+    let (mut moments, total) = view::moments(result, churn, EVENTS);
+    moments.iter_mut().for_each(|moment| moment.detail = short(&moment.detail, DETAIL));
+    (moments, total)
+}
+
+fn ahead(result: &RunResult) -> Ahead {
+    let targets = view::targets(result);
+    let count = |pick: fn(&TargetResult) -> u64| {
+        headline::fewest(&targets.iter().map(|(_, name, target)| (*name, pick(target))).collect::<Vec<_>>())
+    };
+    let costs = cost::target_costs(result);
+    let cost = |pick: fn(&Cost) -> Option<f64>| {
+        let known: Vec<(&str, f64)> =
+            costs.iter().filter_map(|cost| Some((cost.name.as_str(), pick(cost)?))).collect();
+        headline::cheapest(&known)
+    };
+    Ahead {
+        growths: headline::growths(result),
+        stability: count(|target| u64::from(target.stability.crashes)),
+        lost: if result.verdict.is_unfinished() {
+            Better::unknown()
+        } else {
+            count(|target| target.audit.unwrap_or_default().lost)
+        },
+        cpu: cost(|cost| cost.cpu_s),
+        memory: cost(|cost| cost.rss_bytes.map(|bytes| bytes as f64)),
+        whole: headline::sound(result),
+    }
+}
+
+fn plots(result: &RunResult, all: &BTreeMap<Resource, Vec<Series>>) -> Result<Vec<Figure>, PaintError> {
+    let pairs = all.iter().map(|(resource, series)| {
+        let (run, resource) = ((result, series.as_slice()), *resource);
+        let plot =
+            figure(resource.title(), resource.key(), &|format| chart::growth(run, resource, format, None));
+        let Some(plot) = plot? else { return Ok(None) };
+        let apart = chart::apart(run, resource, NARROW).into_iter();
+        let alone = |(name, scene): (String, Scene)| Ok(Alone { name, picture: picture(&scene)? });
+        Ok(Some(Figure { apart: apart.map(alone).collect::<Result<_, PaintError>>()?, ..plot }))
     });
     pairs.filter_map(Result::transpose).collect()
 }
@@ -138,10 +234,12 @@ fn figure(
     draw: &dyn Fn(Format) -> Option<Scene>,
 ) -> Result<Option<Figure>, PaintError> {
     let (Some(wide), Some(narrow)) = (draw(WIDE), draw(NARROW)) else { return Ok(None) };
-    Ok(Some(Figure { title, key, wide: picture(&wide)?, narrow: picture(&narrow)? }))
+    Ok(Some(Figure { title, key, wide: picture(&wide)?, narrow: picture(&narrow)?, apart: Vec::new() }))
 }
 
 fn picture(scene: &Scene) -> Result<Picture, PaintError> {
     let (body, width, height) = scene::svg(scene)?;
+    // What the style says once need not stand in every element. A text's own quotation marks are escaped.
+    let body = body.replace(" opacity=\"1\"", "").replace(" font-family=\"sans-serif\"", "");
     Ok(Picture { body: Value::from_safe_string(body), width, height })
 }

@@ -144,11 +144,8 @@ fn growth(cell: Option<&Growth>) -> String {
 }
 
 fn lost(card: &Card) -> String {
-    if !card.audited {
-        return "accounted for at the end".to_owned();
-    }
     let sign = if card.lost_any { "✗ " } else { "" };
-    format!("{sign}{} of {} sent", card.lost, card.sent)
+    format!("{sign}{}", card.lines)
 }
 
 fn expected(card: &Card) -> String {

@@ -1,7 +1,12 @@
 //! One panel of a growth plot: a rectangle with a time axis and a count axis, and what is drawn within.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use super::axis::{Scale, ticks};
+use super::clip::{clip, clip_area};
 use super::figures;
+use super::ground::{Counts, Crash, Ground};
+use super::group::{Group, Part};
 use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
@@ -58,16 +63,24 @@ pub(super) const NARROW: Format = Format {
     roomy: false,
 };
 
-/// A name, cut where it is too long.
+/// A name, cut where it is too long; letters of East Asia count twice.
 pub(super) fn short(name: &str, letters: usize) -> String {
-    if name.chars().count() <= letters {
+    if name.width() <= letters {
         return name.to_owned();
     }
-    name.chars().take(letters.saturating_sub(1)).chain(['…']).collect()
+    let mut room = letters.saturating_sub(1);
+    let fits = |letter: &char| {
+        let left = room.checked_sub(letter.width().unwrap_or(0));
+        room = left.unwrap_or(0);
+        left.is_some()
+    };
+    name.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// Letters of a name in front of a growth.
 const MARKS: usize = 6;
+/// So many names have room at the lines' ends, in the lower of the two panels as well.
+const ENDS_MAX: usize = 8;
 
 /// A panel to draw.
 pub(super) struct Panel<'a> {
@@ -83,109 +96,115 @@ pub(super) struct Panel<'a> {
     pub(super) ground: &'a Ground,
 }
 
-/// What the counts of a panel are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counts {
-    /// Whole numbers that were added or taken away.
-    Added,
-    /// What was counted or measured, as it stands.
-    Held,
-}
-
-/// A named stretch of time.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Stretch {
-    /// Its name.
-    pub(super) name: String,
-    /// Its start, in seconds.
-    pub(super) from_s: f64,
-    /// Its end, in seconds.
-    pub(super) to_s: f64,
-    /// Whether it is shaded, as what is not judged is.
-    pub(super) shaded: bool,
-}
-
-/// A target that ended unasked.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Crash {
-    /// When, in seconds.
-    pub(super) at_s: f64,
-    /// Who.
-    pub(super) target: String,
-    /// Its place in the scenario's order.
-    pub(super) place: Option<usize>,
-}
-
-/// What a panel shows beside its lines.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Ground {
-    /// What the counts are.
-    pub(super) counts: Counts,
-    /// Phases.
-    pub(super) phases: Vec<Stretch>,
-    /// Lines as steep as the limit, by their two ends.
-    pub(super) limits: Vec<[Point; 2]>,
-    /// Stretches of time under a fault.
-    pub(super) faults: Vec<(f64, f64)>,
-    /// Who ended unasked.
-    pub(super) crashes: Vec<Crash>,
-    /// Where the judged stretch of the target at a place begins, in seconds.
-    pub(super) cuts: Vec<(usize, f64)>,
-}
-
 impl Panel<'_> {
     /// Draws it, from the ground up.
     pub(super) fn draw(&self, scene: &mut Scene, series: &[Series]) {
-        self.ground(scene);
-        self.grid(scene);
-        for one in series {
-            self.wedge(scene, one);
-        }
-        for one in series {
-            self.line(scene, one);
-        }
-        self.limits(scene);
-        self.cuts(scene);
-        self.crashes(scene);
-        self.ends(scene, series);
+        self.title(scene);
+        self.counts(scene);
+        let field = Group::Field {
+            from: (self.time.from, self.value.to),
+            to: (self.time.to, self.value.from),
+            time: (self.time.low, self.time.high),
+            value: (self.value.low, self.value.high),
+        };
+        scene.group(field, |scene| {
+            self.ground(scene);
+            scene.group(Group::Part(Part::Grid), |scene| self.grid(scene));
+            for one in series {
+                scene.group(Group::Target(one.place), |scene| self.wedge(scene, one));
+            }
+            for one in series {
+                scene.group(Group::Target(one.place), |scene| self.line(scene, one));
+            }
+            self.limits(scene);
+            self.cuts(scene);
+            self.crashes(scene);
+        });
+        scene.group(Group::Part(Part::Pinned), |scene| {
+            self.phases(scene);
+            self.words(scene);
+            self.ends(scene, series);
+        });
     }
 
     fn at(&self, (seconds, count): Point) -> Point {
         (self.time.at(seconds), self.value.at(count))
     }
 
-    /// Phases and faults, and the panel's title above them.
+    fn title(&self, scene: &mut Scene) {
+        let size = self.format.size;
+        if !self.title.is_empty() {
+            let place = (12.0, self.value.to - size * 1.9);
+            scene.words(place, self.title, (Anchor::Start, MUTED, size * 0.95));
+        }
+    }
+
+    /// Phases and faults.
     fn ground(&self, scene: &mut Scene) {
-        let (top, bottom, size) = (self.value.to, self.value.from, self.format.size);
+        let (top, bottom) = (self.value.to, self.value.from);
         for phase in &self.ground.phases {
             let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
             if phase.shaded {
                 scene.rectangle((from, top), (to, bottom), SHADE);
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
+        }
+        scene.group(Group::Part(Part::Faults), |scene| {
+            for (from, to) in self.faults() {
+                scene.rectangle((from, top), (to, bottom), FAULT.faint(0.35));
+            }
+        });
+    }
+
+    /// Where faults begin and end in the picture; those that no eye tells apart are one.
+    fn faults(&self) -> Vec<(f64, f64)> {
+        let places = self.ground.faults.iter().map(|(from, to)| (self.time.at(*from), self.time.at(*to)));
+        let mut seen: Vec<(f64, f64)> = Vec::new();
+        for (from, to) in places {
+            match seen.last_mut() {
+                Some(last) if from - last.1 < 1.0 => last.1 = last.1.max(to),
+                _ => seen.push((from, to)),
+            }
+        }
+        seen
+    }
+
+    /// The phases' names, above their stretches.
+    fn phases(&self, scene: &mut Scene) {
+        let (top, size) = (self.value.to, self.format.size);
+        for phase in &self.ground.phases {
+            let (from, to) = (self.time.at(phase.from_s), self.time.at(phase.to_s));
             let name = phase.name.as_str();
             if text_width(name, size * 0.85) < to - from {
                 let middle = (f64::midpoint(from, to), top - size * 0.6);
                 scene.words(middle, name, (Anchor::Middle, MUTED, size * 0.85));
             }
         }
-        for (from, to) in &self.ground.faults {
-            scene.rectangle((self.time.at(*from), top), (self.time.at(*to), bottom), FAULT.faint(0.35));
-        }
-        if !self.title.is_empty() {
-            scene.words((12.0, top - size * 1.9), self.title, (Anchor::Start, MUTED, size * 0.95));
-        }
+    }
+
+    /// Counts that are worth a label.
+    fn ticks(&self) -> Vec<f64> {
+        let room = (self.value.from - self.value.to) / (self.format.size * 1.9);
+        ticks(&self.value, room, self.ground.counts.least_step())
+    }
+
+    fn counts(&self, scene: &mut Scene) {
+        let (left, size) = (self.time.from, self.format.size);
+        scene.group(Group::Part(Part::Counts), |scene| {
+            for tick in self.ticks() {
+                let place = (left - 6.0, self.value.at(tick));
+                scene.words(place, self.figure(tick), (Anchor::End, MUTED, size * 0.95));
+            }
+        });
     }
 
     fn grid(&self, scene: &mut Scene) {
-        let (left, right, size) = (self.time.from, self.time.to, self.format.size);
-        let room = (self.value.from - self.value.to) / (size * 1.9);
-        for tick in ticks(&self.value, room, self.ground.counts.least_step()) {
+        let (left, right) = (self.time.from, self.time.to);
+        for tick in self.ticks() {
             let y = self.value.at(tick);
             let is_zero = self.ground.counts == Counts::Added && tick.abs() < 0.5;
             let (ink, width) = if is_zero { (AXIS, 1.2) } else { (GRID, 1.0) };
             scene.line(vec![(left, y), (right, y)], ink, width);
-            scene.words((left - 6.0, y), self.figure(tick), (Anchor::End, MUTED, size * 0.95));
         }
     }
 
@@ -206,11 +225,11 @@ impl Panel<'_> {
     /// The samples, thin; the fitted line over them; markers on it.
     fn line(&self, scene: &mut Scene, one: &Series) {
         let ink = palette::ink(one.place);
-        for stretch in &one.stretches {
-            for visible in clip(stretch, &self.value) {
+        scene.group(Group::Part(Part::Samples), |scene| {
+            for visible in one.stretches.iter().flat_map(|stretch| clip(stretch, &self.value)) {
                 scene.line(visible.into_iter().map(|point| self.at(point)).collect(), ink.faint(0.75), 1.5);
             }
-        }
+        });
         let Some(fitted) = one.fitted else { return };
         let ends = [(fitted.from_s, fitted.from_count), (fitted.to_s, fitted.to_count)];
         for visible in clip(&ends, &self.value) {
@@ -229,6 +248,35 @@ impl Panel<'_> {
             for visible in clip(ends, &self.value) {
                 scene.dashes(visible.into_iter().map(|point| self.at(point)).collect(), LIMIT, 1.6);
             }
+        }
+    }
+
+    fn cuts(&self, scene: &mut Scene) {
+        for (place, at_s) in &self.ground.cuts {
+            let x = self.time.at(*at_s);
+            scene.group(Group::Target(*place), |scene| {
+                scene.dashes(vec![(x, self.value.to), (x, self.value.from)], palette::ink(*place), 1.2);
+            });
+        }
+    }
+
+    /// Where a target ended unasked.
+    fn crashes(&self, scene: &mut Scene) {
+        for crash in self.named_crashes() {
+            let x = self.time.at(crash.at_s);
+            let ink = crash.place.map_or(TEXT, palette::ink);
+            scene.dashes(vec![(x, self.value.to), (x, self.value.from)], ink, 1.5);
+        }
+    }
+
+    /// So many as there is room for their names.
+    fn named_crashes(&self) -> impl Iterator<Item = &Crash> {
+        self.ground.crashes.iter().take(5)
+    }
+
+    /// What is said inside the field.
+    fn words(&self, scene: &mut Scene) {
+        for ends in &self.ground.limits {
             let [from, to] = ends.map(|end| self.at(end));
             // Where the line is lost among the others a label would hide them; the key has it.
             let alone = self.ground.limits.len() == 1 && self.value.holds(ends[1].1);
@@ -237,24 +285,11 @@ impl Panel<'_> {
                 scene.words(place, "limit", (Anchor::End, LIMIT, self.format.size * 0.95));
             }
         }
-    }
-
-    fn cuts(&self, scene: &mut Scene) {
-        for (place, at_s) in &self.ground.cuts {
-            let x = self.time.at(*at_s);
-            scene.dashes(vec![(x, self.value.to), (x, self.value.from)], palette::ink(*place), 1.2);
-        }
-    }
-
-    /// Where a target ended unasked.
-    fn crashes(&self, scene: &mut Scene) {
         let size = self.format.size * 0.9;
-        for (row, crash) in (0_u32..).zip(self.ground.crashes.iter().take(5)) {
+        for (row, crash) in (0_u32..).zip(self.named_crashes()) {
             let x = self.time.at(crash.at_s);
-            let (top, bottom) = (self.value.to, self.value.from);
-            scene.dashes(vec![(x, top), (x, bottom)], crash.place.map_or(TEXT, palette::ink), 1.5);
             let words = format!("{} crashed", short(&crash.target, self.format.name_letters));
-            let y = top + size * (2.4 + 1.4 * f64::from(row));
+            let y = self.value.to + size * (2.4 + 1.4 * f64::from(row));
             let fits = x + text_width(&words, size) < self.time.to;
             let (x, anchor) = if fits { (x + 5.0, Anchor::Start) } else { (x - 5.0, Anchor::End) };
             scene.words((x, y), words, (anchor, TEXT, size));
@@ -273,8 +308,13 @@ impl Panel<'_> {
     fn ends(&self, scene: &mut Scene, series: &[Series]) {
         let size = self.format.size;
         let mut labels: Vec<(f64, usize, String)> = Vec::new();
-        for one in series {
-            let Some((_, last)) = one.last() else { continue };
+        let mut lasts: Vec<(&Series, f64)> =
+            series.iter().filter_map(|one| Some((one, one.last()?.1))).collect();
+        // Where there is no room for all of them, those that changed most; the legend has everybody.
+        lasts.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+        lasts.truncate(ENDS_MAX);
+        lasts.sort_by_key(|(one, _)| one.place);
+        for (one, last) in lasts {
             let name = short(&one.name, self.format.name_letters);
             let change = match last {
                 high if high > self.value.high => ", above".to_owned(),
@@ -288,18 +328,10 @@ impl Panel<'_> {
         let places = apart(&labels.iter().map(|label| label.0).collect::<Vec<_>>(), size * 1.4, &self.value);
         for ((_, place, words), y) in labels.into_iter().zip(places) {
             let x = self.time.to + 10.0;
-            scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
-            scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
-        }
-    }
-}
-
-impl Counts {
-    /// Between two labels of the axis: a step below one would label the gaps between whole numbers.
-    fn least_step(self) -> f64 {
-        match self {
-            Self::Added => 1.0,
-            Self::Held => 0.0,
+            scene.group(Group::Target(place), |scene| {
+                scene.mark((x, y), palette::marker(place), palette::ink(place), 4.0);
+                scene.words((x + 9.0, y), words, (Anchor::Start, TEXT, size));
+            });
         }
     }
 }
@@ -333,76 +365,11 @@ fn apart(heights: &[f64], gap: f64, panel: &Scale) -> Vec<f64> {
     order.into_iter().map(|(_, y)| y).collect()
 }
 
-/// The parts of a line that lie within the scale's values.
-fn clip(points: &[Point], value: &Scale) -> Vec<Vec<Point>> {
-    let mut parts: Vec<Vec<Point>> = Vec::new();
-    let mut open = false;
-    for (from, to) in points.iter().zip(points.iter().skip(1)) {
-        let Some((from, end)) = clip_segment(*from, *to, value) else {
-            open = false;
-            continue;
-        };
-        match parts.last_mut() {
-            Some(part) if open => part.push(end),
-            _ => parts.push(vec![from, end]),
-        }
-        open = value.holds(to.1);
-    }
-    parts
-}
-
-fn clip_segment(from: Point, to: Point, value: &Scale) -> Option<(Point, Point)> {
-    if from.1.max(to.1) < value.low || from.1.min(to.1) > value.high {
-        return None;
-    }
-    let inside = |point: Point| {
-        let y = point.1.clamp(value.low, value.high);
-        let rise = to.1 - from.1;
-        let x = if rise.abs() > 0.0 { from.0 + (to.0 - from.0) * (y - from.1) / rise } else { point.0 };
-        (x, y)
-    };
-    Some((inside(from), inside(to)))
-}
-
-/// The part of a polygon that lies within the scale's values: Sutherland and Hodgman's way, once for each
-/// edge.
-fn clip_area(points: &[Point], value: &Scale) -> Vec<Point> {
-    let above = clip_edge(points, value.low, |y| y >= value.low);
-    clip_edge(&above, value.high, |y| y <= value.high)
-}
-
-fn clip_edge(points: &[Point], edge: f64, inside: impl Fn(f64) -> bool) -> Vec<Point> {
-    let mut out = Vec::new();
-    let next = points.iter().cycle().skip(1);
-    for (from, to) in points.iter().zip(next) {
-        if inside(from.1) {
-            out.push(*from);
-        }
-        if inside(from.1) != inside(to.1) {
-            out.push((from.0 + (to.0 - from.0) * (edge - from.1) / (to.1 - from.1), edge));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const VALUE: Scale = Scale { low: 0.0, high: 10.0, from: 100.0, to: 0.0 };
-
-    #[test]
-    fn a_line_that_leaves_and_returns_is_cut_in_two() {
-        let points = [(0.0, 5.0), (1.0, 15.0), (2.0, 15.0), (3.0, 5.0)];
-        let parts = clip(&points, &VALUE);
-        assert_eq!(parts, [vec![(0.0, 5.0), (0.5, 10.0)], vec![(2.5, 10.0), (3.0, 5.0)]]);
-    }
-
-    #[test]
-    fn a_wedge_is_cut_at_the_edge() {
-        let area = clip_area(&[(0.0, 0.0), (2.0, 20.0), (2.0, 4.0)], &VALUE);
-        assert_eq!(area, [(0.0, 0.0), (1.0, 10.0), (2.0, 10.0), (2.0, 4.0)]);
-    }
 
     #[test]
     fn labels_never_touch_and_stay_in_the_panel() {
@@ -418,5 +385,6 @@ mod tests {
     fn a_long_name_is_cut_with_a_sign_that_it_is() {
         assert_eq!(short("archived-without-fix", 9), "archived…");
         assert_eq!(short("pool", 9), "pool");
+        assert_eq!(short("界界界界界", 9), "界界界界…");
     }
 }

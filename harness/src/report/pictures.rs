@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::panel::WIDE;
 use super::scene::{self, PaintError, Scene};
-use super::{chart, comparison, figures, view};
+use super::{chart, comparison, figures, series, view};
 use crate::result::{Resource, RunResult};
 
 /// The picture that compares the targets, as PNG.
@@ -35,7 +35,8 @@ pub(super) fn all(result: &RunResult) -> Vec<Picture> {
     let mut pictures = vec![Picture { name: OVERVIEW.to_owned(), scene, label }];
     for resource in Resource::ALL {
         let label = format!("{}: growth under load", resource.title());
-        let drawn = chart::growth(result, resource, WIDE, Some(&label));
+        let series = series::all(result, resource);
+        let drawn = chart::growth((result, &series), resource, WIDE, Some(&label));
         pictures.extend(drawn.map(|scene| Picture { name: file_name(resource), scene, label }));
     }
     pictures

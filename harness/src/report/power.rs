@@ -234,6 +234,7 @@ mod tests {
             Shape::Rectangle { from, to, ink } if *ink == palette::ink(2) => Some(to.0 - from.0),
             Shape::Rectangle { .. } | Shape::Line { .. } | Shape::Dashes { .. } => None,
             Shape::Area { .. } | Shape::Mark { .. } | Shape::Words { .. } => None,
+            Shape::Open(_) | Shape::Close => None,
         });
         let widths: Vec<f64> = fails.skip(1).collect();
         let full = widths.iter().copied().fold(0.0, f64::max);

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use super::ReportError;
 use super::figures;
+use super::ground::{Counts, Ground};
 use super::palette::MUTED;
-use super::panel::{Counts, Ground, WIDE, short};
+use super::panel::{WIDE, short};
 use super::scene::{self, Anchor, Point, Scene};
 use super::series::{Series, drawn};
 use super::sheet::{Key, Sheet};
@@ -221,7 +222,7 @@ mod tests {
         let words = scene.shapes.iter().filter_map(|shape| match shape {
             Shape::Words { text, .. } => Some(text.as_str()),
             Shape::Line { .. } | Shape::Dashes { .. } | Shape::Area { .. } => None,
-            Shape::Rectangle { .. } | Shape::Mark { .. } => None,
+            Shape::Rectangle { .. } | Shape::Mark { .. } | Shape::Open(_) | Shape::Close => None,
         });
         words.collect::<Vec<_>>().join("\n")
     }

@@ -15,10 +15,11 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, IntoFont, RGBAColor, ShapeStyle, TextStyle, register_font};
 use quick_xml::escape::escape;
 
-use super::palette::{Ink, Marker, PAPER};
+use unicode_width::UnicodeWidthStr;
 
-/// A place in the picture: right, down.
-pub(super) type Point = (f64, f64);
+use super::group::Group;
+pub(super) use super::group::Point;
+use super::palette::{Ink, Marker, PAPER};
 
 /// Dots per unit of a PNG: sharp on dense screens.
 const PNG_SCALE: f64 = 2.0;
@@ -27,6 +28,8 @@ const SVG_SCALE: f64 = 4.0;
 /// The bitmap backend centres a line's box, an SVG's reader the letters in it: the difference, of a letter's
 /// size.
 const PNG_SINK: f64 = 0.15;
+/// A dash and the gap after it.
+const DASHES: [f64; 2] = [6.0, 4.0];
 /// plotters takes a font's height and divides it by this for the size of SVG's letters.
 const HEIGHT_PER_SIZE: f64 = 1.24;
 /// Mean width of a letter, of its size: a little more than that of the widest common sans-serif, so that no
@@ -59,6 +62,10 @@ pub(super) enum Shape {
     Mark { at: Point, marker: Marker, ink: Ink, size: f64 },
     /// Words.
     Words { at: Point, text: String, anchor: Anchor, ink: Ink, size: f64 },
+    /// What follows belongs together, up to its end.
+    Open(Group),
+    /// The end of what was opened last.
+    Close,
 }
 
 /// A picture.
@@ -114,6 +121,13 @@ impl Scene {
         self.shapes.push(Shape::Words { at, text: text.into(), anchor, ink, size });
     }
 
+    /// Adds what `draw` draws, as a group.
+    pub(super) fn group(&mut self, group: Group, draw: impl FnOnce(&mut Self)) {
+        self.shapes.push(Shape::Open(group));
+        draw(self);
+        self.shapes.push(Shape::Close);
+    }
+
     /// Adds a marker.
     pub(super) fn mark(&mut self, at: Point, marker: Marker, ink: Ink, size: f64) {
         self.shapes.push(Shape::Mark { at, marker, ink, size });
@@ -123,23 +137,70 @@ impl Scene {
 /// Where a text is held, its colour and its size.
 pub(super) type Lettering = (Anchor, Ink, f64);
 
-/// The room that a text takes at most.
+/// The room that a text takes at most; letters of East Asia are twice as wide.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
-    f64::from(u32::try_from(text.chars().count()).unwrap_or(u32::MAX)) * size * WIDTH_PER_SIZE
+    f64::from(u32::try_from(text.width()).unwrap_or(u32::MAX)) * size * WIDTH_PER_SIZE
 }
 
 /// The content of an `<svg>` element, and the width and height of its view box. The element itself is the
 /// page's: inline SVG needs no namespace, and its label is the page's to escape.
 pub(super) fn svg(scene: &Scene) -> Result<(String, i32, i32), PaintError> {
+    let mut body = String::new();
+    let mut open: Vec<&'static str> = Vec::new();
+    for part in scene.shapes.chunk_by(|a, b| Sort::of(a) == Sort::of(b)) {
+        match part.first().map(Sort::of) {
+            Some(Sort::Plain) => body.push_str(&elements(scene, part)?),
+            Some(Sort::Dashed) => {
+                let [dash, gap] = DASHES.map(|length| pixel(length * SVG_SCALE));
+                let lines = elements(scene, part)?;
+                body.push_str(&format!("<g stroke-dasharray=\"{dash} {gap}\">{lines}</g>\n"));
+            }
+            Some(Sort::Border) | None => part.iter().for_each(|shape| {
+                if let Shape::Open(group) = shape {
+                    let (start, end) = group.tags(|length| pixel(length * SVG_SCALE));
+                    body.push_str(&start);
+                    open.push(end);
+                } else {
+                    body.extend(open.pop());
+                }
+                body.push('\n');
+            }),
+        }
+    }
+    Ok((body.trim().to_owned(), pixel(scene.width * SVG_SCALE), pixel(scene.height * SVG_SCALE)))
+}
+
+/// How a shape becomes an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Plain,
+    /// A line in an element that says how it is dashed: less to read than a line for each dash.
+    Dashed,
+    Border,
+}
+
+impl Sort {
+    fn of(shape: &Shape) -> Self {
+        match shape {
+            Shape::Dashes { .. } => Self::Dashed,
+            Shape::Open(_) | Shape::Close => Self::Border,
+            Shape::Line { .. } | Shape::Rectangle { .. } | Shape::Area { .. } => Self::Plain,
+            Shape::Mark { .. } | Shape::Words { .. } => Self::Plain,
+        }
+    }
+}
+
+/// The elements of some shapes.
+fn elements(scene: &Scene, shapes: &[Shape]) -> Result<String, PaintError> {
     let size = extent(scene, SVG_SCALE);
     let mut document = String::new();
     {
         let area = SVGBackend::with_string(&mut document, size).into_drawing_area();
-        paint(scene, Brush { area: &area, scale: SVG_SCALE, sink: 0.0, splits: false })?;
+        paint(shapes, Brush { area: &area, scale: SVG_SCALE, sink: 0.0, bitmap: false })?;
     }
     let body = document.split_once('>').map_or("", |(_, rest)| rest).trim();
     let body = body.strip_suffix("</svg>").unwrap_or(body).trim();
-    Ok((body.to_owned(), pixel(scene.width * SVG_SCALE), pixel(scene.height * SVG_SCALE)))
+    Ok(format!("{body}\n"))
 }
 
 /// A whole SVG file: the picture on paper, at the size of its units, with a title that says what it shows.
@@ -169,13 +230,13 @@ pub(super) fn legal(text: &str) -> Cow<'_, str> {
 pub(super) fn png(scene: &Scene, path: &Path) -> Result<(), PaintError> {
     let area = BitMapBackend::new(path, extent(scene, PNG_SCALE)).into_drawing_area();
     area.fill(&color(PAPER)).map_err(|error| PaintError(error.to_string()))?;
-    paint(scene, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK, splits: true })
+    paint(&scene.shapes, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK, bitmap: true })
 }
 
-fn paint<DB: DrawingBackend>(scene: &Scene, brush: Brush<'_, DB>) -> Result<(), PaintError> {
+fn paint<DB: DrawingBackend>(shapes: &[Shape], brush: Brush<'_, DB>) -> Result<(), PaintError> {
     register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| PaintError("the font that flatline carries can't be read".to_owned()))?;
-    for shape in &scene.shapes {
+    for shape in shapes {
         brush.shape(shape).map_err(PaintError)?;
     }
     brush.area.present().map_err(|error| PaintError(error.to_string()))
@@ -186,9 +247,9 @@ struct Brush<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
     scale: f64,
     sink: f64,
-    /// Whether a line ends where it turns back: the bitmap backend has no bound on how far a pointed corner reaches,
-    /// and would draw peaks that are not there. SVG has one.
-    splits: bool,
+    /// Whether it is a bitmap. A line then ends where it turns back: the bitmap backend has no bound on how far a
+    /// pointed corner reaches, and would draw peaks that are not there. SVG has one.
+    bitmap: bool,
 }
 
 impl<DB: DrawingBackend> Brush<'_, DB> {
@@ -196,7 +257,7 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
         match shape {
             Shape::Line { points, ink, width } => {
                 let style = color(*ink).stroke_width(self.stroke(*width));
-                if !self.splits {
+                if !self.bitmap {
                     return self.done(self.area.draw(&PathElement::new(self.path(points), style)));
                 }
                 turns(points)
@@ -205,8 +266,11 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
             }
             Shape::Dashes { points, ink, width } => {
                 let style = color(*ink).stroke_width(self.stroke(*width));
-                let dash = self.stroke(6.0);
-                let dashes = DashedPathElement::new(self.path(points), dash, self.stroke(4.0), style);
+                if !self.bitmap {
+                    return self.done(self.area.draw(&PathElement::new(self.path(points), style)));
+                }
+                let [dash, gap] = DASHES.map(|length| self.stroke(length));
+                let dashes = DashedPathElement::new(self.path(points), dash, gap, style);
                 self.done(self.area.draw(&dashes))
             }
             Shape::Rectangle { from, to, ink } => {
@@ -217,6 +281,7 @@ impl<DB: DrawingBackend> Brush<'_, DB> {
                 self.done(self.area.draw(&Polygon::new(self.path(points), color(*ink).filled())))
             }
             Shape::Mark { at, marker, ink, size } => self.mark(*at, *marker, *ink, *size),
+            Shape::Open(_) | Shape::Close => Ok(()),
             Shape::Words { at, text, anchor, ink, size } => {
                 let ink = color(*ink);
                 let style = TextStyle::from(("sans-serif", size * self.scale * HEIGHT_PER_SIZE).into_font())

@@ -34,11 +34,28 @@ impl Series {
     }
 }
 
-/// The series of every target that has this resource, in the scenario's order, with at most about so many
-/// pairs of points each.
-pub(super) fn all(result: &RunResult, resource: Resource, columns: usize) -> Vec<Series> {
+/// Points of all series of a run together: some six letters each where the page embeds them.
+const POINTS_MAX: usize = 60_000;
+/// Points of one series at most: more than the dots of a wide screen.
+const POINTS_OF_ONE: usize = 8_000;
+
+/// The series of every target that has this resource, in the scenario's order, as fine as anybody looks at them. They
+/// are made once and drawn several times: going through the samples of two days takes its time.
+pub(super) fn all(result: &RunResult, resource: Resource) -> Vec<Series> {
+    let series = result.manifest.targets.len().max(1) * Resource::ALL.len();
+    let columns = ((POINTS_MAX / series).min(POINTS_OF_ONE) / 2).max(1);
     let names = result.manifest.targets.iter().enumerate();
     names.filter_map(|(place, name)| one(result, resource, (place, name), columns)).collect()
+}
+
+/// The same with at most about so many pairs of points each.
+pub(super) fn coarse(series: &[Series], columns: usize) -> Vec<Series> {
+    let one = |one: &Series| {
+        let points = one.stretches.iter().map(Vec::len).sum::<usize>().max(1);
+        let share = |stretch: &Vec<_>| thinned(stretch, (columns * stretch.len()).div_ceil(points));
+        Series { stretches: one.stretches.iter().map(share).collect(), ..one.clone() }
+    };
+    series.iter().map(one).collect()
 }
 
 fn one(

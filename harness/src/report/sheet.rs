@@ -3,8 +3,10 @@
 
 use super::axis::{Scale, time_ticks};
 use super::figures;
+use super::ground::Ground;
+use super::group::{Group, Part};
 use super::palette::{self, AXIS, FAULT, LIMIT, MUTED, TEXT};
-use super::panel::{Format, Ground, Panel, short};
+use super::panel::{Format, Panel, short};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
 use crate::result::Verdict;
@@ -149,10 +151,13 @@ impl Sheet {
     pub(super) fn time_axis(&mut self, what: &str) {
         let size = self.format.size;
         let middle = self.down + size * 0.9;
-        for tick in time_ticks(&self.time, if self.format.roomy { 10.0 } else { 5.0 }) {
-            let words = figures::clock(tick);
-            self.scene.words((self.time.at(tick), middle), words, (Anchor::Middle, MUTED, size));
-        }
+        let time = self.time;
+        let at_most = if self.format.roomy { 10.0 } else { 5.0 };
+        self.scene.group(Group::Part(Part::Times), |scene| {
+            for tick in time_ticks(&time, at_most) {
+                scene.words((time.at(tick), middle), figures::clock(tick), (Anchor::Middle, MUTED, size));
+            }
+        });
         let unit = if self.time.high < 3_600.0 { "min:s" } else { "h:min:s" };
         let title = format!("{what} ({unit})");
         let center = f64::midpoint(self.time.from, self.time.to);

@@ -37,9 +37,7 @@ pub(super) fn render(result: &RunResult) -> String {
         for kept in kept.iter().filter(|kept| kept.target == card.name) {
             out.push_str(&format!("\n    after the load: {}", kept.sentence));
         }
-        if card.audited {
-            out.push_str(&format!("\n    lines: {} lost of {} sent", card.lost, card.sent));
-        }
+        out.push_str(&format!("\n    lines: {}", card.lines));
     }
     for (index, sentence) in (0..).zip(kinds::leaks(result)) {
         let head = if index == 0 { "\n\nWhat leaks:" } else { "" };

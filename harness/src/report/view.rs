@@ -4,14 +4,13 @@
 
 use serde::Serialize;
 
-use super::{cost, figures};
+use super::cost;
+pub(super) use super::cost::NOTHING;
+use super::{figures, headline};
 use crate::result::{
     DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource, ResourceResult,
     RunResult, TargetResult, Verdict,
 };
-
-/// What stands where nothing was measured.
-pub(super) use super::cost::NOTHING;
 
 /// A word with the sign that stands beside it, and its class of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -112,14 +111,13 @@ pub(super) struct Card {
     pub(super) flat: Mark,
     pub(super) met: Mark,
     pub(super) expected: &'static str,
+    /// Its verdict in one sentence.
+    pub(super) says: String,
     pub(super) reason: String,
     /// What grows, how fast, since when.
     pub(super) leaks: Vec<Leak>,
-    /// Whether its lines are accounted for: they are at the end of a run.
-    pub(super) audited: bool,
-    /// Lines lost, of those sent.
-    pub(super) lost: String,
-    pub(super) sent: String,
+    /// How many lines are lost, of those sent.
+    pub(super) lines: String,
     pub(super) lost_any: bool,
     pub(super) cost: String,
     pub(super) stability: String,
@@ -190,7 +188,6 @@ pub(super) fn cards(result: &RunResult) -> Vec<Card> {
 fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> Card {
     let failing = target.resources.iter().filter(|(_, found)| found.judgement.verdict == Verdict::Fail);
     let cost = cost::of(result, name);
-    let audit = target.audit.unwrap_or_default();
     Card {
         name: name.to_owned(),
         place,
@@ -198,12 +195,11 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
         flat: flatness(target),
         met: met(result, target),
         expected: expected(target),
+        says: headline::sentence(name, target),
         reason: target.reason.clone(),
         leaks: failing.map(|(resource, found)| leak(*resource, found)).collect(),
-        audited: target.audit.is_some(),
-        lost: figures::count(audit.lost),
-        sent: figures::count(audit.sent),
-        lost_any: audit.lost > 0,
+        lines: lines(target),
+        lost_any: target.audit.is_some_and(|audit| audit.lost > 0),
         cost: format!(
             "{} of CPU time ({} of one core), {} of memory at most",
             cost.cpu, cost.share, cost.rss
@@ -214,11 +210,22 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
     }
 }
 
+fn lines(target: &TargetResult) -> String {
+    let Some(audit) = target.audit else { return "not accounted for".to_owned() };
+    let lost = match audit.lost {
+        0 => "none".to_owned(),
+        lost => figures::count(lost),
+    };
+    format!("{lost} lost of {} sent", figures::count(audit.sent))
+}
+
 fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     let judged = &found.judgement;
     let since = found.line.map(|line| format!("since {}", figures::clock(line.from_s)));
     let clear = judged.decided_at_s.map(|at| format!("clear at {}", figures::clock(at)));
-    let parts = [Some(interval(judged)), since, clear];
+    let spent = found.projection.exhausted_in_s.is_some();
+    let spent = spent.then(|| exhausted(found.projection.process_limit, found.projection.exhausted_in_s));
+    let parts = [Some(format!("90 % interval {}", interval(judged))), since, clear, spent];
     Leak {
         resource: resource.title().to_lowercase(),
         growth: judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth),

@@ -166,11 +166,46 @@ fn a_word_that_is_no_command_is_bad_usage() {
     assert_eq!(output(&["--help"]).status.code(), Some(0));
 }
 
+/// The published example's files, as `flatline report` reads them.
+fn example(folder: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/example");
+    for name in ["run.json", "verdict.json", "samples.csv", "events.csv"] {
+        std::fs::copy(from.join(name), folder.join(name)).unwrap();
+    }
+}
+
+#[test]
+fn a_report_is_opened_by_the_desktop_and_where_there_is_none_its_place_is_told() {
+    let (run, programs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    example(run.path());
+    let report = |path: &Path| {
+        let mut command = flatline();
+        command.arg("report").arg(run.path()).arg("--open").env("PATH", path).output().unwrap()
+    };
+    let none = report(programs.path());
+    assert_eq!(none.status.code(), ENVIRONMENT);
+    let page = run.path().join("report.html").display().to_string();
+    assert!(said(&none).contains("xdg-utils") && said(&none).contains(&page), "{}", said(&none));
+
+    let opener = programs.path().join("xdg-open");
+    let opened = programs.path().join("opened");
+    let script = format!("#!/bin/sh\nprintf %s \"$1\" > {}\n", opened.display());
+    std::fs::write(&opener, script).unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(report(programs.path()).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&opened).unwrap(), page);
+
+    std::fs::write(&opener, "#!/bin/sh\nexit 3\n").unwrap();
+    let failed = report(programs.path());
+    assert_eq!(failed.status.code(), ENVIRONMENT);
+    assert!(said(&failed).contains("exit status: 3") && said(&failed).contains(&page), "{}", said(&failed));
+}
+
 #[test]
 fn a_run_directory_that_is_none_is_named() {
     let output = output(&["report", "/nowhere/run"]);
     assert_eq!(output.status.code(), ENVIRONMENT);
-    assert!(said(&output).contains("/nowhere/run/verdict.json"), "{}", said(&output));
+    assert!(said(&output).contains("/nowhere/run/"), "{}", said(&output));
 }
 
 #[test]

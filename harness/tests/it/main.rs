@@ -11,6 +11,7 @@
 mod ab;
 mod analyze;
 mod audit;
+mod browser;
 mod cli;
 mod embedded;
 mod engines;
