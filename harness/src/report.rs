@@ -123,7 +123,6 @@ pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportE
         (html, pictures.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let html = html.map_err(|source| ReportError::Page { path: page.clone(), source })?;
-    let pictures = pictures.map_err(|(path, source)| ReportError::Picture { path, source })?;
     let failed = |path: &Path, source| ReportError::Write { path: path.to_owned(), source };
     let (junit, benchmark) = (dir.join("junit.xml"), dir.join("benchmark.json"));
     let texts = [
@@ -136,6 +135,7 @@ pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportE
     for (path, text) in &texts {
         std::fs::write(path, text).map_err(|source| failed(path, source))?;
     }
+    let pictures = pictures.map_err(|(path, source)| ReportError::Picture { path, source })?;
     Ok(texts.into_iter().map(|(path, _)| path).chain(pictures).collect())
 }
 
