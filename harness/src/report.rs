@@ -17,6 +17,8 @@ pub mod power;
 mod comparison;
 mod view;
 mod kinds;
+mod events;
+mod processes;
 mod versus;
 mod account;
 mod png;

@@ -8,8 +8,10 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::events::{self, Against};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE};
+use super::processes::{self, Process};
 use super::scene::{self, PaintError, Scene};
 use super::versus::{self, Versus};
 use super::view::{self, Card, Cost, Growth, Mark, Moment, Row};
@@ -75,6 +77,12 @@ struct Page<'a> {
     leaks: Vec<String>,
     kinds: Vec<Kind>,
     kinds_note: &'static str,
+    by_event: Vec<Against>,
+    by_event_note: &'static str,
+    by_process: Vec<Process>,
+    by_process_note: &'static str,
+    by_process_columns: [&'static str; 4],
+    processes: Vec<String>,
     kept: Vec<Kept>,
     audit: Vec<Row<String>>,
     costs: Vec<Cost>,
@@ -106,6 +114,12 @@ fn page(result: &RunResult) -> Result<Page<'_>, PaintError> {
         leaks: kinds::leaks(result),
         kinds: kinds::growing(result),
         kinds_note: kinds::NOTE,
+        by_event: events::all(result),
+        by_event_note: events::NOTE,
+        by_process: processes::all(result),
+        by_process_note: processes::NOTE,
+        by_process_columns: processes::COLUMNS,
+        processes: processes::said(result),
         kept: kinds::kept(result),
         audit: account::account(result),
         costs: view::costs(result),
