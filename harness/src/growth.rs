@@ -16,6 +16,7 @@ pub mod warmup;
 pub mod drain;
 pub mod project;
 pub mod difference;
+pub mod follow;
 pub mod verdict;
 pub mod lives;
 

@@ -22,6 +22,8 @@ mod headline;
 mod cost;
 mod view;
 mod kinds;
+mod events;
+mod processes;
 mod versus;
 mod account;
 mod checks;

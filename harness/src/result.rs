@@ -8,15 +8,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod comparison;
+mod follow;
 mod kinds;
 mod lines;
+mod processes;
 mod rows;
 pub mod selftest;
 mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
+pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
+pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
 pub use terms::Terms;
 
@@ -155,6 +159,9 @@ pub struct ResourceResult {
     /// Its kinds over the load, those that changed most first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<KindGrowth>,
+    /// Its growth set against each event; empty where it does not leak.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventGrowth>,
 }
 
 /// Whether the count came back after the load.
@@ -272,6 +279,9 @@ pub struct VerdictFile {
     /// The targets compared in each resource; empty where there are no two to compare.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub comparisons: BTreeMap<Resource, Comparison>,
+    /// How each process grew, by its name among the samples: the targets, `dockerd`, `containerd`, and `flatline`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<String, BTreeMap<ProcessCount, ProcessGrowth>>,
 }
 
 impl VerdictFile {

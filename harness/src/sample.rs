@@ -7,3 +7,4 @@ pub mod metrics;
 pub mod process;
 pub mod kinds;
 pub mod sampler;
+pub mod daemons;

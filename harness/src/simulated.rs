@@ -6,6 +6,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::growth::Point;
 
+pub mod events;
+
 /// What varies without a leak.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Noise {

@@ -6,5 +6,6 @@ pub mod generate;
 pub mod image;
 pub mod own_engine;
 pub mod line;
+pub mod happened;
 pub mod load;
 pub mod truth;

@@ -1,15 +1,19 @@
 //! Prints the tables of `docs/growth.md`: the share of each verdict on simulated families, and how often
 //! the interval holds the truth. Takes minutes: `cargo run --release -p flatline --example growth_tables`, and
 //! `… --example growth_tables -- long [RUNS]` for runs of an hour, `… -- fail-fast [RUNS]` for looks that repeat,
-//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for, `… -- at-limit [RUNS]` for leaks of exactly the limit.
+//! `… -- settling [RUNS]` for the run that an `inconclusive` asks for, `… -- at-limit [RUNS]` for leaks of exactly the limit,
+//! `… -- events [RUNS]` for which event a leak is said to follow and `… -- own [RUNS]` for the
+//! harness as it is judged itself (both in `docs/attribution.md`).
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 #![expect(clippy::indexing_slicing, reason = "a simulation may stop at a mistake of its own")]
 
 mod alternatives;
+mod events;
 mod fail_fast;
 mod families;
 mod long;
+mod own;
 mod settling;
 
 use families::{Leak, NOISES, Noise, leaks, series, shares};
@@ -25,6 +29,8 @@ fn main() {
         Some("fail-fast") => fail_fast::print(runs),
         Some("at-limit") => at_limit(runs),
         Some("settling") => settling::print(runs),
+        Some("events") => events::print(runs),
+        Some("own") => own::print(runs),
         _ => {
             tables();
             coverage();

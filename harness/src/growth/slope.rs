@@ -35,6 +35,8 @@ const COSINES_MIN: f64 = 4.0;
 /// How many memories the sum of autocorrelations runs over. Three leave out a twentieth of an exponential
 /// memory; Sokal's five would leave out less and add more noise than that, in runs as short as ours.
 const WINDOW: f64 = 3.0;
+/// Two regressors of which this share of the variance is their own at most are one: what is left is rounding.
+const ALIKE: f64 = 1e-9;
 /// Chance of error at which the two errors are compared.
 const ALPHA: f64 = 0.01;
 
@@ -80,9 +82,36 @@ fn critical_value(degrees: f64, alpha: f64) -> f64 {
 #[must_use]
 pub fn growth(points: &[Point], quantum: f64) -> Option<Growth> {
     let (minutes, counts) = centred(points);
-    let per_min = coefficient(&minutes, &counts)?;
-    let residuals = without(&counts, &minutes, per_min);
-    Some(estimate(per_min, &minutes, &residuals, (2.0, quantum)))
+    alone(&counts, &minutes, quantum)
+}
+
+/// A regressor's multiple in a response, both about their means.
+pub(crate) fn alone(response: &[f64], regressor: &[f64], quantum: f64) -> Option<Growth> {
+    let multiple = coefficient(regressor, response)?;
+    let residuals = without(response, regressor, multiple);
+    Some(estimate(multiple, regressor, &residuals, (2.0, quantum)))
+}
+
+/// The multiples of two regressors in a response, each beside the other, all about their means. `None` where one
+/// regressor is a multiple of the other.
+pub(crate) fn side_by_side(
+    response: &[f64],
+    [first, second]: [&[f64]; 2],
+    quantum: f64,
+) -> Option<[Growth; 2]> {
+    // Frisch, Waugh and Lovell: a coefficient of a joint regression is that of a simple one on the
+    // part of its regressor which the others don't explain. So one formula for errors serves both.
+    let own_first = without(first, second, coefficient(second, first)?);
+    let own_second = without(second, first, coefficient(first, second)?);
+    if square_sum(&own_first) <= ALIKE * square_sum(first) {
+        return None;
+    }
+    let multiples = [coefficient(&own_first, response)?, coefficient(&own_second, response)?];
+    let residuals = without(&without(response, first, multiples[0]), second, multiples[1]);
+    Some([
+        estimate(multiples[0], &own_first, &residuals, (3.0, quantum)),
+        estimate(multiples[1], &own_second, &residuals, (3.0, quantum)),
+    ])
 }
 
 /// A straight line beside a shape: what growth is left when the best multiple of the shape is taken out.
@@ -105,17 +134,8 @@ impl Beside {
 pub(crate) fn growth_beside(points: &[Point], shape: &[f64], quantum: f64) -> Option<Beside> {
     let (minutes, counts) = centred(points);
     let shape = about_mean(shape.iter().copied());
-    // Frisch, Waugh and Lovell: a coefficient of a joint regression is that of a simple one on the
-    // part of its regressor which the others don't explain. So one formula for errors serves both.
-    let own_minutes = without(&minutes, &shape, coefficient(&shape, &minutes)?);
-    let own_shape = without(&shape, &minutes, coefficient(&minutes, &shape)?);
-    let per_min = coefficient(&own_minutes, &counts)?;
-    let size = coefficient(&own_shape, &counts)?;
-    let residuals = without(&without(&counts, &minutes, per_min), &shape, size);
-    Some(Beside {
-        growth: estimate(per_min, &own_minutes, &residuals, (3.0, quantum)),
-        size: estimate(size, &own_shape, &residuals, (3.0, quantum)),
-    })
+    let [growth, size] = side_by_side(&counts, [&minutes, &shape], quantum)?;
+    Some(Beside { growth, size })
 }
 
 /// Time in minutes and counts, both about their means.
@@ -127,7 +147,7 @@ pub(crate) fn centred(points: &[Point]) -> (Vec<f64>, Vec<f64>) {
     (minutes, about_mean(points.iter().map(|point| point.count - origin)))
 }
 
-fn about_mean(values: impl ExactSizeIterator<Item = f64> + Clone) -> Vec<f64> {
+pub(crate) fn about_mean(values: impl ExactSizeIterator<Item = f64> + Clone) -> Vec<f64> {
     let mean = values.clone().sum::<f64>() / values.len() as f64;
     values.map(|value| value - mean).collect()
 }

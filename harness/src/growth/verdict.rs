@@ -88,6 +88,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// A rise that is allowed over a whole series of so many minutes, whatever its pace: the longer the series, the
+    /// nearer to no growth at all.
+    #[must_use]
+    pub fn by_rise(rise: f64, minutes: f64) -> Self {
+        let limit = rise / minutes.max(1.0);
+        // As a sentence can say it: two digits, upwards.
+        let unit = 10_f64.powf(1.0 - limit.log10().floor());
+        Self { explained: Explained::Declared(rise), ..Self::by_limit((limit * unit).ceil() / unit) }
+    }
+}
+
 /// How far a count may rise above where it began because queues, pools and caches fill. A queue that fills and a leak
 /// look the same until the queue is full.
 #[derive(Clone, Copy, Debug, PartialEq)]

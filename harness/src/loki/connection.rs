@@ -114,6 +114,7 @@ type Breaks = Arc<Mutex<Option<Break>>>;
 /// All requests of one connection. A client that breaks off in the middle of one gets no answer and is no
 /// fault of ours.
 async fn converse(stream: TcpStream, desk: Arc<Desk>) {
+    let _open = desk.tally.connected();
     drop(stream.set_nodelay(true));
     let breaks = Breaks::default();
     let service = service_fn(|request| Box::pin(answered(&desk, &breaks, request)));

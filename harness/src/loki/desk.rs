@@ -144,7 +144,7 @@ impl Desk {
         };
         let reply = self.faults.reply(|| self.push(version, request));
         match &reply.how {
-            How::Answer(answer) | How::Trickle(answer, _) => self.tally.push(answer.status),
+            How::Answer(answer) | How::Trickle(answer, _) => self.tally.push(answer.status, &request.body),
             How::Never | How::Break(_) => self.tally.unanswered(),
         }
         reply

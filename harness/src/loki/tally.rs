@@ -1,6 +1,7 @@
 //! What a sink has counted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +21,50 @@ pub struct Counters {
     /// Entries that were read and not stored, whatever the status said. Of a push that could not be read
     /// no entries are known.
     pub entries_refused: u64,
+    /// Pushes that were answered with another status than 200 or 204, each counted once however often it came again.
+    pub pushes_refused: u64,
+    /// Pushes that had been refused before, byte for byte.
+    pub pushes_repeated: u64,
+    /// Connections that were taken.
+    pub connections: u64,
+    /// Those that are open.
+    #[serde(skip)]
+    pub connections_open: u64,
+}
+
+/// Refused pushes that are known again, the latest ones: two days of one a second, and some megabytes at most.
+const REFUSED_MAX: usize = 1 << 17;
+
+/// Tells a push that comes again from a new one.
+#[derive(Default)]
+struct Refusals {
+    known: HashSet<u64>,
+    order: VecDeque<u64>,
+    refused: u64,
+    repeated: u64,
+}
+
+impl Refusals {
+    fn see(&mut self, body: &[u8], is_taken: bool) {
+        if is_taken && self.known.is_empty() {
+            return;
+        }
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let id = hasher.finish();
+        if self.known.contains(&id) {
+            self.repeated += 1;
+        } else if !is_taken {
+            self.refused += 1;
+            self.known.insert(id);
+            self.order.push_back(id);
+        }
+        if self.order.len() > REFUSED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
 }
 
 /// Counts. Statuses are few: those of Loki, and one of the config's.
@@ -29,12 +74,23 @@ pub(super) struct Tally {
     unanswered: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    refusals: Mutex<Refusals>,
+    connections: AtomicU64,
+    closed: AtomicU64,
 }
 
 impl Tally {
-    pub(super) fn push(&self, status: u16) {
+    pub(super) fn push(&self, status: u16, body: &[u8]) {
         let mut by_status = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
         *by_status.entry(status).or_default() += 1;
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.see(body, matches!(status, 200 | 204));
+    }
+
+    /// A connection is taken, and open until what this answers with is dropped.
+    pub(super) fn connected(&self) -> Open<'_> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Open(self)
     }
 
     pub(super) fn unanswered(&self) {
@@ -48,12 +104,73 @@ impl Tally {
 
     pub(super) fn counters(&self) -> Counters {
         let by_status = self.by_status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        // In this order, so that what is taken and closed in between is not less than nothing.
+        let closed = self.closed.load(Ordering::Relaxed);
+        let connections = self.connections.load(Ordering::Relaxed);
         Counters {
             pushes: by_status.values().sum(),
             pushes_by_status: by_status,
             pushes_unanswered: self.unanswered.load(Ordering::Relaxed),
             entries_accepted: self.accepted.load(Ordering::Relaxed),
             entries_refused: self.refused.load(Ordering::Relaxed),
+            pushes_refused: refusals.refused,
+            pushes_repeated: refusals.repeated,
+            connections,
+            connections_open: connections.saturating_sub(closed),
         }
+    }
+}
+
+/// A connection that is open.
+pub(super) struct Open<'a>(&'a Tally);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_that_comes_again_is_refused_once_and_repeated_as_often_as_it_came() {
+        let tally = Tally::default();
+        for (status, body) in
+            [(204, "a"), (400, "b"), (429, "c"), (400, "b"), (204, "c"), (260, "d"), (204, "a")]
+        {
+            tally.push(status, body.as_bytes());
+        }
+        let counters = tally.counters();
+        assert_eq!((counters.pushes, counters.pushes_refused, counters.pushes_repeated), (7, 3, 2));
+    }
+
+    #[test]
+    fn of_refused_pushes_no_more_are_known_than_there_is_room_for() {
+        let mut refusals = Refusals::default();
+        for number in 0..=REFUSED_MAX as u64 {
+            refusals.see(&number.to_le_bytes(), false);
+        }
+        assert_eq!((refusals.known.len(), refusals.order.len()), (REFUSED_MAX, REFUSED_MAX));
+        refusals.see(&1_u64.to_le_bytes(), false);
+        assert_eq!(refusals.repeated, 1);
+        refusals.see(&0_u64.to_le_bytes(), false);
+        assert_eq!(
+            (refusals.repeated, refusals.refused),
+            (1, REFUSED_MAX as u64 + 2),
+            "the oldest was forgotten"
+        );
+    }
+
+    #[test]
+    fn connections_are_open_until_they_are_closed() {
+        let tally = Tally::default();
+        let (one, other) = (tally.connected(), tally.connected());
+        drop(one);
+        assert_eq!((tally.counters().connections, tally.counters().connections_open), (2, 1));
+        drop(other);
+        assert_eq!((tally.counters().connections, tally.counters().connections_open), (2, 0));
     }
 }

@@ -8,12 +8,40 @@ use bytesize::ByteSize;
 /// The real minus sign.
 const MINUS: char = '\u{2212}';
 
+/// Bytes of a kibibyte.
+const KIBI: f64 = 1024.0;
+
 /// Seconds of a minute, an hour and a day, largest first.
 const SPANS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
 
 /// Growth with its sign: `+43.1/min`, `−0.02/min`, `0/min`.
 pub(super) fn growth(per_min: f64) -> String {
     format!("{}/min", signed(per_min, decimals(per_min)))
+}
+
+/// Growth per 1,000 events with its sign: `+980`, `+1.53`.
+pub(super) fn per_1000(value: f64) -> String {
+    signed(value, decimals(value))
+}
+
+/// A pace in a sentence, without sign and unit: `5.4`, `61`.
+pub(super) fn pace(per_min: f64) -> String {
+    trimmed(per_min, decimals(per_min))
+}
+
+/// A pace of memory in a sentence: `61 KiB`.
+pub(super) fn bytes_pace(per_min: f64) -> String {
+    format!("{} KiB", pace(per_min / KIBI))
+}
+
+/// Growth of memory with its sign: `+12.5 KiB/min`.
+pub(super) fn bytes_growth(per_min: f64) -> String {
+    format!("{} KiB/min", signed(per_min / KIBI, decimals(per_min / KIBI)))
+}
+
+/// Its interval: `[−3.1, 28.0] KiB`.
+pub(super) fn bytes_interval(low: f64, high: f64) -> String {
+    format!("{} KiB", interval(low / KIBI, high / KIBI))
 }
 
 /// A limit or a floor, without a sign: `2/min`, `0.35/min`.

@@ -11,9 +11,11 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::cost::{self, Cost};
+use super::events::{self, Against};
 use super::headline::{self, Better};
 use super::kinds::{self, Kept, Kind};
 use super::panel::{Format, NARROW, WIDE, short};
+use super::processes::{self, Process};
 use super::scene::{self, PaintError, Scene};
 use super::series::{self, Series};
 use super::versus::{self, Versus};
@@ -122,6 +124,12 @@ struct Page<'a> {
     leaks: Vec<String>,
     kinds: Vec<Kind>,
     kinds_note: &'static str,
+    by_event: Vec<Against>,
+    by_event_note: &'static str,
+    by_process: Vec<Process>,
+    by_process_note: &'static str,
+    by_process_columns: [&'static str; 4],
+    processes: Vec<String>,
     kept: Vec<Kept>,
     audit: Vec<Row<String>>,
     costs: Vec<Cost>,
@@ -165,6 +173,12 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         leaks: kinds::leaks(result),
         kinds: kinds::growing(result),
         kinds_note: kinds::NOTE,
+        by_event: events::all(result),
+        by_event_note: events::NOTE,
+        by_process: processes::all(result),
+        by_process_note: processes::NOTE,
+        by_process_columns: processes::COLUMNS,
+        processes: processes::said(result),
         kept: kinds::kept(result),
         audit: account::account(result),
         costs: cost::costs(result),

@@ -59,8 +59,18 @@ pub(super) fn growing(result: &RunResult) -> Vec<Kind> {
 }
 
 fn row((place, target): (usize, &str), resource: &'static str, found: &KindGrowth) -> Kind {
-    let KindGrowth { kind, first, last, worst, growth_per_min, ci_low, ci_high, significant: _, share } =
-        found;
+    let KindGrowth {
+        kind,
+        first,
+        last,
+        worst,
+        growth_per_min,
+        ci_low,
+        ci_high,
+        significant: _,
+        share,
+        events: _,
+    } = found;
     let interval = ci_low.zip(*ci_high);
     Kind {
         target: target.to_owned(),

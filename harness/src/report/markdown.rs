@@ -3,8 +3,10 @@
 //! Every string from outside is escaped for Markdown and for the HTML that it may carry.
 
 use super::account;
+use super::events;
 use super::kinds;
 use super::pictures;
+use super::processes;
 use super::versus;
 use super::view::{self, Card, Growth, Mark, Row};
 use crate::result::{Resource, RunResult};
@@ -36,6 +38,8 @@ pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
         if shown == Pictures::Beside { pictures(result) } else { String::new() },
         about_growth(reasons),
         about_growth(by_kind),
+        about_growth(by_event),
+        about_growth(by_process),
         pairs(result),
         audit(result),
         about_growth(impact),
@@ -94,6 +98,44 @@ fn by_kind(result: &RunResult) -> String {
         kept.map(|kept| format!("- {}: {}\n", safe(&kept.target), safe(&kept.sentence))).collect();
     let kept = if kept.is_empty() { "Everything came back after the load.\n".to_owned() } else { kept };
     details("What grew by kind, and what did not come back", &format!("{}\n\n{table}\n{kept}", kinds::NOTE))
+}
+
+/// What each leak follows.
+fn by_event(result: &RunResult) -> String {
+    let rows = events::all(result);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let columns = ["Event", "Growth per 1,000", "Interval", "Happened", "Leak"].map(str::to_owned);
+    let mut table = header("Target, resource", &columns);
+    for against in rows {
+        let title = format!("{}, {}", safe(&against.target), against.resource);
+        let cells =
+            [against.event.to_owned(), against.per_1000, against.interval, against.events, against.follows];
+        table.push_str(&row(&title, cells.into_iter()));
+    }
+    details("By event: what each leak follows", &format!("{}\n\n{table}", events::NOTE))
+}
+
+/// Each process: the targets', the engine's, the harness's.
+fn by_process(result: &RunResult) -> String {
+    let rows = processes::all(result);
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = header("Process", &processes::COLUMNS.map(str::to_owned));
+    for process in rows {
+        let cells = process.cells.into_iter().map(|cell| {
+            cell.map_or("–".to_owned(), |cell| {
+                let verdict = cell.verdict.map_or_else(String::new, |mark| format!("<br>{}", marked(mark)));
+                format!("{} {}{verdict}", cell.growth, cell.interval)
+            })
+        });
+        table.push_str(&row(&format!("**{}**: {}", safe(&process.name), process.role), cells));
+    }
+    let said: String =
+        processes::said(result).iter().map(|sentence| format!("- {}\n", safe(sentence))).collect();
+    details("By process: targets, engine, harness", &format!("{}\n\n{table}\n{said}", processes::NOTE))
 }
 
 /// What the targets' growths say of each other, in a sentence for each resource.

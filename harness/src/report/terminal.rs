@@ -1,6 +1,6 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
-use super::{kinds, versus, view};
+use super::{kinds, processes, versus, view};
 use crate::result::RunResult;
 
 /// Renders it, without colours: it is read in logs as well.
@@ -41,6 +41,10 @@ pub(super) fn render(result: &RunResult) -> String {
     }
     for (index, sentence) in (0..).zip(kinds::leaks(result)) {
         let head = if index == 0 { "\n\nWhat leaks:" } else { "" };
+        out.push_str(&format!("{head}\n    {sentence}"));
+    }
+    for (index, sentence) in (0..).zip(processes::said(result)) {
+        let head = if index == 0 { "\n\nOther processes:" } else { "" };
         out.push_str(&format!("{head}\n    {sentence}"));
     }
     for (index, one) in (0..).zip(versus::all(result).iter().filter(|one| !one.sentence.is_empty())) {

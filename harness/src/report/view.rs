@@ -263,7 +263,7 @@ pub(super) fn growths(result: &RunResult) -> Vec<Row<Option<Growth>>> {
 }
 
 fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
-    let ResourceResult { judgement, line, projection, drain, estimate: _, kinds: _ } = found;
+    let ResourceResult { judgement, line, projection, drain, estimate: _, kinds: _, events: _ } = found;
     let Projection { after_1h, after_24h, process_limit, exhausted_in_s } = projection;
     let span = |line: &crate::result::FittedLine| {
         format!("{} to {}", figures::clock(line.from_s), figures::clock(line.to_s))

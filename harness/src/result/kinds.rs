@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Resource;
+use super::{EventGrowth, Resource};
 
 /// What there is of one kind at one moment: a row of `fds.csv`, `threads.csv`, `tasks.csv` or `watches.csv`.
 ///
@@ -67,6 +67,9 @@ pub struct KindGrowth {
     /// Its part of the growth of all kinds together, 1 for all of it; `None` where it does not grow for sure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
+    /// The same growth set against each event; empty where it does not grow for sure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventGrowth>,
 }
 
 /// A kind of which there is more at the end of the drain than there was before the load.

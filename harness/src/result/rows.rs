@@ -25,6 +25,28 @@ pub struct Sample {
     pub accepted: Option<u64>,
     /// Entries that the target's sink has refused so far.
     pub rejected: Option<u64>,
+    /// Pushes that the target's sink has refused so far, each counted once however often it was sent again.
+    #[serde(default)]
+    pub rejected_pushes: Option<u64>,
+    /// Pushes so far that had been refused before, byte for byte.
+    #[serde(default)]
+    pub repeated_pushes: Option<u64>,
+    /// Connections that the target's sink has taken so far.
+    #[serde(default)]
+    pub connections: Option<u64>,
+    /// Connections that are open at the target's sink; for the harness, at all sinks, whose ends are descriptors of its
+    /// own.
+    #[serde(default)]
+    pub open_connections: Option<u64>,
+    /// Starts of containers so far, new ones and restarts.
+    #[serde(default)]
+    pub starts: Option<u64>,
+    /// Restarts of containers so far.
+    #[serde(default)]
+    pub restarts: Option<u64>,
+    /// Rotations of containers' logs that were seen so far; empty where the logs can't be looked at.
+    #[serde(default)]
+    pub rotations: Option<u64>,
 }
 
 impl Sample {
@@ -42,6 +64,13 @@ impl Sample {
             pushes: None,
             accepted: None,
             rejected: None,
+            rejected_pushes: None,
+            repeated_pushes: None,
+            connections: None,
+            open_connections: None,
+            starts: None,
+            restarts: None,
+            rotations: None,
         }
     }
 }

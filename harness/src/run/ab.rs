@@ -19,10 +19,11 @@ use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
 use crate::run::conclude::conclude;
 use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
-use crate::run::journal::Journal;
+use crate::run::journal::{Journal, World};
 use crate::run::judge;
 use crate::run::order::{EngineChoice, Order, RunError};
 use crate::run::progress::Progress;
+use crate::sample::daemons::Daemons;
 use crate::world::engine::Engine;
 use crate::world::own_engine::{Kind, OwnEngine};
 use crate::world::small_disk::unmount_all;
@@ -138,7 +139,11 @@ async fn conduct(
         }
     };
     let sinks = order.loaded.targets.iter().zip(&house.sinks);
-    let sinks = sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect();
+    let world = World {
+        sinks: sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect(),
+        happened: Arc::clone(&house.happened),
+        daemons: Daemons::of(engine.host()),
+    };
     let progress = Progress::new(order.show, &manifest.targets);
     let limits = order.loaded.scenario.limits.clone();
     let early = order.fail_fast.then(|| Early::new(&order.loaded.targets, &limits));
@@ -149,7 +154,7 @@ async fn conduct(
         (name.clone(), limits.iter().map(settings).collect())
     });
     let judged = (judged.collect(), early);
-    let mut journal = Journal::new(recorder, house.stopwatch, sinks, judged, progress);
+    let mut journal = Journal::new(recorder, house.stopwatch, world, judged, progress);
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
     manifest.phases = journal.phases();

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::growth::{Point, slope};
-use crate::result::{Judgement, KeptKind, KindCount, KindGrowth, Resource, Verdict};
+use crate::result::{EventGrowth, Judgement, KeptKind, KindCount, KindGrowth, Resource, Sample, Verdict};
+use crate::run::events;
 use crate::sample::kinds::OTHER;
 
 /// Kinds of one resource that a result names; the rest of them is `other`.
@@ -86,17 +87,25 @@ fn worst(counts: &[u64]) -> u64 {
     counts.iter().max().copied().unwrap_or(0)
 }
 
-/// Each kind of a target over the load: first, last and worst count there, and the slope over the judged stretch.
+/// Each kind of a target over the load: first, last and worst count there, the slope over the judged stretch, and
+/// what it follows by the target's samples.
 #[must_use]
-pub(super) fn growths(rows: &[KindCount], target: &str, load: Span, judged: Span) -> Vec<KindGrowth> {
+pub(super) fn growths(
+    rows: &[KindCount],
+    (target, samples): (&str, &[&Sample]),
+    load: Span,
+    judged: Span,
+) -> Vec<KindGrowth> {
     let listings = Listings::of(rows, target, load);
     let moments = listings.moments.clone();
     let kinds = listings.named();
-    let slope = |counts: &[u64]| {
+    let points = |counts: &[u64]| -> Vec<Point> {
         let points = moments.iter().zip(counts);
         let points = points.map(|(moment, count)| Point { elapsed_s: *moment, count: *count as f64 });
-        let points: Vec<Point> =
-            points.filter(|point| point.elapsed_s >= judged.0 && point.elapsed_s <= judged.1).collect();
+        points.filter(|point| point.elapsed_s >= judged.0 && point.elapsed_s <= judged.1).collect()
+    };
+    let slope = |counts: &[u64]| {
+        let points = points(counts);
         slope::growth(&points, 1.0).filter(|_| points.len() >= LISTINGS_MIN)
     };
     let slopes: Vec<_> = kinds.iter().map(|(_, counts)| slope(counts)).collect();
@@ -104,6 +113,7 @@ pub(super) fn growths(rows: &[KindCount], target: &str, load: Span, judged: Span
     let one = |((kind, counts), slope): ((String, Vec<u64>), Option<slope::Growth>)| {
         let interval = slope.map(|slope| (slope.low(ALPHA), slope.high(ALPHA)));
         let grows = interval.is_some_and(|(low, _)| low > 0.0);
+        let beside = || events::growths(&events::beside(&points(&counts), samples));
         KindGrowth {
             kind,
             first: counts.first().copied().unwrap_or(0),
@@ -114,6 +124,7 @@ pub(super) fn growths(rows: &[KindCount], target: &str, load: Span, judged: Span
             ci_high: interval.map(|(_, high)| high),
             significant: interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0),
             share: slope.filter(|_| grows && whole > 0.0).map(|slope| slope.per_min / whole),
+            events: if grows { beside() } else { Vec::new() },
         }
     };
     kinds.into_iter().zip(slopes).map(one).collect()
@@ -145,22 +156,28 @@ pub(super) fn kept(rows: &[KindCount], target: &str, warmup: Span, drain: Span) 
     kept
 }
 
-/// What leaks in a target, how fast, and which kind of it: "archived leaks 47.2 tasks/min, 97 % of kind retry; 22.1
-/// FDs/min, all inotify instances". `None` where no kind accounts for most of any leak.
+/// One resource of a target, as far as a sentence can say anything of it.
+pub(super) type Found<'a> = (Resource, &'a Judgement, &'a [KindGrowth], &'a [EventGrowth]);
+
+/// What leaks in a target, how fast, which kind of it, and with which event: "archived leaks 41.1 tasks/min, all of kind
+/// retry, 0.98 per rejected push; and 9.6 FDs/min, all inotify instances, one per started container". `None` where
+/// neither a kind accounts for most of any leak nor an event is followed.
 #[must_use]
-pub(super) fn sentence<'a>(
-    target: &str,
-    found: impl Iterator<Item = (Resource, &'a Judgement, &'a [KindGrowth])>,
-) -> Option<String> {
-    let leaking = found.filter(|(_, judgement, _)| judgement.verdict == Verdict::Fail);
+pub(super) fn sentence<'a>(target: &str, found: impl Iterator<Item = Found<'a>>) -> Option<String> {
+    let leaking = found.filter(|(_, judgement, ..)| judgement.verdict == Verdict::Fail);
     let mut explained = false;
-    let parts = leaking.filter_map(|(resource, judgement, kinds)| {
+    let parts = leaking.filter_map(|(resource, judgement, kinds, events)| {
         let pace = format!("{} {}/min", pace(judgement.growth_per_min?), unit(resource));
-        let kinds = explained_by(resource, kinds);
-        explained |= kinds.is_some();
-        Some(kinds.map_or_else(|| pace.clone(), |kinds| format!("{pace}, {kinds}")))
+        let causes: Vec<String> =
+            explained_by(resource, kinds).into_iter().chain(events::said(events)).collect();
+        explained |= !causes.is_empty();
+        Some([vec![pace], causes].concat().join(", "))
     });
-    let parts = parts.collect::<Vec<_>>().join("; ");
+    let parts: Vec<String> = parts.collect();
+    let parts = match parts.as_slice() {
+        [before @ .., last] if !before.is_empty() => format!("{}; and {last}", before.join("; ")),
+        parts => parts.concat(),
+    };
     explained.then(|| format!("{target} leaks {parts}"))
 }
 
@@ -217,6 +234,7 @@ fn plural(resource: Resource, kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::EventKind;
 
     const LOAD: Span = (10.0, 190.0);
 
@@ -236,11 +254,16 @@ mod tests {
     }
 
     fn said(resource: Resource, kinds: &[(&str, u64, u64)]) -> Option<String> {
-        said_of(resource, Verdict::Fail, growths(&rows(kinds), "t", LOAD, LOAD))
+        said_of(resource, Verdict::Fail, growths(&rows(kinds), ("t", &[]), LOAD, LOAD))
     }
 
     fn said_of(resource: Resource, verdict: Verdict, kinds: Vec<KindGrowth>) -> Option<String> {
-        let judgement = Judgement {
+        let judgement = judgement(verdict);
+        sentence("t", std::iter::once((resource, &judgement, kinds.as_slice(), [].as_slice())))
+    }
+
+    fn judgement(verdict: Verdict) -> Judgement {
+        Judgement {
             growth_per_min: Some(47.21),
             ci_low: None,
             ci_high: None,
@@ -250,13 +273,44 @@ mod tests {
             reason: String::new(),
             warmup_s: 0.0,
             decided_at_s: None,
+        }
+    }
+
+    #[test]
+    fn the_sentence_says_with_which_event_each_leaks() {
+        let leaks = judgement(Verdict::Fail);
+        let against = |event, per_1000: f64| {
+            let (ci_low, ci_high) = (per_1000 - 9.0, per_1000 + 9.0);
+            vec![EventGrowth {
+                event,
+                events: 99,
+                per_1000,
+                ci_low,
+                ci_high,
+                significant: true,
+                follows: true,
+            }]
         };
-        sentence("t", std::iter::once((resource, &judgement, kinds.as_slice())))
+        let retries = growths(&rows(&[("retry", 0, 60)]), ("t", &[]), LOAD, LOAD);
+        let (rejected, started) =
+            (against(EventKind::RejectedPushes, 980.0), against(EventKind::Starts, 1001.0));
+        let found: [Found<'_>; 3] = [
+            (Resource::Tasks, &leaks, &retries, &rejected),
+            (Resource::Threads, &leaks, &[], &[]),
+            (Resource::Fds, &leaks, &[], &started),
+        ];
+        assert_eq!(
+            sentence("t", found.into_iter()).as_deref(),
+            Some(
+                "t leaks 47.2 tasks/min, all of kind retry, 0.98 per rejected push; 47.2 threads/min; \
+                 and 47.2 FDs/min, one per started container"
+            )
+        );
     }
 
     #[test]
     fn each_kind_has_its_ends_its_worst_and_its_slope() {
-        let found = growths(&rows(&[("pipe", 3, 0), ("inotify", 0, 12)]), "t", LOAD, (20.0, 190.0));
+        let found = growths(&rows(&[("pipe", 3, 0), ("inotify", 0, 12)]), ("t", &[]), LOAD, (20.0, 190.0));
         let [inotify, pipe] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(
             (inotify.kind.as_str(), inotify.first, inotify.last, inotify.worst),
@@ -272,13 +326,13 @@ mod tests {
     fn a_kind_that_is_not_listed_at_a_moment_is_none_then_and_other_targets_are_not_looked_at() {
         let mut rows = rows(&[("file", 1, 0), ("late", 0, 6)]);
         rows.push(KindCount { elapsed_s: 15.0, target: "u".into(), kind: "file".into(), count: 99 });
-        let found = growths(&rows, "t", (0.0, 60.0), (0.0, 60.0));
+        let found = growths(&rows, ("t", &[]), (0.0, 60.0), (0.0, 60.0));
         assert_eq!(found.iter().map(|kind| (kind.first, kind.worst)).collect::<Vec<_>>(), [(0, 6), (1, 1)]);
     }
 
     #[test]
     fn few_listings_have_no_slope() {
-        let found = growths(&rows(&[("inotify", 0, 60)]), "t", (0.0, 30.0), (0.0, 30.0));
+        let found = growths(&rows(&[("inotify", 0, 60)]), ("t", &[]), (0.0, 30.0), (0.0, 30.0));
         assert_eq!((found[0].last, found[0].growth_per_min, found[0].significant), (30, None, false));
     }
 
@@ -286,7 +340,7 @@ mod tests {
     fn beyond_a_bound_the_kinds_that_change_least_are_one_and_nothing_is_lost() {
         let names: Vec<String> = (0..60).map(|n| format!("kind-{n}")).collect();
         let kinds: Vec<(&str, u64, u64)> = names.iter().map(|name| (name.as_str(), 1, 6)).collect();
-        let found = growths(&rows(&[kinds, vec![("leak", 0, 60)]].concat()), "t", LOAD, LOAD);
+        let found = growths(&rows(&[kinds, vec![("leak", 0, 60)]].concat()), ("t", &[]), LOAD, LOAD);
         assert_eq!((found.len(), found[0].kind.as_str()), (NAMED_MAX + 1, "leak"));
         assert_eq!(found.last().unwrap().kind, OTHER);
         assert_eq!(found.iter().map(|kind| kind.last).sum::<u64>(), 60 * 20 + 190);
@@ -311,7 +365,7 @@ mod tests {
         let spread: Vec<(&str, u64, u64)> = many.iter().map(|kind| (kind.as_str(), 0, 6)).collect();
         assert_eq!(said(Resource::Fds, &spread), None, "no kind is most of it");
         assert_eq!(said(Resource::Fds, &[("pipe", 3, 0)]), None, "no kind grows");
-        let grows = growths(&rows(&[("inotify", 0, 12)]), "t", LOAD, LOAD);
+        let grows = growths(&rows(&[("inotify", 0, 12)]), ("t", &[]), LOAD, LOAD);
         assert_eq!(said_of(Resource::Fds, Verdict::Pass, grows), None, "nothing leaks");
         assert_eq!(said_of(Resource::Fds, Verdict::Fail, Vec::new()), None, "nothing was listed");
     }

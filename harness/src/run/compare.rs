@@ -258,6 +258,7 @@ mod tests {
                     projection,
                     drain: None,
                     kinds: vec![],
+                    events: vec![],
                 },
             )
         });

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::ledger::Key;
@@ -27,12 +27,16 @@ use crate::run::order::{Order, RunError};
 use crate::run::truth::truth;
 use crate::sample::sampler::Sampler;
 use crate::world::engine::Engine;
+use crate::world::happened::Happened;
 use crate::world::image;
 use crate::world::load::{self, Load};
 use crate::world::own_engine::OwnEngine;
 use crate::world::truth::{Written, read_all};
 
+mod churn;
 mod trouble;
+
+use churn::Beat;
 
 /// A target needs some seconds to start and to read, during which lines age: what was younger than the
 /// window by this much when it was started must arrive.
@@ -73,6 +77,8 @@ pub(super) struct House<'a> {
     own_engine: Option<&'a mut OwnEngine>,
     pub(super) stopwatch: Stopwatch,
     pub(super) sinks: Vec<Arc<Sink>>,
+    /// What has happened to the containers.
+    pub(super) happened: Arc<Happened>,
     /// What goes wrong.
     plan: Plan,
     /// Containers that are frozen.
@@ -102,9 +108,11 @@ impl<'a> House<'a> {
         let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
         let sink = SinkConfig::for_run(scenario.window.0, plan.clone());
         let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
+        let containers_root = engine.containers_root().await?;
+        let happened = Arc::new(Happened::new(PathBuf::from(&containers_root)));
         let setting = Setting {
             docker_host: engine.host().to_owned(),
-            containers_root: engine.containers_root().await?,
+            containers_root,
             run_label: engine.label(),
             run_id: order.run_id.clone(),
             window: scenario.window.to_string(),
@@ -118,6 +126,7 @@ impl<'a> House<'a> {
             own_engine,
             stopwatch,
             sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
+            happened,
             plan,
             paused: Vec::new(),
             setting,
@@ -186,7 +195,7 @@ impl<'a> House<'a> {
         &mut self,
         (name, length): (&'static str, Duration),
         changes: &[Change],
-        (load, mut beat): (&mut Load, Option<&mut Interval>),
+        (load, mut beat): (&mut Load, Option<&mut Beat>),
         (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
     ) -> Result<(), RunError> {
         let began = Instant::now();
@@ -217,7 +226,7 @@ impl<'a> House<'a> {
         &mut self,
         end: Instant,
         load: &mut Load,
-        mut beat: Option<&mut Interval>,
+        mut beat: Option<&mut Beat>,
         (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
     ) -> Result<(), RunError> {
         loop {
@@ -272,6 +281,7 @@ impl<'a> House<'a> {
             entrypoint,
             truth: self.truth_folder.clone(),
             seed: scenario.seed,
+            happened: Arc::clone(&self.happened),
         };
         Load::new(self.engine.clone(), scenario.containers.clone(), setting)
     }
@@ -287,11 +297,9 @@ impl<'a> House<'a> {
         wait(end, None, stop).await.map(drop)
     }
 
-    fn churn_beat(&self) -> Option<Interval> {
-        let churn = self.order.loaded.scenario.containers.churn.as_ref()?;
-        let mut beat = interval(churn.every.0);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Some(beat)
+    fn churn_beat(&self) -> Option<Beat> {
+        let scenario = &self.order.loaded.scenario;
+        Some(Beat::start(scenario.containers.churn.as_ref()?.every.0, scenario.seed))
     }
 
     async fn churn(&mut self, load: &mut Load, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
@@ -371,7 +379,7 @@ enum Woke {
 
 /// Waits for the end, or for a beat before it. Somebody who asks the run to stop is heard here and not
 /// in the middle of a request to the engine, whose container would then be nobody's.
-async fn wait(end: Instant, beat: Option<&mut Interval>, stop: &CancellationToken) -> Result<Woke, RunError> {
+async fn wait(end: Instant, beat: Option<&mut Beat>, stop: &CancellationToken) -> Result<Woke, RunError> {
     let beat = async {
         match beat {
             Some(beat) => beat.tick().await,

@@ -21,7 +21,10 @@ use crate::run::beat::beats_missed;
 use crate::run::early::Early;
 use crate::run::judge;
 use crate::run::progress::Progress;
+use crate::sample::daemons::{self, Change, Daemons};
+use crate::sample::process;
 use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
+use crate::world::happened::Happened;
 
 /// Kinds are listed this often, in ticks, and wherever a phase begins or ends: listing costs a system call for each
 /// descriptor and thread.
@@ -42,13 +45,20 @@ pub(super) enum Note {
     Event(&'static str, String),
 }
 
+/// Who else is looked at: the targets' sinks, the containers, and the engine's processes.
+pub(super) struct World {
+    pub(super) sinks: BTreeMap<String, Arc<Sink>>,
+    pub(super) happened: Arc<Happened>,
+    pub(super) daemons: Daemons,
+}
+
 /// The run's scribe.
 pub(super) struct Journal {
     recorder: Recorder,
     stopwatch: Stopwatch,
     sampler: Sampler,
     subjects: Vec<Subject>,
-    sinks: BTreeMap<String, Arc<Sink>>,
+    world: World,
     /// How each resource of each target is judged.
     judged: BTreeMap<String, BTreeMap<Resource, Settings>>,
     progress: Progress,
@@ -76,7 +86,7 @@ impl Journal {
     pub(super) fn new(
         recorder: Recorder,
         stopwatch: Stopwatch,
-        sinks: BTreeMap<String, Arc<Sink>>,
+        world: World,
         (judged, early): (BTreeMap<String, BTreeMap<Resource, Settings>>, Option<Early>),
         progress: Progress,
     ) -> Self {
@@ -86,7 +96,7 @@ impl Journal {
             stopwatch,
             sampler: Sampler::default(),
             subjects: vec![own],
-            sinks,
+            world,
             judged,
             progress,
             phases: Vec::new(),
@@ -228,7 +238,7 @@ impl Journal {
 
     /// Writes down everything by kind.
     async fn list(&mut self, elapsed_s: f64) -> Result<(), RecordError> {
-        let (kinds, missed) = self.sampler.kinds(elapsed_s, &self.subjects).await;
+        let (kinds, missed) = self.sampler.kinds(elapsed_s, &self.everybody()).await;
         self.missed.listings += missed;
         self.recorder.kinds(&kinds)
     }
@@ -236,11 +246,10 @@ impl Journal {
     async fn tick(&mut self, due: Instant, every: Duration) -> Result<(), RecordError> {
         self.missed.beats += beats_missed(self.due, due, every);
         self.due = Some(due);
+        self.refresh_daemons()?;
         let elapsed_s = self.stopwatch.elapsed_s();
-        let mut samples = self.sampler.look(elapsed_s, &self.subjects).await;
-        for sample in &mut samples {
-            self.add_sink(sample);
-        }
+        let mut samples = self.sampler.look(elapsed_s, &self.everybody()).await;
+        self.add_world(&mut samples);
         self.recorder.samples(&samples)?;
         for sample in &samples {
             self.notice_end(sample)?;
@@ -255,18 +264,64 @@ impl Journal {
         Ok(())
     }
 
-    fn add_sink(&self, sample: &mut Sample) {
-        if let Some(sink) = self.sinks.get(&sample.target) {
+    fn everybody(&self) -> Vec<Subject> {
+        self.subjects.iter().cloned().chain(self.world.daemons.subjects()).collect()
+    }
+
+    /// Says once who of the engine's processes can't be sampled, and when another takes the place of one.
+    fn refresh_daemons(&mut self) -> Result<(), RecordError> {
+        for (name, change) in self.world.daemons.refresh() {
+            match change {
+                Change::Found => self.say_what_is_unreadable(name)?,
+                Change::Succeeded => {
+                    self.event(name, Event::RESTART, "another process has taken its place".to_owned())?;
+                }
+                Change::NotFound { why } => self.event(name, "unreadable", format!("not sampled: {why}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn say_what_is_unreadable(&mut self, name: &str) -> Result<(), RecordError> {
+        let subjects = self.world.daemons.subjects();
+        let pid = subjects.iter().find(|subject| subject.name == name).map(|subject| subject.pid);
+        if pid.is_some_and(|pid| !process::can_list_fds(pid)) {
+            let why =
+                "its descriptors can't be listed: run as the user that it runs as, or as root".to_owned();
+            self.event(name, "unreadable", why)?;
+        }
+        Ok(())
+    }
+
+    /// What the sinks and the containers add to what the processes show.
+    fn add_world(&self, samples: &mut [Sample]) {
+        let happened = self.world.happened.counts();
+        let mut open = 0;
+        for sample in samples.iter_mut() {
+            let Some(sink) = self.world.sinks.get(&sample.target) else { continue };
             let counters = sink.counters();
+            open += counters.connections_open;
             sample.pushes = Some(counters.pushes);
             sample.accepted = Some(counters.entries_accepted);
             sample.rejected = Some(counters.entries_refused);
+            sample.rejected_pushes = Some(counters.pushes_refused);
+            sample.repeated_pushes = Some(counters.pushes_repeated);
+            sample.connections = Some(counters.connections);
+            sample.open_connections = Some(counters.connections_open);
+            sample.starts = Some(happened.starts);
+            sample.restarts = Some(happened.restarts);
+            sample.rotations = happened.rotations;
+        }
+        if let Some(own) = samples.iter_mut().find(|sample| sample.target == OWN_NAME) {
+            own.open_connections = Some(open);
         }
     }
 
     /// A process that can't be looked at any more has ended: that is an event, once.
     fn notice_end(&mut self, sample: &Sample) -> Result<(), RecordError> {
-        let known = self.away.contains(&sample.target) || self.gone.contains_key(&sample.target);
+        // The engine's processes are followed to their successors.
+        let is_daemon = daemons::NAMES.contains(&sample.target.as_str());
+        let known = is_daemon || self.away.contains(&sample.target) || self.gone.contains_key(&sample.target);
         if sample.threads.is_some() || known {
             return Ok(());
         }
@@ -338,7 +393,7 @@ impl Journal {
             Some(format!("{} {judged}", resource.key()))
         });
         let growths = growths.collect::<Vec<_>>().join("   ");
-        let sink = self.sinks.get(target);
+        let sink = self.world.sinks.get(target);
         let lines = sink.map_or_else(String::new, |sink| {
             let counters = sink.counters();
             format!("accepted {}, refused {}", counters.entries_accepted, counters.entries_refused)

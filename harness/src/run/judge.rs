@@ -9,15 +9,16 @@ use std::collections::BTreeMap;
 use crate::growth::drain::drain;
 use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
-use crate::growth::verdict::{Explained, Settings};
+use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, DrainResult, Estimate, Event, Expect, Judgement, KeptKind, KindGrowth, Kinds, Latency, Outcome,
-    Phase, Resource, ResourceResult, SCHEMA, Sample, Stability, StoppedEarly, TargetResult, Terms, Verdict,
-    VerdictFile,
+    Audit, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth, Kinds,
+    Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Stability, StoppedEarly, TargetResult,
+    Terms, Verdict, VerdictFile,
 };
 use crate::run::attribution;
 use crate::run::compare::compare;
+use crate::run::{events, processes};
 use crate::sample::process::Limits;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
@@ -126,9 +127,9 @@ impl Case<'_> {
             reason,
             leaks: attribution::sentence(
                 name,
-                resources
-                    .iter()
-                    .map(|(resource, found)| (*resource, &found.judgement, found.kinds.as_slice())),
+                resources.iter().map(|(resource, found)| {
+                    (*resource, &found.judgement, found.kinds.as_slice(), found.events.as_slice())
+                }),
             ),
             watches: self.watches(name),
             resources,
@@ -141,13 +142,13 @@ impl Case<'_> {
     fn resource(&self, party: &Party<'_>, resource: Resource, limit_per_min: f64) -> ResourceResult {
         let Party { name: target, terms, limits, .. } = *party;
         let process_limit = limits.on(resource);
-        let mut load = self.points(target, resource, self.phase("load"));
-        load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
+        let load = self.under_load(target, |sample| count(sample, resource));
         let judged = judge_lives(
             &load,
             &self.starts_s(target),
             &settings(terms, resource, limit_per_min, process_limit),
         );
+        let events = self.followed(target, resource, &judged);
         let last_count = load.last().map_or(0.0, |point| point.count);
         let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
@@ -160,8 +161,8 @@ impl Case<'_> {
                 degrees: growth.degrees,
             }),
             drain: drain(
-                &self.points(target, resource, idle),
-                &self.points(target, resource, self.phase("drain")),
+                &self.points(target, |sample| count(sample, resource), idle),
+                &self.points(target, |sample| count(sample, resource), self.phase("drain")),
             )
             .map(|found| DrainResult {
                 explained: terms.bounds.get(&resource).copied(),
@@ -170,9 +171,23 @@ impl Case<'_> {
             }),
             kinds: self.phase("load").map_or_else(Vec::new, |load| {
                 let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
-                attribution::growths(self.kinds.of(resource), target, load, stretch)
+                let samples = self.of_target(target).collect::<Vec<_>>();
+                attribution::growths(self.kinds.of(resource), (target, &samples), load, stretch)
             }),
+            events,
         }
+    }
+
+    /// What a count that grows for sure follows, over the stretch that it was judged on.
+    fn followed(&self, target: &str, resource: Resource, judged: &Judged) -> Vec<EventGrowth> {
+        let Some(line) = judged.line.filter(|_| confirmed(&judged.judgement).is_some()) else {
+            return Vec::new();
+        };
+        let stretch = |sample: &&Sample| (line.from_s..=line.to_s).contains(&sample.elapsed_s);
+        let moments = self.of_target(target).filter(stretch).filter_map(|sample| {
+            Some((Point { elapsed_s: sample.elapsed_s, count: count(sample, resource)? }, sample))
+        });
+        events::growths(&moments.collect::<Vec<_>>())
     }
 
     fn kept(&self, target: &str, resource: Resource) -> Vec<KeptKind> {
@@ -184,7 +199,8 @@ impl Case<'_> {
 
     fn watches(&self, target: &str) -> Option<KindGrowth> {
         let load = self.phase("load")?;
-        let watches = attribution::growths(&self.kinds.watches, target, load, load).into_iter().next()?;
+        let watches =
+            attribution::growths(&self.kinds.watches, (target, &[]), load, load).into_iter().next()?;
         // There is one kind of them.
         Some(KindGrowth { share: None, ..watches })
     }
@@ -238,7 +254,7 @@ impl Case<'_> {
     }
 
     /// When it was started again.
-    fn starts_s(&self, target: &str) -> Vec<f64> {
+    pub(super) fn starts_s(&self, target: &str) -> Vec<f64> {
         let starts =
             self.events.iter().filter(|event| event.target == target && event.event == Event::RESTART);
         starts.map(|event| event.elapsed_s).collect()
@@ -253,13 +269,29 @@ impl Case<'_> {
         self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
     }
 
-    fn points(&self, target: &str, resource: Resource, within: Option<(f64, f64)>) -> Vec<Point> {
+    fn of_target(&self, target: &str) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| sample.target == target)
+    }
+
+    fn points(
+        &self,
+        target: &str,
+        count: impl Fn(&Sample) -> Option<f64>,
+        within: Option<(f64, f64)>,
+    ) -> Vec<Point> {
         let Some((from, to)) = within else { return Vec::new() };
-        let of_target = self.samples.iter().filter(|sample| sample.target == target);
-        let inside = of_target.filter(|sample| sample.elapsed_s >= from && sample.elapsed_s < to);
+        let inside =
+            self.of_target(target).filter(|sample| sample.elapsed_s >= from && sample.elapsed_s < to);
         inside
-            .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s, count: count(sample, resource)? }))
+            .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s, count: count(sample)? }))
             .collect()
+    }
+
+    /// A count of a process under load, until the run was ended early, if it was.
+    pub(super) fn under_load(&self, name: &str, count: impl Fn(&Sample) -> Option<f64>) -> Vec<Point> {
+        let mut load = self.points(name, count, self.phase("load"));
+        load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
+        load
     }
 
     /// Joins the targets' results.
@@ -271,6 +303,12 @@ impl Case<'_> {
             }
             judged => judged,
         };
+        let processes = processes::growths(self, targets.keys());
+        // Whatever else was seen, it was seen by what grew itself.
+        let (outcome, reason) = match processes::distrust(&processes) {
+            Some(distrust) => (Outcome::Invalid, format!("{distrust}; it would have said: {reason}")),
+            None => (outcome, reason),
+        };
         let comparisons = compare(&targets);
         let stopped_early = self.stopped_early.cloned();
         VerdictFile {
@@ -281,6 +319,7 @@ impl Case<'_> {
             stopped_early,
             targets,
             comparisons,
+            processes,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Scenario;
 use crate::faults::{self, Plan};
 use crate::result::Expect;
+use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
@@ -50,6 +51,13 @@ fn names_and_limits(scenario: &Scenario) -> Vec<String> {
         (
             targets.contains_key(OWN_NAME),
             format!("targets: {OWN_NAME} is the harness's own name; use another one"),
+        ),
+        (
+            daemons::NAMES.iter().any(|name| targets.contains_key(*name)),
+            format!(
+                "targets: {} are the engine's own processes; use other names",
+                daemons::NAMES.join(" and ")
+            ),
         ),
         (
             !scenario.limits.values().all(above_zero),

@@ -4,6 +4,7 @@
 //! `c02` …). A restarted container keeps its name and goes on counting; a replacement gets the next one.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::units::Span;
 use crate::world::engine::{ContainerSpec, Engine, EngineError};
+use crate::world::happened::Happened;
 
 /// What the containers do.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -54,7 +56,8 @@ pub struct Rotate {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Churn {
-    /// One step this often.
+    /// One step this often on average. Each pause is drawn between a quarter of it and seven quarters, by the scenario's
+    /// seed: so what follows the containers can be told from what follows a clock.
     pub every: Span,
     /// The steps, taken in turn, each on the next container.
     pub steps: Vec<Step>,
@@ -83,6 +86,8 @@ pub struct Setting {
     pub truth: PathBuf,
     /// Seed of the lines' padding.
     pub seed: u64,
+    /// Where to keep count of starts and restarts.
+    pub happened: Arc<Happened>,
 }
 
 #[derive(Debug)]
@@ -152,6 +157,7 @@ impl Load {
         let Some(running) = self.running.get(index) else { return Ok("no container to restart".to_owned()) };
         self.engine.stop(&running.id).await?;
         self.engine.start(&running.id).await?;
+        self.setting.happened.restarted();
         Ok(format!("restart {}", running.source))
     }
 
@@ -160,6 +166,7 @@ impl Load {
             return Ok("no container to replace".to_owned());
         };
         self.engine.stop(&id).await?;
+        self.setting.happened.ended(&id);
         let new = self.start_next().await?;
         let said = new.source.clone();
         let Some(slot) = self.running.get_mut(index) else { return Ok(format!("start {said}")) };
@@ -182,6 +189,7 @@ impl Load {
         self.started += 1;
         let source = format!("c{:02}", self.started);
         let id = self.engine.start_new(self.spec(&source)).await?;
+        self.setting.happened.started(&id);
         Ok(Running { id, source })
     }
 

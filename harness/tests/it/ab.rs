@@ -77,6 +77,35 @@ fn each_leak_is_told_by_its_kind(verdicts: &Value, out: &Path) {
     assert!(kept.iter().any(|kept| is_log(&kept)), "what stays is named: {kept:?}");
 }
 
+/// With which event the control leaks, and how the processes of the engine and of the harness fared.
+fn each_leak_is_set_against_events_and_every_process_is_looked_at(verdicts: &Value, out: &Path) {
+    let events = |resource: &str| {
+        verdicts["targets"]["archived"]["resources"][resource]["events"].as_array().unwrap().clone()
+    };
+    let of = |resource: &str, event: &str| {
+        events(resource).into_iter().find(|found| found["event"] == event).unwrap_or_default()
+    };
+    // Each refused batch is a task. The second time that a log is read its batches are none that are new.
+    let per_rejected = of("tasks", "rejected_pushes")["per_1000"].as_f64().unwrap();
+    assert!((700.0..2_000.0).contains(&per_rejected), "{:?}", events("tasks"));
+    // Each start opens a log at least.
+    let per_start = of("fds", "starts")["per_1000"].as_f64().unwrap();
+    assert!((700.0..4_000.0).contains(&per_start), "{:?}", events("fds"));
+    for (resource, wrong) in [("tasks", "rotations"), ("tasks", "connections"), ("fds", "rejected_pushes")] {
+        assert_ne!(of(resource, wrong)["follows"], true, "{:?}", events(resource));
+    }
+    let processes = &verdicts["processes"];
+    for count in ["tasks", "threads", "fds"] {
+        assert_ne!(processes["flatline"][count]["verdict"], "fail", "{}", processes["flatline"]);
+    }
+    for name in ["dockerd", "containerd"] {
+        assert!(processes[name]["fds"]["last"].as_u64().unwrap() > 5, "{processes}");
+        assert_eq!(processes[name]["fds"]["verdict"], Value::Null, "the engine is not judged");
+    }
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("By event") && page.contains("By process") && page.contains("containerd"));
+}
+
 /// The control with all of its defects, with the retry mended, with the handles mended, and the two
 /// healthy designs, all on the same containers.
 #[test]
@@ -99,6 +128,7 @@ fn each_defect_leaks_what_is_its_own_and_the_healthy_designs_stay_flat() {
     assert_eq!(verdict(&verdicts, "no_leak_handles", "tasks"), "fail", "{}", told(&verdicts));
 
     each_leak_is_told_by_its_kind(&verdicts, &out);
+    each_leak_is_set_against_events_and_every_process_is_looked_at(&verdicts, &out);
 
     for target in ["pool", "hybrid"] {
         for resource in ["tasks", "threads", "fds"] {

@@ -52,11 +52,13 @@ fn leaks(order: &Order, name: &str, analysis: &Analysis) -> Result<Option<String
         .filter_map(|resource| {
             let line = analysis.lines.get(&(name.to_owned(), resource.key().to_owned()))?;
             let stretch = (line.from_s, line.to_s);
-            let kinds = attribution::growths(kinds.of(resource), name, stretch, stretch);
+            let kinds = attribution::growths(kinds.of(resource), (name, &[]), stretch, stretch);
             Some((resource, judgements.get(resource.key())?, kinds))
         })
         .collect();
-    let found = found.iter().map(|(resource, judgement, kinds)| (*resource, *judgement, kinds.as_slice()));
+    let found = found
+        .iter()
+        .map(|(resource, judgement, kinds)| (*resource, *judgement, kinds.as_slice(), [].as_slice()));
     Ok(attribution::sentence(name, found))
 }
 
