@@ -33,7 +33,7 @@ fn growth(name: &str, target: &TargetResult) -> String {
     if !leaking.is_empty() {
         return format!(
             "{name} leaks {}",
-            listed(&leaking.iter().map(|found| rate(found)).collect::<Vec<_>>())
+            listed(&leaking.iter().map(rate).collect::<Vec<_>>())
         );
     }
     for (verdict, said) in [(Verdict::Invalid, "can't be judged"), (Verdict::Inconclusive, "is not decided")]
@@ -209,8 +209,8 @@ mod tests {
             said(&run, "pool"),
             "pool stays flat: nothing grows by more than 0.17/min, 95 % sure; no line of 21,600 is lost."
         );
-        let leaks = "archived leaks 43.1 tasks/min, 98 % of kind retry; 10.0 FDs/min, all inotify instances; \
-                     12 of 21,600 lines are lost.";
+        let leaks = "archived leaks 43.1 tasks/min, 98 % of kind retry, 0.98 per rejected push; and 10.0 FDs/min, \
+                     all inotify instances, one per started container; 12 of 21,600 lines are lost.";
         assert_eq!(said(&run, "archived"), leaks);
         run.verdict.targets.get_mut("archived").unwrap().leaks = None;
         let leaks = "archived leaks tasks (+43.1/min) and file descriptors (+10.0/min); \
