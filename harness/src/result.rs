@@ -15,7 +15,7 @@ pub mod selftest;
 mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
-pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
+pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use rows::{Event, Sample};
 pub use terms::Terms;
