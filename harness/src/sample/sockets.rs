@@ -4,43 +4,73 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use procfs::ProcResult;
 use procfs::net::{TcpNetEntry, TcpState, UdpNetEntry, UnixNetEntry, UnixState};
 use procfs::process::Process;
 
 use crate::sample::fold::fold;
+use crate::sample::process;
 use crate::sample::unix_peers::peers;
 
 /// A socket that no table knows: closed and not given back, of another family (netlink, packet), or of another
 /// network namespace.
 const UNKNOWN: &str = "socket not connected or of another family";
 
-/// The sockets of a network namespace, in words.
+/// Some sockets of a network namespace, in words.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     by_inode: BTreeMap<u64, String>,
 }
 
 impl Sockets {
-    /// Reads the tables of the process's network namespace; a table that can't be read is taken for empty, as where
-    /// the kernel has no IPv6.
+    /// Looks for those with these inodes in the tables of the process's network namespace, one table after another until
+    /// all are found: for one with a single line the kernel goes through all of its buckets. A table that can't be read
+    /// is taken for empty, as where the kernel has no IPv6.
     #[must_use]
-    pub fn of(process: &Process) -> Self {
-        let tcp: Vec<TcpNetEntry> = [process.tcp(), process.tcp6()].into_iter().flatten().flatten().collect();
-        let udp = [process.udp(), process.udp6()].into_iter().flatten().flatten();
+    pub fn of(pid: u32, inodes: &BTreeSet<u64>) -> Self {
+        let mut found = Self::default();
+        let Ok(process) = process::open(pid) else { return found };
+        let tables: [fn(&mut Self, &Process, &BTreeSet<u64>); 5] = [
+            Self::look_at_unix,
+            |found, process, inodes| found.add_tcp(process.tcp(), inodes),
+            |found, process, inodes| found.add_tcp(process.tcp6(), inodes),
+            |found, process, inodes| found.add_udp(process.udp(), inodes),
+            |found, process, inodes| found.add_udp(process.udp6(), inodes),
+        ];
+        for look_at in tables {
+            if found.by_inode.len() < inodes.len() {
+                look_at(&mut found, &process, inodes);
+            }
+        }
+        found
+    }
+
+    /// Whoever listens for both kinds of addresses stands in the second table with all who connect.
+    fn add_tcp(&mut self, table: ProcResult<Vec<TcpNetEntry>>, inodes: &BTreeSet<u64>) {
+        let tcp = table.unwrap_or_default();
         let listening: BTreeSet<u16> = tcp
             .iter()
             .filter(|entry| entry.state == TcpState::Listen)
             .map(|entry| entry.local_address.port())
             .collect();
+        let wanted = tcp.iter().filter(|entry| inodes.contains(&entry.inode));
+        self.by_inode.extend(wanted.map(|entry| (entry.inode, self::tcp(entry, &listening))));
+    }
+
+    fn add_udp(&mut self, table: ProcResult<Vec<UdpNetEntry>>, inodes: &BTreeSet<u64>) {
+        let wanted = table.unwrap_or_default().into_iter().filter(|entry| inodes.contains(&entry.inode));
+        self.by_inode.extend(wanted.map(|entry| (entry.inode, self::udp(&entry))));
+    }
+
+    fn look_at_unix(&mut self, process: &Process, inodes: &BTreeSet<u64>) {
         let unix: BTreeMap<u64, UnixNetEntry> =
             process.unix().unwrap_or_default().into_iter().map(|entry| (entry.inode, entry)).collect();
-        let peers = if unix.is_empty() { BTreeMap::new() } else { peers() };
+        let wanted: Vec<(&u64, &UnixNetEntry)> =
+            unix.iter().filter(|(inode, _)| inodes.contains(inode)).collect();
+        let peers = if wanted.is_empty() { BTreeMap::new() } else { peers() };
         let peer = |inode: &u64| unix.get(peers.get(inode)?)?.path.as_deref();
-        let mut by_inode = BTreeMap::new();
-        by_inode.extend(tcp.iter().map(|entry| (entry.inode, self::tcp(entry, &listening))));
-        by_inode.extend(udp.map(|entry| (entry.inode, self::udp(&entry))));
-        by_inode.extend(unix.iter().map(|(inode, entry)| (*inode, self::unix(entry, peer(inode)))));
-        Self { by_inode }
+        let named = wanted.into_iter().map(|(inode, entry)| (*inode, self::unix(entry, peer(inode))));
+        self.by_inode.extend(named);
     }
 
     /// The kind of the socket with this inode.
