@@ -11,6 +11,7 @@ mod attribution;
 mod judge;
 mod processes;
 mod early;
+mod surroundings;
 mod journal;
 mod letters;
 mod house;

@@ -2,7 +2,6 @@
 //! it writes down what happened. It owns the run directory's files while the run goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,7 +12,6 @@ use crate::clock::Stopwatch;
 use crate::growth::thinned::Thinned;
 use crate::growth::verdict::{Settings, left_s};
 use crate::growth::{Point, words};
-use crate::loki::server::Sink;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Event, Missed, Phase, Resource, Sample, StoppedEarly};
@@ -21,10 +19,10 @@ use crate::run::beat::beats_missed;
 use crate::run::early::Early;
 use crate::run::judge;
 use crate::run::progress::Progress;
-use crate::sample::daemons::{self, Change, Daemons};
+use crate::run::surroundings::World;
+use crate::sample::daemons::{self, Change};
 use crate::sample::process;
 use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
-use crate::world::happened::Happened;
 
 /// Kinds are listed this often, in ticks, and wherever a phase begins or ends: listing costs a system call for each
 /// descriptor and thread.
@@ -43,13 +41,6 @@ pub(super) enum Note {
     Back(Vec<Subject>),
     /// Something happened to all targets.
     Event(&'static str, String),
-}
-
-/// Who else is looked at: the targets' sinks, the containers, and the engine's processes.
-pub(super) struct World {
-    pub(super) sinks: BTreeMap<String, Arc<Sink>>,
-    pub(super) happened: Arc<Happened>,
-    pub(super) daemons: Daemons,
 }
 
 /// The run's scribe.
@@ -249,7 +240,7 @@ impl Journal {
         self.refresh_daemons()?;
         let elapsed_s = self.stopwatch.elapsed_s();
         let mut samples = self.sampler.look(elapsed_s, &self.everybody()).await;
-        self.add_world(&mut samples);
+        self.world.add(&mut samples);
         self.recorder.samples(&samples)?;
         for sample in &samples {
             self.notice_end(sample)?;
@@ -291,30 +282,6 @@ impl Journal {
             self.event(name, "unreadable", why)?;
         }
         Ok(())
-    }
-
-    /// What the sinks and the containers add to what the processes show.
-    fn add_world(&self, samples: &mut [Sample]) {
-        let happened = self.world.happened.counts();
-        let mut open = 0;
-        for sample in samples.iter_mut() {
-            let Some(sink) = self.world.sinks.get(&sample.target) else { continue };
-            let counters = sink.counters();
-            open += counters.connections_open;
-            sample.pushes = Some(counters.pushes);
-            sample.accepted = Some(counters.entries_accepted);
-            sample.rejected = Some(counters.entries_refused);
-            sample.rejected_pushes = Some(counters.pushes_refused);
-            sample.repeated_pushes = Some(counters.pushes_repeated);
-            sample.connections = Some(counters.connections);
-            sample.open_connections = Some(counters.connections_open);
-            sample.starts = Some(happened.starts);
-            sample.restarts = Some(happened.restarts);
-            sample.rotations = happened.rotations;
-        }
-        if let Some(own) = samples.iter_mut().find(|sample| sample.target == OWN_NAME) {
-            own.open_connections = Some(open);
-        }
     }
 
     /// A process that can't be looked at any more has ended: that is an event, once.
