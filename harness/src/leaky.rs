@@ -1,6 +1,7 @@
 //! `flatline leak`: a process that leaks on purpose, so that the judge can be judged.
 //!
-//! What it holds it really holds: open descriptors, threads that wait, tasks that never end. How many it should hold
+//! What it holds it really holds: open descriptors of several sorts, inotify watches, threads that wait, tasks that never
+//! end, mappings. How many it should hold
 //! is a function of the clock and of the events that it was told of ([`pace`]), never of how often it was woken: a
 //! machine that starves it delays a unit and loses none. It serves `/ready` and `/metrics`, and counts `POST /event`.
 

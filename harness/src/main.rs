@@ -221,15 +221,16 @@ async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
     let watched =
         with_signals(&stop, "flatline: judging what was seen", Box::pin(watch::run(order, &stop))).await??;
     if json {
-        print(&serde_json::to_string_pretty(&watched.analysis)?)?;
-        watched.leaks.iter().for_each(|leaks| say(&format!("flatline: {leaks}")));
+        print(&serde_json::to_string_pretty(&watched.found)?)?;
+        watched.found.leaks.iter().for_each(|leaks| say(&format!("flatline: {leaks}")));
     } else {
-        print(&report::verdicts::verdicts(&watched.analysis.targets, colours()))?;
-        watched.leaks.iter().try_for_each(|leaks| print(&format!("\n{leaks}")))?;
+        print(&report::verdicts::verdicts(&watched.found.analysis.targets, colours()))?;
+        print(&report::watched::kinds(&watched.found.kinds))?;
+        watched.found.leaks.iter().try_for_each(|leaks| print(&format!("\n{leaks}")))?;
     }
     say(&format!("flatline: {}", watched.ended));
     say(&format!("samples, kinds and plot: {}", out.display()));
-    let code = code_of_worst(watched.analysis.worst());
+    let code = code_of_worst(watched.found.analysis.worst());
     Ok(ExitCode::from(if watched.failed { MISSED } else { code }))
 }
 

@@ -15,6 +15,7 @@ mod sheet;
 mod chart;
 pub mod recorded;
 pub mod verdicts;
+pub mod watched;
 pub mod selftest;
 pub mod power;
 mod comparison;

@@ -18,7 +18,7 @@ mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use follow::{EventGrowth, EventKind};
-pub use kinds::{KeptKind, KindCount, KindGrowth, Kinds, Missed};
+pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};

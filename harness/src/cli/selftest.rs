@@ -45,15 +45,33 @@ pub struct LeakArgs {
     /// Where to listen, on loopback; port 0 takes any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = loopback)]
     pub listen: std::net::SocketAddr,
-    /// File descriptors more, per minute or per event
+    /// Open files more, per minute or per event
     #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
     pub fds: f64,
-    /// Threads more, per minute or per event
+    /// Sockets more, each connected to a peer
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub sockets: f64,
+    /// Pipes more, two descriptors each
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub pipes: f64,
+    /// Inotify instances more
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub inotify: f64,
+    /// Inotify watches more, all of one instance
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub watches: f64,
+    /// Threads more
     #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
     pub threads: f64,
-    /// Asynchronous tasks more, per minute or per event
+    /// Asynchronous tasks more
     #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
     pub tasks: f64,
+    /// Mappings of memory more, of 33 MiB each; nothing is written there
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub maps: f64,
+    /// So many of a class from the start on, e.g. sockets=300 (repeatable)
+    #[arg(long, value_name = "CLASS=N", value_parser = held)]
+    pub hold: Vec<(String, usize)>,
     /// What the paces are counted by
     #[arg(long, value_enum, default_value_t = Per::Minute)]
     pub per: Per,
@@ -69,8 +87,14 @@ impl LeakArgs {
     /// What to leak.
     #[must_use]
     pub fn plan(&self) -> Plan {
+        let &Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps, .. } = self;
+        let mut held = Each::default();
+        for (class, count) in &self.hold {
+            held.named().into_iter().filter(|(name, _)| name == class).for_each(|(_, held)| *held += count);
+        }
         Plan {
-            paces: Each { fds: self.fds, threads: self.threads, tasks: self.tasks },
+            held,
+            paces: Each { fds, sockets, pipes, inotify, watches, threads, tasks, maps },
             per: self.per,
             shape: self.shape,
             height: self.height,
@@ -111,6 +135,18 @@ fn pace(text: &str) -> Result<f64, String> {
     if fits { Ok(pace) } else { Err(format!("from 0 to {PACE_MAX} are possible")) }
 }
 
+fn held(text: &str) -> Result<(String, usize), String> {
+    let classes = Each::<usize>::default().named().map(|(name, _)| name);
+    let (class, count) = text.split_once('=').ok_or("write CLASS=N, e.g. sockets=300")?;
+    if !classes.contains(&class) {
+        return Err(format!("there is no class {class:?}; there are {}", classes.join(", ")));
+    }
+    let count: u32 = count.parse().map_err(|_| format!("{count:?} is no whole number"))?;
+    let fits = f64::from(count) <= PACE_MAX;
+    let count = usize::try_from(count).ok().filter(|_| fits);
+    Ok((class.to_owned(), count.ok_or_else(|| format!("up to {PACE_MAX} are possible"))?))
+}
+
 pub(super) const SELFTEST_HELP: &str = "\
 Seven processes run at once, each this program's `flatline leak`: one that is flat; one that leaks file
 descriptors, one threads, one tasks, 20 a minute; one that leaks with each event that it is told of; one that only
@@ -133,12 +169,14 @@ Exit codes:
 
 pub(super) const LEAK_HELP: &str = "\
 Prints `listening on http://…` first and serves /ready and /metrics there (tokio_alive_tasks, counted by the runtime),
-and takes POST /event. What it holds is real: open files, threads and tasks that wait. SIGTERM ends it.
+and takes POST /event. What it holds is real: open files, sockets, pipes, inotify instances and watches, threads and tasks that wait, mappings.
+SIGTERM ends it.
 
 Examples:
   flatline leak --fds 10                              a descriptor every six seconds
   flatline leak --tasks 43 --fds 10                   the post-mortem's leak
   flatline leak --threads 0.5 --per event             a thread for every second POST to /event
+  flatline leak --watches 30 --hold sockets=200       inotify watches, beside sockets that stay
   flatline leak --fds 120 --shape warmup --height 50  opens fifty in 25 seconds, and keeps them
   flatline leak --fds 120 --shape sawtooth            piles up twenty, gives them back, again and again
 
@@ -167,6 +205,12 @@ mod tests {
         assert!(length("59s").unwrap_err().contains("1m"), "{:?}", length("59s"));
         assert!(length("7h").is_err() && length("90").unwrap_err().contains("unit"));
         assert!(pace("-1").is_err() && pace("NaN").is_err() && pace("inf").is_err() && pace("many").is_err());
+        assert_eq!(held("pipes=3"), Ok(("pipes".to_owned(), 3)));
+        assert!(
+            held("disks=3").unwrap_err().contains("sockets")
+                && held("pipes").unwrap_err().contains("CLASS=N")
+        );
+        assert!(held("pipes=-1").is_err() && held("pipes=100001").is_err());
         assert!(loopback("0.0.0.0:1").unwrap_err().contains("other machines") && loopback("[::1]:0").is_ok());
     }
 

@@ -26,6 +26,12 @@ pub struct WatchArgs {
     /// A command, which is started, watched and ended; what it writes goes into logs/command.log of the folder
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+    /// Counts its descendants with it, whoever they are at each look
+    #[arg(long)]
+    pub children: bool,
+    /// Lists resident memory by class as well, for which the kernel walks the page tables of the process
+    #[arg(long)]
+    pub smaps: bool,
     /// How long [default: until Ctrl-C or the end of the process]
     #[arg(long = "for", value_name = "DURATION", value_parser = length)]
     pub length: Option<Span>,
@@ -41,7 +47,7 @@ pub struct WatchArgs {
     /// The metric on it whose labels say which kinds of tasks there are [default: the gauge itself]
     #[arg(long, value_name = "NAME", requires = "metrics")]
     pub tasks_by_kind: Option<String>,
-    /// How to judge fds, threads, tasks, rss_bytes and cpu_seconds
+    /// How to judge fds, threads, tasks, watches, rss_bytes and cpu_seconds
     #[command(flatten)]
     pub judging: JudgingArgs,
     /// Ends with the first leak that is called: of what has a --bound, at looks that are fixed in advance
@@ -69,6 +75,8 @@ impl WatchArgs {
         let (gauge, by_kind) = (self.tasks_metric, self.tasks_by_kind);
         Ok(Order {
             whom,
+            children: self.children,
+            smaps: self.smaps,
             page: self.metrics.map(|url| Page { url, gauge, by_kind }),
             every: self.every.0,
             length: self.length.map(|length| length.0),
@@ -106,13 +114,16 @@ pub(super) const USAGE: &str = "flatline watch [OPTIONS] PID
 pub(super) const WATCH_HELP: &str = "\
 Looks at threads, file descriptors, memory and CPU time of a process, and with --metrics at its tasks or goroutines, and
 shows their growth as it goes. It ends on Ctrl-C, after --for, or with the process; then it says which growth is a leak,
-as `flatline analyze` does, and of which kind (files by place, sockets by peer, threads by name). Nothing is done to the
-process, and nothing is needed of it. Ctrl-C is an ordinary end: what was seen until then is judged. A --limit may be set
-for fds, threads, tasks, rss_bytes and cpu_seconds.
+as `flatline analyze` does, and of which kind (files by place, sockets by peer, threads by name), and which memory grows by
+class. Inotify watches are judged where there are any, memory only by a --limit. Nothing is done to the process, and
+nothing is needed of it. Ctrl-C is an ordinary end: what was seen until then is judged. A --limit may be set for fds,
+threads, tasks, watches, rss_bytes and cpu_seconds. Whatever runs another program (exec) begins anew: each is judged by
+itself.
 
 Examples:
   flatline watch 4711                                 until Ctrl-C
   flatline watch $(pgrep -o nginx) --for 10m          ten minutes of the oldest nginx
+  flatline watch $(cat /run/postgresql.pid) --children with all that descend from it, whoever they are at the time
   flatline watch --container web --for 1h             also when it is restarted: each life is judged by itself
   flatline watch --for 10m -- ./server --port 8080    starts it, and ends it with SIGTERM
   flatline watch 4711 --metrics http://127.0.0.1:6060/metrics             and its goroutines
@@ -120,8 +131,9 @@ Examples:
   flatline watch 4711 --limit fds=0.5 --limit rss_bytes=1e6               only these; 1 MB a minute
   flatline watch 4711 --for 8h --bound fds=60 --fail-fast                 no longer than until a leak is called
 
-In the folder: samples.csv (for `flatline analyze`), fds.csv, threads.csv and tasks.csv by kind, events.csv, watch.png,
-watch.json. Of another user's process only root sees the kinds of descriptors; what can't be read is said once.
+In the folder: samples.csv (for `flatline analyze`), fds.csv, threads.csv, tasks.csv, watches.csv and memory.csv by kind,
+events.csv, watch.png, watch.json. Of another user's process only root sees the kinds of descriptors and memory; what
+can't be read is said once.
 
 Exit codes:
   0  every growth lies below its limit

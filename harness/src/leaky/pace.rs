@@ -24,20 +24,64 @@ pub enum Shape {
     Sawtooth,
 }
 
-/// So many of each.
+/// So many of each class.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Each<T> {
-    /// File descriptors.
+    /// Open files.
     pub fds: T,
+    /// Sockets with a peer.
+    pub sockets: T,
+    /// Pipes, each with both of its ends.
+    pub pipes: T,
+    /// Inotify instances.
+    pub inotify: T,
+    /// Watches of one more inotify instance.
+    pub watches: T,
     /// Threads.
     pub threads: T,
     /// Asynchronous tasks.
     pub tasks: T,
+    /// Mappings of memory.
+    pub maps: T,
+}
+
+impl<T> Each<T> {
+    /// Something else of each.
+    pub fn map<U>(self, of: impl Fn(T) -> U) -> Each<U> {
+        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps } = self;
+        Each {
+            fds: of(fds),
+            sockets: of(sockets),
+            pipes: of(pipes),
+            inotify: of(inotify),
+            watches: of(watches),
+            threads: of(threads),
+            tasks: of(tasks),
+            maps: of(maps),
+        }
+    }
+
+    /// Each with its name on the command line.
+    pub fn named(&mut self) -> [(&'static str, &mut T); 8] {
+        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps } = self;
+        [
+            ("fds", fds),
+            ("sockets", sockets),
+            ("pipes", pipes),
+            ("inotify", inotify),
+            ("watches", watches),
+            ("threads", threads),
+            ("tasks", tasks),
+            ("maps", maps),
+        ]
+    }
 }
 
 /// What to hold, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
+    /// So many of each from the start on, whatever becomes of the rest.
+    pub held: Each<usize>,
     /// So many more of each, per minute or per event; not negative.
     pub paces: Each<f64>,
     /// Of which.
@@ -56,9 +100,12 @@ impl Plan {
             Per::Minute => elapsed.as_secs_f64() / 60.0,
             Per::Event => events as f64,
         };
-        let wanted = |pace: f64| self.shaped(whole(pace * periods));
-        let Each { fds, threads, tasks } = self.paces;
-        Each { fds: wanted(fds), threads: wanted(threads), tasks: wanted(tasks) }
+        let mut wanted = self.paces.map(|pace| self.shaped(whole(pace * periods)));
+        let mut held = self.held;
+        for ((_, wanted), (_, held)) in wanted.named().into_iter().zip(held.named()) {
+            *wanted += *held;
+        }
+        wanted
     }
 
     fn shaped(&self, grown: usize) -> usize {
@@ -82,11 +129,12 @@ mod tests {
     use super::*;
 
     fn plan(per: Per, shape: Shape) -> Plan {
-        Plan { paces: Each { fds: 30.0, threads: 0.0, tasks: 0.5 }, per, shape, height: 20 }
+        let paces = Each { fds: 30.0, tasks: 0.5, ..Each::default() };
+        Plan { held: Each::default(), paces, per, shape, height: 20 }
     }
 
     fn after(plan: &Plan, seconds: u64, events: u64) -> (usize, usize, usize) {
-        let Each { fds, threads, tasks } = plan.wanted(Duration::from_secs(seconds), events);
+        let Each { fds, threads, tasks, .. } = plan.wanted(Duration::from_secs(seconds), events);
         (fds, threads, tasks)
     }
 
@@ -111,5 +159,13 @@ mod tests {
             |shape| [0, 38, 40, 42, 3600].map(|second| after(&plan(Per::Minute, shape), second, 0).0);
         assert_eq!(heights(Shape::Warmup), [0, 19, 20, 20, 20]);
         assert_eq!(heights(Shape::Sawtooth), [0, 19, 0, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_held_from_the_start_is_no_part_of_what_becomes_of_the_rest() {
+        let held = Each { fds: 100, maps: 3, ..Each::default() };
+        let plan = Plan { held, ..plan(Per::Minute, Shape::Sawtooth) };
+        assert_eq!([0, 38, 40].map(|second| after(&plan, second, 0).0), [100, 119, 100]);
+        assert_eq!(plan.wanted(Duration::from_secs(60), 0).maps, 3);
     }
 }

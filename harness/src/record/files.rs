@@ -23,6 +23,8 @@ pub const THREADS: &str = "threads.csv";
 pub const TASKS: &str = "tasks.csv";
 /// Inotify watches.
 pub const WATCHES: &str = "watches.csv";
+/// Mappings by class.
+pub const MEMORY: &str = "memory.csv";
 /// Every line accounted for, by target.
 pub const AUDIT: &str = "audit.json";
 /// What was decided.
@@ -142,9 +144,11 @@ pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError>
 /// Reads the files by kind.
 ///
 /// # Errors
-/// [`RecordError`] for the first file that is missing or damaged.
+/// [`RecordError`] for the first file that is missing or damaged. Older folders have none of memory.
 pub fn read_kinds(folder: &Path) -> Result<Kinds, RecordError> {
+    let memory = folder.join(MEMORY);
     Ok(Kinds {
+        memory: if memory.exists() { read_csv(&memory)? } else { Vec::new() },
         tasks: read_csv(&folder.join(TASKS))?,
         threads: read_csv(&folder.join(THREADS))?,
         fds: read_csv(&folder.join(FDS))?,

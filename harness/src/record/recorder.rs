@@ -19,6 +19,7 @@ pub struct Recorder {
     threads: Table,
     fds: Table,
     watches: Table,
+    memory: Table,
 }
 
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Recorder {
             threads: table(files::THREADS)?,
             fds: table(files::FDS)?,
             watches: table(files::WATCHES)?,
+            memory: table(files::MEMORY)?,
         })
     }
 
@@ -80,11 +82,13 @@ impl Recorder {
     ///
     /// # Errors
     /// [`RecordError::Io`].
-    pub fn kinds(&mut self, Kinds { tasks, threads, fds, watches }: &Kinds) -> Result<(), RecordError> {
+    pub fn kinds(&mut self, kinds: &Kinds) -> Result<(), RecordError> {
+        let Kinds { tasks, threads, fds, watches, memory } = kinds;
         self.tasks.append(tasks)?;
         self.threads.append(threads)?;
         self.fds.append(fds)?;
-        self.watches.append(watches)
+        self.watches.append(watches)?;
+        self.memory.append(memory)
     }
 }
 
@@ -110,7 +114,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::KindCount;
+    use crate::result::{KindCount, MappedBytes};
 
     fn event(detail: &str) -> Event {
         Event { elapsed_s: 1.25, target: String::new(), event: "churn".into(), detail: detail.into() }
@@ -136,11 +140,22 @@ mod tests {
             threads: vec![row("worker-*", 2)],
             fds: vec![row("file /a, \"b\"", 1), row("pipe", 3)],
             watches: vec![row("inotify", 8)],
+            memory: vec![MappedBytes {
+                elapsed_s: 2.5,
+                target: "pool".into(),
+                kind: "heap".into(),
+                bytes: 8192,
+                resident_bytes: None,
+            }],
         };
         recorder.kinds(&kinds).unwrap();
         assert_eq!(files::read_kinds(folder.path()).unwrap(), kinds);
         let text = fs::read_to_string(folder.path().join(files::TASKS)).unwrap();
         assert_eq!(text, "elapsed_s,target,kind,count\n2.5,pool,retry,4\n");
+        // As older folders are.
+        fs::remove_file(folder.path().join(files::MEMORY)).unwrap();
+        let older = files::read_kinds(folder.path()).unwrap();
+        assert_eq!(older, Kinds { memory: Vec::new(), ..kinds });
     }
 
     #[test]

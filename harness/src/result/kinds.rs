@@ -31,9 +31,36 @@ pub struct Kinds {
     pub fds: Vec<KindCount>,
     /// `watches.csv`: inotify watches, which are no descriptors and have a limit of their own.
     pub watches: Vec<KindCount>,
+    /// `memory.csv`.
+    pub memory: Vec<MappedBytes>,
+}
+
+/// How much of one class is mapped at one moment: a row of `memory.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MappedBytes {
+    /// Seconds since the run's start.
+    pub elapsed_s: f64,
+    /// The target's name.
+    pub target: String,
+    /// `heap`, `stack`, `thread stack`, `anonymous`, `reserved` (addresses that may not be touched), or the sort and the
+    /// pattern of what is mapped (`file /usr/lib/libc.so.*`, `deleted file …`, `shared memory …`).
+    pub kind: String,
+    /// Bytes of address space.
+    pub bytes: u64,
+    /// Bytes of it in memory; empty where nobody asked for them.
+    pub resident_bytes: Option<u64>,
 }
 
 impl Kinds {
+    /// Puts the rows of others behind these.
+    pub fn append(&mut self, mut others: Self) {
+        self.tasks.append(&mut others.tasks);
+        self.threads.append(&mut others.threads);
+        self.fds.append(&mut others.fds);
+        self.watches.append(&mut others.watches);
+        self.memory.append(&mut others.memory);
+    }
+
     /// The rows of one resource.
     #[must_use]
     pub fn of(&self, resource: Resource) -> &[KindCount] {
@@ -70,6 +97,21 @@ pub struct KindGrowth {
     /// The same growth set against each event; empty where it does not grow for sure.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventGrowth>,
+}
+
+/// The kinds of everything that a process holds, those that changed most first. Of memory the counts are bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KindGrowths {
+    /// Of descriptors.
+    pub fds: Vec<KindGrowth>,
+    /// Of threads.
+    pub threads: Vec<KindGrowth>,
+    /// Of tasks.
+    pub tasks: Vec<KindGrowth>,
+    /// Of inotify watches.
+    pub watches: Vec<KindGrowth>,
+    /// Of mapped memory, by class.
+    pub memory: Vec<KindGrowth>,
 }
 
 /// A kind of which there is more at the end of the drain than there was before the load.

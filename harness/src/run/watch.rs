@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::record::files::RecordError;
@@ -14,27 +15,30 @@ use crate::run::beat::{Beat, Turn};
 use crate::run::progress::Progress;
 use crate::run::watch::columns::Columns;
 use crate::run::watch::conclude::{Seen, conclude};
+use crate::run::watch::family::{Family, Look};
 use crate::run::watch::target::{State, Target};
 use crate::sample::process;
 use crate::sample::sampler::{Sampler, Subject, TasksGauge};
 use crate::target::process::Ended;
 
 mod columns;
+mod kinds;
 mod conclude;
 mod order;
 mod page;
 mod target;
+mod family;
 
 pub use columns::ColumnError;
 pub use conclude::{PLOT, RESULT};
-pub use order::{Order, WatchError, Watched};
+pub use order::{Found, Order, WatchError, Watched};
 pub use page::{GAUGES, Page};
 pub use target::Whom;
 
-/// Kinds are listed so often: it costs more than to count.
-const KINDS_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// And so often at least in a watch of a known length: with fewer listings there is no slope of a kind.
-const LISTINGS: u32 = 20;
+/// Kinds are listed so seldom that it takes one part of so many of the time, if not every ten seconds.
+const LISTING_PART: u32 = 200;
+/// Names that a process gives itself are noted up to so many: some do so with all that they begin.
+const RENAMED_MAX: u64 = 100;
 
 /// Watches. When `stop` is cancelled, when the process ends or when the time is over, what was seen until then is judged.
 /// A command that it started is gone afterwards.
@@ -47,7 +51,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<Watched, Watc
     let mut watcher = Watcher::new(&order, limits, (target, recorder));
     let end = watcher.watch(&order, stop).await;
     watcher.progress.clear();
-    let Watcher { target, mut recorder, beat, limits, known, is_first, .. } = watcher;
+    let Watcher { target, mut recorder, beat, limits, known, is_first, family, .. } = watcher;
     let (elapsed_s, name) = (beat.elapsed_s(), target.name.clone());
     if is_first {
         recorder.samples(&[Sample::unread(elapsed_s, &name)])?;
@@ -67,14 +71,15 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<Watched, Watc
         detail: words.clone(),
     })?;
     let seen = Seen { name: &name, length_s: elapsed_s, is_gone: matches!(end, End::Gone(_)) };
-    let (analysis, leaks) = conclude(&order, &seen, Question { limits, known, ..order.question.clone() })?;
+    let found = conclude(&order, &seen, &Question { limits, known, ..order.question.clone() })?;
     let missed = match beat.missed() {
         0 => String::new(),
         missed => format!("; {missed} of the samples were missed, as the machine was busy"),
     };
-    let ended = format!("{name}: {words}, after {elapsed_s:.0} s{missed}");
+    let children = family.said().map_or_else(String::new, |children| format!("; {children}"));
+    let ended = format!("{name}: {words}, after {elapsed_s:.0} s{missed}{children}");
     let failed = matches!(&end, End::Gone(ended) if !ended.clean);
-    Ok(Watched { analysis, leaks, ended, failed })
+    Ok(Watched { found, ended, failed })
 }
 
 /// The process, and the files. A command is started only where they can be written, and whom there is nobody to watch
@@ -122,9 +127,13 @@ struct Watcher {
     known: Known,
     gauge: Option<TasksGauge>,
     progress: Progress,
+    family: Family,
     /// When kinds are listed next, seconds.
     kinds_at_s: f64,
     is_first: bool,
+    /// Whether it was said that some of its descendants can't be listed.
+    is_partly_hidden: bool,
+    renamed: u64,
 }
 
 impl Watcher {
@@ -149,8 +158,11 @@ impl Watcher {
             columns,
             known: Known { starts_s: Vec::new(), process_limits },
             gauge: None,
+            family: Family::new(order.children),
             kinds_at_s: 0.0,
             is_first: true,
+            is_partly_hidden: false,
+            renamed: 0,
         }
     }
 
@@ -168,34 +180,43 @@ impl Watcher {
                 self.note("fail_fast", &why)?;
             }
         }
-        let kinds_every = kinds_every(order.length);
         loop {
             let elapsed_s = match self.beat.next(stop).await {
                 Turn::Look(elapsed_s) => elapsed_s,
                 Turn::Over => return Ok(End::Over),
                 Turn::Stopped => return Ok(End::Stopped),
             };
-            if let Some(end) = self.look(elapsed_s, kinds_every).await? {
+            if let Some(end) = self.look(elapsed_s, order).await? {
                 return Ok(end);
             }
         }
     }
 
     /// Looks once. What was seen of a process that was gone by the end of the look is not its own for sure.
-    async fn look(&mut self, elapsed_s: f64, kinds_every: Duration) -> Result<Option<End>, WatchError> {
+    async fn look(&mut self, elapsed_s: f64, order: &Order) -> Result<Option<End>, WatchError> {
         let subject =
             Subject { name: self.target.name.clone(), pid: self.target.pid, tasks: self.gauge.clone() };
-        let subjects = std::slice::from_ref(&subject);
-        let rows = self.sampler.look(elapsed_s, subjects).await;
-        let kinds = if elapsed_s >= self.kinds_at_s {
-            self.kinds_at_s = elapsed_s + kinds_every.as_secs_f64() * 0.99;
-            // Who is gone is found below; what is hidden was said at the start.
-            Some(self.sampler.kinds(elapsed_s, subjects).await.0)
+        let Look { pids, reading, events } = self.family.look(subject.pid);
+        let row = self.sampler.row(elapsed_s, &subject, reading).await;
+        let listed = if elapsed_s >= self.kinds_at_s {
+            let began = Instant::now();
+            let listed = self.sampler.kinds_of((elapsed_s, &subject), &pids, order.smaps).await;
+            self.kinds_at_s = elapsed_s + kinds_after_s(order.length, elapsed_s, began.elapsed());
+            Some(listed)
         } else {
             None
         };
         match self.target.state().await {
             State::Same => {}
+            State::Renamed(words) => self.renamed(&words)?,
+            State::Exec(words) => {
+                self.begin_again(
+                    elapsed_s,
+                    "exec",
+                    &format!("{words}, another program: its counts begin anew"),
+                )?;
+                return Ok(None);
+            }
             State::Ended(ended) => return Ok(Some(End::Gone(ended))),
             State::Away => {
                 self.progress
@@ -203,23 +224,58 @@ impl Watcher {
                 return Ok(None);
             }
             State::Again => {
-                self.known.starts_s.push(elapsed_s);
-                self.columns.begin_again();
-                self.note(
-                    Event::RESTART,
-                    &format!("process {} and no longer {}", self.target.pid, subject.pid),
-                )?;
+                let words = format!("process {} and no longer {}", self.target.pid, subject.pid);
+                self.begin_again(elapsed_s, Event::RESTART, &words)?;
                 return Ok(None);
             }
         }
-        self.recorder.samples(&rows)?;
-        kinds.map_or(Ok(()), |kinds| self.recorder.kinds(&kinds))?;
-        let Some(sample) = rows.first() else { return Ok(None) };
-        self.say_what_is_hidden(sample)?;
-        self.show(elapsed_s, sample);
-        let Some(call) = self.columns.see(sample) else { return Ok(None) };
+        events.iter().try_for_each(|words| self.note("children", words))?;
+        self.recorder.samples(std::slice::from_ref(&row))?;
+        self.say_what_is_hidden(&row)?;
+        if let Some((kinds, missed)) = listed {
+            self.recorder.kinds(&kinds)?;
+            self.say_who_is_hidden(&pids, missed)?;
+        }
+        self.show(elapsed_s, &row);
+        let Some(call) = self.columns.see(&row) else { return Ok(None) };
         self.note("fail_fast", &call)?;
         Ok(Some(End::Called(call)))
+    }
+
+    /// From now on it is another process, or the same with another program: what was counted belongs to the one before.
+    fn begin_again(&mut self, elapsed_s: f64, event: &str, words: &str) -> Result<(), RecordError> {
+        self.known.starts_s.push(elapsed_s);
+        self.columns.begin_again();
+        self.note(event, words)
+    }
+
+    fn renamed(&mut self, words: &str) -> Result<(), RecordError> {
+        self.renamed += 1;
+        match self.renamed {
+            RENAMED_MAX => self.note("name", &format!("{words}; the names that follow are not noted")),
+            before if before < RENAMED_MAX => self.note("name", words),
+            _ => Ok(()),
+        }
+    }
+
+    /// Once. One that is gone by the time that it is listed is missed as well, and hides nothing.
+    fn say_who_is_hidden(&mut self, pids: &[u32], missed: u64) -> Result<(), RecordError> {
+        if missed == 0 || self.is_partly_hidden || !process::can_list_fds(self.target.pid) {
+            return Ok(());
+        }
+        let hides = |pid: &&u32| process::stat(**pid).is_ok() && !process::can_list_fds(**pid);
+        let count = pids.iter().filter(hides).count();
+        if count == 0 {
+            return Ok(());
+        }
+        self.is_partly_hidden = true;
+        let words = format!(
+            "{}: {count} of its {} processes may not be looked at, and are left out of the kinds: watch it as root",
+            self.target.name,
+            pids.len()
+        );
+        self.progress.tell(&words);
+        self.note("unreadable", &words)
     }
 
     /// Once, at the first look.
@@ -257,15 +313,20 @@ impl Watcher {
 fn hidden(name: &str, sample: &Sample, can_list_fds: bool) -> Option<String> {
     let missing = match (sample.fds, can_list_fds) {
         (_, true) => return None,
-        (Some(_), false) => "its file descriptors can be counted but not listed, so no kind of them is named",
+        (Some(_), false) => {
+            "its file descriptors can be counted but not listed, so neither they nor its memory are told by kind"
+        }
         (None, false) => "its file descriptors can't be counted, and are not judged",
     };
     Some(format!("{name}: {missing}: watch it as its own user, or as root"))
 }
 
-fn kinds_every(length: Option<Duration>) -> Duration {
-    let (least, most) = KINDS_EVERY;
-    length.map_or(most, |length| (length / LISTINGS).clamp(least, most))
+/// From this listing of kinds, which took so long, to the next one, seconds.
+fn kinds_after_s(length: Option<Duration>, elapsed_s: f64, took: Duration) -> f64 {
+    let wanted_s = kinds::every_s(length.map_or(elapsed_s, |length| length.as_secs_f64()));
+    let affordable_s = (took * LISTING_PART).as_secs_f64().min(kinds::EVERY_S.1);
+    // A beat that comes a little early is the one that is meant.
+    wanted_s.max(affordable_s) * 0.99
 }
 
 #[cfg(test)]
@@ -273,9 +334,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_listed_often_enough_for_a_slope_and_not_more() {
-        let every = |seconds: Option<u64>| kinds_every(seconds.map(Duration::from_secs)).as_secs();
-        assert_eq!([every(Some(10)), every(Some(40)), every(Some(3600)), every(None)], [1, 2, 10, 10]);
+    fn kinds_are_listed_often_enough_for_a_slope_and_not_more_than_they_may_cost() {
+        let after = |seconds: Option<u64>, elapsed_s, took_ms| {
+            kinds_after_s(seconds.map(Duration::from_secs), elapsed_s, Duration::from_millis(took_ms)) / 0.99
+        };
+        let known = [10, 80, 3600].map(|seconds| after(Some(seconds), 0.0, 1));
+        assert!(
+            known.iter().zip([1.0, 2.0, 10.0]).all(|(found, wanted)| (found - wanted).abs() < 1e-9),
+            "{known:?}"
+        );
+        let unknown = [0.0, 80.0, 3600.0].map(|elapsed_s| after(None, elapsed_s, 1));
+        assert!(unknown.iter().zip([1.0, 2.0, 10.0]).all(|(found, wanted)| (found - wanted).abs() < 1e-9));
+        let dear = [20, 900].map(|took_ms| after(Some(10), 0.0, took_ms));
+        assert!(
+            dear.iter().zip([4.0, 10.0]).all(|(found, wanted)| (found - wanted).abs() < 1e-9),
+            "{dear:?}"
+        );
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //!
 //! Only links and names are read, never `smaps` or memory, and nothing is opened that the process holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::path::Path;
-use std::str::FromStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
-use procfs::process::FDTarget;
-use procfs::{ProcError, ProcResult};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::io::{Errno, read};
 
 use crate::sample::fold::fold;
 use crate::sample::metrics;
@@ -27,71 +28,144 @@ pub const OTHER: &str = "other";
 const UNNAMED: &str = "unnamed";
 /// What is there and may not be looked at.
 const UNREADABLE: &str = "unreadable";
+/// Descriptors that watch files.
+const INOTIFY: &str = "inotify";
+/// A folder's entries are read so many bytes at a time: some hundred of ours.
+const ENTRIES_BYTES: usize = 16 * 1024;
+/// Linux knows no longer path (`PATH_MAX`).
+const LINK_BYTES: usize = 4096;
+/// A thread's name has 15 bytes and a line's end (proc(5), `comm`).
+const NAME_BYTES: usize = 64;
 
 /// Counts by kind.
 pub type Counts = BTreeMap<String, u64>;
 
-/// The descriptors of a process.
+/// The descriptors of some processes together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fds {
     /// By sort and place.
     pub kinds: Counts,
     /// Watches of all inotify instances together.
     pub watches: u64,
+    /// Processes that could not be listed: gone, ended and not waited for, or not ours to look at.
+    pub missed: u64,
 }
 
-/// Lists the descriptors of a process. One that is closed meanwhile is left out, one that can't be read is counted
-/// as `unreadable`.
-///
-/// # Errors
-/// [`ProcError`] where the process is gone, has ended and was not waited for, or may not be looked at.
-pub fn fds(pid: u32) -> Result<Fds, ProcError> {
+/// Lists the descriptors of processes. One that is closed meanwhile is left out, one that can't be read is counted as
+/// `unreadable`.
+#[must_use]
+pub fn fds(pids: &[u32]) -> Fds {
     let mut fds = Fds::default();
-    for (number, kind) in each_fd(pid)? {
-        if kind == "inotify" {
-            fds.watches += watches(pid, &number);
-        }
-        *fds.kinds.entry(kind).or_default() += 1;
-    }
-    fds.kinds = bounded(some(fds.kinds)?);
-    Ok(fds)
-}
-
-/// Each descriptor's number and kind.
-fn each_fd(pid: u32) -> Result<Vec<(String, String)>, ProcError> {
-    let mut targets = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
-        match target(&entry.path()) {
-            Ok(target) => targets.push((entry.file_name().to_string_lossy().into_owned(), Some(target))),
-            // Closed between the listing and the look.
-            Err(ProcError::NotFound(_)) => {}
-            Err(_) => targets.push((entry.file_name().to_string_lossy().into_owned(), None)),
+    // By network namespace: one of its processes, and the sockets of all of them.
+    let mut sockets: BTreeMap<Vec<u8>, (u32, Vec<u64>)> = BTreeMap::new();
+    for pid in pids {
+        match of_process(*pid) {
+            Ok(found) => {
+                add(&mut fds.kinds, found.kinds);
+                fds.watches += found.watches;
+                if !found.sockets.is_empty() {
+                    let space = sockets.entry(network_of(*pid)).or_insert_with(|| (*pid, Vec::new()));
+                    space.1.extend(found.sockets);
+                }
+            }
+            Err(_) => fds.missed += 1,
         }
     }
-    let any_socket = targets.iter().any(|(_, target)| matches!(target, Some(FDTarget::Socket(_))));
     // After the descriptors, so that each socket that was listed and still lives is found.
-    let sockets = if any_socket { Sockets::of(&process::open(pid)?) } else { Sockets::default() };
-    let named = targets.into_iter().map(|(number, target)| {
-        (number, target.map_or_else(|| UNREADABLE.to_owned(), |target| kind(&target, &sockets)))
-    });
-    Ok(named.collect())
-}
-
-/// What a descriptor's link leads to. The link is read and not followed: nothing is opened.
-fn target(link: &Path) -> ProcResult<FDTarget> {
-    FDTarget::from_str(&fs::read_link(link)?.to_string_lossy())
-}
-
-fn kind(target: &FDTarget, sockets: &Sockets) -> String {
-    match target {
-        FDTarget::Path(path) => file(&path.to_string_lossy()),
-        FDTarget::Socket(inode) => sockets.kind(*inode),
-        FDTarget::Net(_) => "network namespace".to_owned(),
-        FDTarget::Pipe(_) => "pipe".to_owned(),
-        FDTarget::AnonInode(name) => fold(name.trim_matches(['[', ']'])),
-        FDTarget::MemFD(_) => "memfd".to_owned(),
-        FDTarget::Other(name, _) | FDTarget::Unknown(name, _) => fold(name),
+    for (pid, inodes) in sockets.into_values() {
+        let known = Sockets::of(pid, &inodes.iter().copied().collect::<BTreeSet<_>>());
+        inodes.into_iter().for_each(|inode| *fds.kinds.entry(known.kind(inode)).or_default() += 1);
     }
+    fds.kinds = bounded(fds.kinds);
+    fds
+}
+
+/// What is known of a process's descriptors without its socket tables.
+#[derive(Debug, Default)]
+struct Listed {
+    kinds: Counts,
+    watches: u64,
+    sockets: Vec<u64>,
+}
+
+fn of_process(pid: u32) -> io::Result<Listed> {
+    let mut listed = Listed::default();
+    let mut any = false;
+    each_link(pid, |number, link| {
+        any = true;
+        let kind = match link.map(told) {
+            Some(Told::Socket(inode)) => return listed.sockets.push(inode),
+            Some(Told::Kind(kind)) => kind,
+            None => UNREADABLE.to_owned(),
+        };
+        if kind == INOTIFY {
+            listed.watches += watches(pid, &number.to_string_lossy());
+        }
+        *listed.kinds.entry(kind).or_default() += 1;
+    })?;
+    // One that has none has closed its last one, or has ended and was not waited for.
+    if any || process::stat(pid).is_ok() { Ok(listed) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Each descriptor's number, and where its link leads, if it can be read. The link is read and not followed: nothing is
+/// opened.
+fn each_link(pid: u32, mut see: impl FnMut(&CStr, Option<&[u8]>)) -> io::Result<()> {
+    let folder = folder(&format!("/proc/{pid}/fd"))?;
+    let mut link = [0; LINK_BYTES];
+    each_entry(folder.as_fd(), |number| {
+        match readlinkat_raw(&folder, number, &mut link) {
+            Ok(length) => see(number, link.get(..length)),
+            // Closed between the listing and the look.
+            Err(Errno::NOENT) => {}
+            Err(_) => see(number, None),
+        }
+    })
+}
+
+fn folder(path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+fn each_entry(folder: BorrowedFd<'_>, mut see: impl FnMut(&CStr)) -> io::Result<()> {
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BYTES];
+    let mut entries = RawDir::new(folder, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        // Numbers alone: not the folder itself and its parent.
+        if entry.file_name().to_bytes().first().is_some_and(u8::is_ascii_digit) {
+            see(entry.file_name());
+        }
+    }
+    Ok(())
+}
+
+/// What a link says of a descriptor.
+#[derive(Debug)]
+enum Told {
+    /// A socket's inode: the rest stands in the kernel's tables.
+    Socket(u64),
+    Kind(String),
+}
+
+fn told(link: &[u8]) -> Told {
+    let link = String::from_utf8_lossy(link);
+    if link.starts_with('/') {
+        let kind = if link.starts_with("/memfd:") { "memfd".to_owned() } else { file(&link) };
+        return Told::Kind(kind);
+    }
+    let kind = match link.split_once(':') {
+        Some(("socket", inode)) => match inode.trim_matches(['[', ']']).parse() {
+            Ok(inode) => return Told::Socket(inode),
+            Err(_) => fold(&link),
+        },
+        Some(("pipe", _)) => "pipe".to_owned(),
+        Some(("net", _)) => "network namespace".to_owned(),
+        Some(("anon_inode", name)) => fold(name.trim_matches(['[', ']'])),
+        Some((sort, _)) => fold(sort),
+        None => fold(&link),
+    };
+    Told::Kind(kind)
 }
 
 fn file(path: &str) -> String {
@@ -103,32 +177,65 @@ fn file(path: &str) -> String {
     format!("{sort} {}", fold(path))
 }
 
+/// The network namespace of a process, as its link says; none where that can't be read.
+fn network_of(pid: u32) -> Vec<u8> {
+    let link = fs::read_link(format!("/proc/{pid}/ns/net"));
+    link.map(|link| link.into_os_string().into_vec()).unwrap_or_default()
+}
+
 /// Watches of one inotify instance: its lines in `fdinfo`. None where it is closed meanwhile.
 fn watches(pid: u32, number: &str) -> u64 {
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
     info.lines().filter(|line| line.starts_with("inotify wd:")).count() as u64
 }
 
-/// Threads by name; those that differ in their numbers alone are one.
-///
-/// # Errors
-/// As [`fds`].
-pub fn threads(pid: u32) -> Result<Counts, ProcError> {
+/// Threads of processes by name, and how many of these could not be listed; names that differ in their numbers alone are
+/// one.
+#[must_use]
+pub fn threads(pids: &[u32]) -> (Counts, u64) {
     let mut names = Counts::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-        let name = match fs::read_to_string(entry.path().join("comm")) {
-            Ok(name) => fold(name.trim_end_matches('\n')),
-            Err(error) if has_ended(&error) => continue,
+    let mut missed = 0;
+    for pid in pids {
+        match names_of(*pid) {
+            Ok(found) => add(&mut names, found),
+            Err(_) => missed += 1,
+        }
+    }
+    (bounded(names), missed)
+}
+
+fn names_of(pid: u32) -> io::Result<Counts> {
+    let folder = folder(&format!("/proc/{pid}/task"))?;
+    let mut names = Counts::new();
+    let (mut path, mut name) = (Vec::new(), [0; NAME_BYTES]);
+    each_entry(folder.as_fd(), |thread| {
+        path.clear();
+        path.extend_from_slice(thread.to_bytes());
+        path.extend_from_slice(b"/comm");
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&folder, path.as_slice(), flags, Mode::empty());
+        let name = match file.and_then(|file| read(file, &mut name)) {
+            Ok(length) => {
+                let name = String::from_utf8_lossy(name.get(..length).unwrap_or_default());
+                fold(name.trim_end_matches('\n'))
+            }
+            // A file of a thread that has ended since it was listed is not there or, once it is open, can't be read.
+            Err(Errno::NOENT | Errno::SRCH) => return,
             Err(_) => UNREADABLE.to_owned(),
         };
         *names.entry(name).or_default() += 1;
+    })?;
+    // A process that lives has a thread; one that has ended shows its first until it is waited for.
+    if names.is_empty() || process::stat(pid).is_err() {
+        return Err(io::ErrorKind::NotFound.into());
     }
-    Ok(bounded(some(names)?))
+    Ok(names)
 }
 
-/// A file of a thread that has ended since it was listed is not there or, once it is open, can't be read.
-fn has_ended(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+fn add(sums: &mut Counts, counts: Counts) {
+    for (kind, count) in counts {
+        *sums.entry(kind).or_default() += count;
+    }
 }
 
 /// Tasks by the labels of the metric `by_kind` on a page; what the metric `total` counts beyond them is `unnamed`.
@@ -147,7 +254,7 @@ pub fn tasks(page: &str, total: &str, by_kind: &str) -> Counts {
 }
 
 /// Within [`KINDS_MAX`], with nothing left uncounted.
-fn bounded(kinds: Counts) -> Counts {
+pub(super) fn bounded(kinds: Counts) -> Counts {
     if kinds.len() <= KINDS_MAX {
         return kinds;
     }
@@ -157,12 +264,6 @@ fn bounded(kinds: Counts) -> Counts {
     let mut kinds: Counts = kinds.into_iter().collect();
     *kinds.entry(OTHER.to_owned()).or_default() += rest.iter().map(|(_, count)| count).sum::<u64>();
     kinds
-}
-
-/// A process that lives has threads and, unless it closed its last one, descriptors: no count at all is that of one
-/// that has ended and was not waited for.
-fn some(kinds: Counts) -> Result<Counts, ProcError> {
-    if kinds.is_empty() { Err(ProcError::NotFound(None)) } else { Ok(kinds) }
 }
 
 #[cfg(test)]
@@ -179,8 +280,17 @@ mod tests {
     /// The kind of a descriptor of this process, whatever the other tests hold.
     fn kind_of(fd: &impl AsRawFd) -> String {
         let number = fd.as_raw_fd().to_string();
-        let all = each_fd(std::process::id()).unwrap();
-        all.into_iter().find(|(found, _)| *found == number).unwrap().1
+        let mut found = None;
+        each_link(std::process::id(), |other, link| {
+            if other.to_string_lossy() == number {
+                found = Some(told(link.unwrap()));
+            }
+        })
+        .unwrap();
+        match found.unwrap() {
+            Told::Kind(kind) => kind,
+            Told::Socket(inode) => Sockets::of(std::process::id(), &BTreeSet::from([inode])).kind(inode),
+        }
     }
 
     #[test]
@@ -203,7 +313,7 @@ mod tests {
     #[test]
     fn a_runtimes_poll_and_its_waker_are_told() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let kinds = fds(std::process::id()).unwrap().kinds;
+        let kinds = fds(&[std::process::id()]).kinds;
         assert!(kinds.contains_key("eventpoll") && kinds.contains_key("eventfd"), "{kinds:?}");
         drop(runtime);
     }
@@ -260,26 +370,26 @@ mod tests {
             inotify::add_watch(&instance, folder.path().join(name), inotify::WatchFlags::CREATE).unwrap();
         }
         assert_eq!(count(), 2);
-        assert!(fds(std::process::id()).unwrap().watches >= 2);
+        assert!(fds(&[std::process::id()]).watches >= 2);
     }
 
     #[test]
     fn the_kinds_add_up_to_what_a_child_holds() {
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         // Until it has become `sleep`, it is still us.
-        while threads(child.id()).unwrap() != Counts::from([("sleep".to_owned(), 1)]) {
+        while threads(&[child.id()]).0 != Counts::from([("sleep".to_owned(), 1)]) {
             std::thread::yield_now();
         }
-        let kinds = fds(child.id()).unwrap().kinds;
+        let kinds = fds(&[child.id()]).kinds;
         let count = crate::sample::process::read(child.id()).unwrap().fds.unwrap();
         assert_eq!(kinds.values().sum::<u64>(), count, "{kinds:?}");
         child.kill().unwrap();
         // Ended, and not waited for: a zombie.
-        while fds(child.id()).is_ok() {
+        while fds(&[child.id()]).missed == 0 {
             std::thread::yield_now();
         }
         child.wait().unwrap();
-        assert!(fds(child.id()).is_err() && threads(child.id()).is_err());
+        assert_eq!((fds(&[child.id()]).missed, threads(&[child.id()]).1), (1, 1));
     }
 
     #[test]
@@ -302,7 +412,7 @@ mod tests {
                 })
                 .collect();
             all_ready.iter().take(3).for_each(drop);
-            assert_eq!(threads(std::process::id()).unwrap().get("kinds-*"), Some(&3));
+            assert_eq!(threads(&[std::process::id()]).0.get("kinds-*"), Some(&3));
             drop(ends);
         });
     }
@@ -327,7 +437,10 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_an_error() {
-        assert!(fds(u32::MAX).is_err() && threads(u32::MAX).is_err());
+    fn a_process_that_is_not_there_is_missed_and_hides_no_other() {
+        assert_eq!((fds(&[u32::MAX]).missed, threads(&[u32::MAX])), (1, (Counts::new(), 1)));
+        let own = std::process::id();
+        let (both, missed) = threads(&[own, u32::MAX]);
+        assert!(!both.is_empty() && missed == 1, "{both:?}");
     }
 }

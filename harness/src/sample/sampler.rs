@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::result::{KindCount, Kinds, Sample};
+use crate::result::{KindCount, Kinds, MappedBytes, Sample};
 use crate::sample::kinds::{self, Counts};
-use crate::sample::{metrics, process};
+use crate::sample::process::{self, Reading};
+use crate::sample::{memory, metrics};
 
 /// A scrape that takes longer is a sample without the target's own figures.
 const SCRAPE_WITHIN: Duration = Duration::from_millis(900);
+
+/// No page of metrics is as long; whoever sends without an end is read no further.
+const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// The harness's own name among the series.
 pub const OWN_NAME: &str = "flatline";
@@ -46,8 +50,16 @@ impl Sampler {
     /// One row for each subject, in their order, sink figures left open. What can't be read is left out
     /// of the row, never guessed.
     pub async fn look(&self, elapsed_s: f64, subjects: &[Subject]) -> Vec<Sample> {
-        let tasks = join_all(subjects.iter().map(|subject| self.tasks(subject))).await;
-        subjects.iter().zip(tasks).map(|(subject, tasks)| sample(elapsed_s, subject, tasks)).collect()
+        let rows = subjects.iter().map(|subject| async {
+            let tasks = self.tasks(subject).await;
+            sample(elapsed_s, &subject.name, process::read(subject.pid).ok(), tasks)
+        });
+        join_all(rows).await
+    }
+
+    /// The row of a subject of which the rest is known by now.
+    pub async fn row(&self, elapsed_s: f64, subject: &Subject, reading: Option<Reading>) -> Sample {
+        sample(elapsed_s, &subject.name, reading, self.tasks(subject).await)
     }
 
     async fn tasks(&self, subject: &Subject) -> Option<u64> {
@@ -59,22 +71,30 @@ impl Sampler {
 
     /// Everything that the subjects hold, by kind; and how many of them could not be listed.
     pub async fn kinds(&self, elapsed_s: f64, subjects: &[Subject]) -> (Kinds, u64) {
-        let tasks = join_all(subjects.iter().map(|subject| self.task_kinds(subject))).await;
-        let mut all = Kinds::default();
-        let mut missed = 0;
-        for (subject, tasks) in subjects.iter().zip(tasks) {
-            let rows = |counts: Counts| rows(elapsed_s, &subject.name, counts);
-            let (fds, threads) = (kinds::fds(subject.pid), kinds::threads(subject.pid));
-            missed += u64::from(fds.is_err() || threads.is_err());
-            let fds = fds.unwrap_or_default();
-            if !fds.kinds.is_empty() {
-                all.watches.extend(rows(Counts::from([("inotify".to_owned(), fds.watches)])));
-            }
-            all.fds.extend(rows(fds.kinds));
-            all.threads.extend(rows(threads.unwrap_or_default()));
-            all.tasks.extend(rows(tasks));
+        let each = subjects.iter().map(|subject| async {
+            let tasks = self.task_kinds(subject).await;
+            self::kinds(elapsed_s, &subject.name, &[subject.pid], false).with(elapsed_s, &subject.name, tasks)
+        });
+        let mut all = Listed::default();
+        for listed in join_all(each).await {
+            all.missed += listed.missed;
+            all.kinds.append(listed.kinds);
         }
-        (all, missed)
+        (all.kinds, all.missed)
+    }
+
+    /// Everything that processes hold together, in the name of a subject, by kind; and how many of them could not be
+    /// listed. How much memory is resident is told where `resident` asks for it.
+    pub async fn kinds_of(
+        &self,
+        (elapsed_s, subject): (f64, &Subject),
+        pids: &[u32],
+        resident: bool,
+    ) -> (Kinds, u64) {
+        let tasks = self.task_kinds(subject).await;
+        let listed = self::kinds(elapsed_s, &subject.name, pids, resident);
+        let Listed { kinds, missed } = listed.with(elapsed_s, &subject.name, tasks);
+        (kinds, missed)
     }
 
     async fn task_kinds(&self, subject: &Subject) -> Counts {
@@ -84,11 +104,51 @@ impl Sampler {
         self.page(url).await.map(|page| kinds::tasks(&page, name, by_kind)).unwrap_or_default()
     }
 
-    /// The text of a metrics page; `None` where it does not answer in time.
+    /// The text of a metrics page; `None` where it does not answer in time, or with more than a page.
     pub async fn page(&self, url: &str) -> Option<String> {
-        let answer = self.client.get(url).timeout(SCRAPE_WITHIN).send().await.ok()?;
-        answer.text().await.ok()
+        let mut answer = self.client.get(url).timeout(SCRAPE_WITHIN).send().await.ok()?;
+        let mut page = Vec::new();
+        while let Some(part) = answer.chunk().await.ok()? {
+            page.extend_from_slice(&part);
+            if page.len() > PAGE_BYTES_MAX {
+                return None;
+            }
+        }
+        Some(String::from_utf8_lossy(&page).into_owned())
     }
+}
+
+/// What was listed, and of how many processes nothing was.
+#[derive(Default)]
+struct Listed {
+    kinds: Kinds,
+    missed: u64,
+}
+
+impl Listed {
+    fn with(mut self, elapsed_s: f64, name: &str, tasks: Counts) -> Self {
+        self.kinds.tasks.extend(rows(elapsed_s, name, tasks));
+        self
+    }
+}
+
+fn kinds(elapsed_s: f64, name: &str, pids: &[u32], resident: bool) -> Listed {
+    let (fds, (threads, unnamed)) = (kinds::fds(pids), kinds::threads(pids));
+    let mut kinds = Kinds::default();
+    if !fds.kinds.is_empty() {
+        kinds.watches.extend(rows(elapsed_s, name, Counts::from([("inotify".to_owned(), fds.watches)])));
+    }
+    kinds.fds.extend(rows(elapsed_s, name, fds.kinds));
+    kinds.threads.extend(rows(elapsed_s, name, threads));
+    let memory = memory::mapped(pids, resident);
+    kinds.memory.extend(memory.bytes.into_iter().map(|(kind, bytes)| MappedBytes {
+        elapsed_s,
+        target: name.to_owned(),
+        resident_bytes: memory.resident_bytes.get(&kind).copied(),
+        kind,
+        bytes,
+    }));
+    Listed { kinds, missed: fds.missed.max(unnamed) }
 }
 
 fn rows(elapsed_s: f64, target: &str, counts: Counts) -> impl Iterator<Item = KindCount> {
@@ -105,14 +165,13 @@ fn own_tasks(subject: &Subject) -> Option<u64> {
     own.then(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64)
 }
 
-fn sample(elapsed_s: f64, subject: &Subject, tasks: Option<u64>) -> Sample {
-    let reading = process::read(subject.pid).ok();
+fn sample(elapsed_s: f64, name: &str, reading: Option<Reading>, tasks: Option<u64>) -> Sample {
     Sample {
         threads: reading.map(|reading| reading.threads),
         tasks,
         fds: reading.and_then(|reading| reading.fds),
         rss_bytes: reading.map(|reading| reading.rss_bytes),
         cpu_seconds: reading.map(|reading| reading.cpu_seconds),
-        ..Sample::unread(elapsed_s, &subject.name)
+        ..Sample::unread(elapsed_s, name)
     }
 }

@@ -4,43 +4,67 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use procfs::ProcResult;
 use procfs::net::{TcpNetEntry, TcpState, UdpNetEntry, UnixNetEntry, UnixState};
 use procfs::process::Process;
 
 use crate::sample::fold::fold;
+use crate::sample::process;
 use crate::sample::unix_peers::peers;
 
 /// A socket that no table knows: closed and not given back, of another family (netlink, packet), or of another
 /// network namespace.
 const UNKNOWN: &str = "socket not connected or of another family";
 
-/// The sockets of a network namespace, in words.
+/// Some sockets of a network namespace, in words.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets {
     by_inode: BTreeMap<u64, String>,
 }
 
 impl Sockets {
-    /// Reads the tables of the process's network namespace; a table that can't be read is taken for empty, as where
-    /// the kernel has no IPv6.
+    /// Looks for those with these inodes in the tables of the process's network namespace, and reads no more of these
+    /// than it must. A table that can't be read is taken for empty, as where the kernel has no IPv6.
     #[must_use]
-    pub fn of(process: &Process) -> Self {
+    pub fn of(pid: u32, inodes: &BTreeSet<u64>) -> Self {
+        let mut found = Self::default();
+        let Ok(process) = process::open(pid) else { return found };
+        found.look_at_tcp(&process, inodes);
+        found.look_at_unix(&process, inodes);
+        let udp: [fn(&Process) -> ProcResult<Vec<UdpNetEntry>>; 2] = [Process::udp, Process::udp6];
+        for table in udp {
+            if found.by_inode.len() < inodes.len() {
+                let wanted = table(&process).unwrap_or_default().into_iter();
+                let wanted = wanted.filter(|entry| inodes.contains(&entry.inode));
+                found.by_inode.extend(wanted.map(|entry| (entry.inode, self::udp(&entry))));
+            }
+        }
+        found
+    }
+
+    fn look_at_tcp(&mut self, process: &Process, inodes: &BTreeSet<u64>) {
         let tcp: Vec<TcpNetEntry> = [process.tcp(), process.tcp6()].into_iter().flatten().flatten().collect();
-        let udp = [process.udp(), process.udp6()].into_iter().flatten().flatten();
         let listening: BTreeSet<u16> = tcp
             .iter()
             .filter(|entry| entry.state == TcpState::Listen)
             .map(|entry| entry.local_address.port())
             .collect();
+        let wanted = tcp.iter().filter(|entry| inodes.contains(&entry.inode));
+        self.by_inode.extend(wanted.map(|entry| (entry.inode, self::tcp(entry, &listening))));
+    }
+
+    fn look_at_unix(&mut self, process: &Process, inodes: &BTreeSet<u64>) {
+        if self.by_inode.len() == inodes.len() {
+            return;
+        }
         let unix: BTreeMap<u64, UnixNetEntry> =
             process.unix().unwrap_or_default().into_iter().map(|entry| (entry.inode, entry)).collect();
-        let peers = if unix.is_empty() { BTreeMap::new() } else { peers() };
+        let wanted: Vec<(&u64, &UnixNetEntry)> =
+            unix.iter().filter(|(inode, _)| inodes.contains(inode)).collect();
+        let peers = if wanted.is_empty() { BTreeMap::new() } else { peers() };
         let peer = |inode: &u64| unix.get(peers.get(inode)?)?.path.as_deref();
-        let mut by_inode = BTreeMap::new();
-        by_inode.extend(tcp.iter().map(|entry| (entry.inode, self::tcp(entry, &listening))));
-        by_inode.extend(udp.map(|entry| (entry.inode, self::udp(&entry))));
-        by_inode.extend(unix.iter().map(|(inode, entry)| (*inode, self::unix(entry, peer(inode)))));
-        Self { by_inode }
+        let named = wanted.into_iter().map(|(inode, entry)| (*inode, self::unix(entry, peer(inode))));
+        self.by_inode.extend(named);
     }
 
     /// The kind of the socket with this inode.

@@ -102,14 +102,18 @@ impl Part {
     pub(super) fn plan(&self) -> Plan {
         let (per, unit) = if self.by_event { (Per::Event, self.per_min) } else { (Per::Minute, 1.0) };
         let pace = |resource| self.grows_per_min(resource) / unit;
-        let paces =
-            Each { fds: pace(Resource::Fds), threads: pace(Resource::Threads), tasks: pace(Resource::Tasks) };
-        Plan { paces, per, shape: self.shape, height: self.height }
+        let paces = Each {
+            fds: pace(Resource::Fds),
+            threads: pace(Resource::Threads),
+            tasks: pace(Resource::Tasks),
+            ..Each::default()
+        };
+        Plan { held: Each::default(), paces, per, shape: self.shape, height: self.height }
     }
 
     /// The same as `flatline leak` is told it.
     pub(super) fn arguments(&self) -> Vec<String> {
-        let Plan { paces, per, shape, height } = self.plan();
+        let Plan { paces, per, shape, height, .. } = self.plan();
         let word = |value: Option<PossibleValue>| {
             value.map_or_else(String::new, |value| value.get_name().to_owned())
         };

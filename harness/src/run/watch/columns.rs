@@ -11,7 +11,9 @@ use crate::run::analyze::Question;
 use crate::run::judge;
 
 /// Memory that stays: the kernel counts it in pages.
-const RSS: &str = "rss_bytes";
+pub(super) const RSS: &str = "rss_bytes";
+/// Inotify watches, counted where descriptors are listed: no column of the samples.
+pub(super) const WATCHES: &str = "watches";
 /// Processor time used so far.
 const CPU: &str = "cpu_seconds";
 
@@ -19,7 +21,7 @@ const CPU: &str = "cpu_seconds";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColumnError {
     /// No such column.
-    #[error("there is no column `{0}`: tasks, threads, fds, {RSS} and {CPU} can be judged")]
+    #[error("there is no column `{0}`: tasks, threads, fds, {WATCHES}, {RSS} and {CPU} can be judged")]
     Unknown(String),
     /// Tasks are not seen from outside.
     #[error("tasks are counted by the process itself: say where with --metrics URL")]
@@ -40,14 +42,15 @@ fn count(sample: &Sample, column: &str) -> Option<f64> {
     }
 }
 
-/// The columns to judge with their limits: those that are asked for, or else what there is of threads, descriptors and
-/// tasks, by the post-mortem's bar.
+/// The columns to judge with their limits: those that are asked for, or else what there is of threads, descriptors, tasks
+/// and inotify watches, by the post-mortem's bar.
 ///
 /// # Errors
 /// [`ColumnError`] for a limit or a bound that can't be kept.
 pub(super) fn limits(question: &Question, has_tasks: bool) -> Result<BTreeMap<String, f64>, ColumnError> {
     let known = |name: &&String| {
-        Resource::ALL.map(Resource::key).contains(&name.as_str()) || [RSS, CPU].contains(&name.as_str())
+        Resource::ALL.map(Resource::key).contains(&name.as_str())
+            || [WATCHES, RSS, CPU].contains(&name.as_str())
     };
     let tasks = Resource::Tasks.key();
     let mut asked = question.limits.keys().chain(question.bounds.keys());
@@ -60,7 +63,7 @@ pub(super) fn limits(question: &Question, has_tasks: bool) -> Result<BTreeMap<St
     let mut limits = question.limits.clone();
     if limits.is_empty() {
         let counted = Resource::ALL.map(Resource::key).into_iter().filter(|key| has_tasks || *key != tasks);
-        limits = counted.map(|key| (key.to_owned(), LIMIT_PER_MIN)).collect();
+        limits = counted.chain([WATCHES]).map(|key| (key.to_owned(), LIMIT_PER_MIN)).collect();
     }
     match question.bounds.keys().find(|name| !limits.contains_key(*name)) {
         Some(unjudged) => Err(ColumnError::NoLimit(unjudged.clone())),
@@ -97,7 +100,7 @@ impl Columns {
             let shown = Thinned::new(judge::SHOWN_MAX);
             Column { name: name.clone(), limit_per_min: *limit, bound, shown, now: None, watch }
         };
-        Self(limits.iter().map(column).collect())
+        Self(limits.iter().filter(|(name, _)| *name != WATCHES).map(column).collect())
     }
 
     /// Their names, in order.
@@ -185,8 +188,8 @@ mod tests {
         let names = |question: &Question, has_tasks| -> Vec<String> {
             limits(question, has_tasks).unwrap().into_keys().collect()
         };
-        assert_eq!(names(&question(&[], &[]), false), ["fds", "threads"]);
-        assert_eq!(names(&question(&[], &[("fds", 9.0)]), true), ["fds", "tasks", "threads"]);
+        assert_eq!(names(&question(&[], &[]), false), ["fds", "threads", "watches"]);
+        assert_eq!(names(&question(&[], &[("fds", 9.0)]), true), ["fds", "tasks", "threads", "watches"]);
         assert_eq!(names(&question(&[("rss_bytes", 1e6)], &[]), false), ["rss_bytes"]);
     }
 

@@ -1,13 +1,19 @@
 //! The end of a watch: judges from the files on disk, by the code of `flatline analyze`, and names what leaks.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use crate::growth::SAMPLES_MIN;
+use crate::growth::verdict::Judged;
 use crate::growth::warmup::Warmup;
 use crate::record::files::{self, write_json};
 use crate::report::recorded::Recorded;
-use crate::result::{Judgement, Resource, Verdict};
+use crate::result::{Judgement, KindGrowths, Kinds, Resource, SCHEMA, Verdict};
 use crate::run::analyze::{Analysis, Question, analyze};
 use crate::run::attribution;
-use crate::run::watch::{Order, WatchError};
+use crate::run::watch::columns::{RSS, WATCHES};
+use crate::run::watch::kinds::{self, Memory};
+use crate::run::watch::{Found, Order, WatchError};
 
 /// Name of the file that holds the verdicts.
 pub const RESULT: &str = "watch.json";
@@ -24,42 +30,82 @@ pub(super) struct Seen<'a> {
     pub(super) is_gone: bool,
 }
 
-/// Judges what stands in the folder, draws it and writes the verdicts beside it. Answers them, and which kind of what
-/// leaks.
-pub(super) fn conclude(
-    order: &Order,
-    seen: &Seen,
-    question: Question,
-) -> Result<(Analysis, Option<String>), WatchError> {
+/// Judges what stands in the folder, draws it and writes what was found beside it.
+pub(super) fn conclude(order: &Order, seen: &Seen, question: &Question) -> Result<Found, WatchError> {
     let mut recorded = Recorded::default();
-    let mut analysis = analyze(&order.out.join(files::SAMPLES), &question, Some(&mut recorded))?;
+    let samples = order.out.join(files::SAMPLES);
+    let mut analysis = of_samples(&samples, question, &mut recorded)?;
+    let rows = files::read_kinds(&order.out)?;
+    let watches = kinds::watches(&rows.watches, question, seen.length_s);
+    if let Some((points, judged)) = &watches {
+        recorded.add(WATCHES, seen.name, points, judged);
+        let key = (seen.name.to_owned(), WATCHES.to_owned());
+        analysis.lines.extend(judged.line.map(|line| (key, line)));
+        let judgements = analysis.targets.entry(seen.name.to_owned()).or_default();
+        judgements.insert(WATCHES.to_owned(), judged.judgement.clone());
+    }
     let life_s = longest_s(&question.known.starts_s, seen.length_s);
-    for judgement in analysis.targets.values_mut().flat_map(std::collections::BTreeMap::values_mut) {
-        let advice = advice(judgement, (life_s, order.every.as_secs_f64()), &question, seen.is_gone);
+    for judgement in analysis.targets.values_mut().flat_map(BTreeMap::values_mut) {
+        let advice = advice(judgement, (life_s, order.every.as_secs_f64()), question, seen.is_gone);
         judgement.reason.push_str(&advice);
     }
     recorded.write(&order.out.join(PLOT), &format!("{}, watched", seen.name))?;
-    write_json(&order.out.join(RESULT), &analysis)?;
-    let leaks = leaks(order, seen.name, &analysis)?;
-    Ok((analysis, leaks))
+    let line_of = |column: &str| analysis.lines.get(&(seen.name.to_owned(), column.to_owned())).copied();
+    let kinds = kinds::growths(&rows, seen.name, line_of);
+    let mut leaks: Vec<String> = leaks(seen.name, &analysis, &kinds).into_iter().collect();
+    leaks.extend(watches.and_then(|(_, judged)| kinds::watches_leak(seen.name, &judged)));
+    leaks.extend(memory(&samples, seen, (&rows, &analysis), question)?);
+    let found = Found { analysis, leaks, kinds };
+    write_json(&order.out.join(RESULT), &found)?;
+    Ok(found)
 }
 
-fn leaks(order: &Order, name: &str, analysis: &Analysis) -> Result<Option<String>, WatchError> {
-    let Some(judgements) = analysis.targets.get(name) else { return Ok(None) };
-    let kinds = files::read_kinds(&order.out)?;
-    let found: Vec<_> = Resource::ALL
-        .into_iter()
-        .filter_map(|resource| {
-            let line = analysis.lines.get(&(name.to_owned(), resource.key().to_owned()))?;
-            let stretch = (line.from_s, line.to_s);
-            let kinds = attribution::growths(kinds.of(resource), (name, &[]), stretch, stretch);
-            Some((resource, judgements.get(resource.key())?, kinds))
-        })
-        .collect();
-    let found = found
-        .iter()
-        .map(|(resource, judgement, kinds)| (*resource, *judgement, kinds.as_slice(), [].as_slice()));
-    Ok(attribution::sentence(name, found))
+/// The verdicts on what stands in `samples.csv`.
+fn of_samples(samples: &Path, question: &Question, recorded: &mut Recorded) -> Result<Analysis, WatchError> {
+    let mut of_samples = question.clone();
+    of_samples.limits.remove(WATCHES);
+    of_samples.bounds.remove(WATCHES);
+    if of_samples.limits.is_empty() {
+        return Ok(Analysis { schema: SCHEMA, targets: BTreeMap::new(), lines: BTreeMap::new() });
+    }
+    Ok(analyze(samples, &of_samples, Some(recorded))?)
+}
+
+fn leaks(name: &str, analysis: &Analysis, kinds: &KindGrowths) -> Option<String> {
+    let judgements = analysis.targets.get(name)?;
+    let found = Resource::ALL.into_iter().filter_map(|resource| {
+        let growths = match resource {
+            Resource::Tasks => &kinds.tasks,
+            Resource::Threads => &kinds.threads,
+            Resource::Fds => &kinds.fds,
+        };
+        Some((resource, judgements.get(resource.key())?, growths.as_slice(), [].as_slice()))
+    });
+    attribution::sentence(name, found)
+}
+
+/// Which memory grows.
+fn memory(
+    samples: &Path,
+    seen: &Seen,
+    (rows, analysis): (&Kinds, &Analysis),
+    question: &Question,
+) -> Result<Option<String>, WatchError> {
+    let judgements = analysis.targets.get(seen.name);
+    let threads = judgements.and_then(|of| of.get(Resource::Threads.key()));
+    let memory = Memory {
+        rows: &rows.memory,
+        length_s: seen.length_s,
+        threads_leak: threads.is_some_and(|threads| threads.verdict == Verdict::Fail),
+        starts_s: &question.known.starts_s,
+    };
+    let limits = BTreeMap::from([(RSS.to_owned(), memory.floor_per_min())]);
+    let resident = Question { limits, bounds: BTreeMap::new(), ..question.clone() };
+    let mut resident = analyze(samples, &resident, None)?;
+    let judgement = resident.targets.remove(seen.name).and_then(|mut of| of.remove(RSS));
+    let line = resident.lines.remove(&(seen.name.to_owned(), RSS.to_owned()));
+    let resident = judgement.map(|judgement| Judged { judgement, line, growth: None });
+    Ok(memory.grows(seen.name, resident.as_ref()))
 }
 
 /// What it takes for a verdict, where there were too few samples for any.

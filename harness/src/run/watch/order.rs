@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::record::files::RecordError;
 use crate::report::ReportError;
+use crate::result::KindGrowths;
 use crate::run::analyze::{Analysis, Question};
 use crate::run::progress::Show;
 use crate::run::table::TableError;
@@ -19,6 +22,10 @@ use crate::world::engine::EngineError;
 pub struct Order {
     /// Whom to watch.
     pub whom: Whom,
+    /// Whether its descendants are counted with it.
+    pub children: bool,
+    /// Whether resident memory is listed by class: for that the kernel walks the page tables of the process.
+    pub smaps: bool,
     /// Where it says how many tasks it has, if it does.
     pub page: Option<Page>,
     /// From sample to sample.
@@ -40,14 +47,24 @@ pub struct Order {
 /// What was found.
 #[derive(Debug)]
 pub struct Watched {
-    /// The verdicts, as of any recorded series.
-    pub analysis: Analysis,
-    /// Which kind of what leaks, where the kinds account for it.
-    pub leaks: Option<String>,
+    /// What `watch.json` says.
+    pub found: Found,
     /// How the watch ended, in words.
     pub ended: String,
     /// Whether a command ended by itself and not in order.
     pub failed: bool,
+}
+
+/// What was found of a process: `watch.json`, and `watch --json` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// The verdicts, as of any recorded series.
+    #[serde(flatten)]
+    pub analysis: Analysis,
+    /// What leaks how fast and which kind of it, in sentences; and which memory grows.
+    pub leaks: Vec<String>,
+    /// First, last and worst count of each kind, and its growth.
+    pub kinds: KindGrowths,
 }
 
 /// Why a watch failed.
@@ -61,6 +78,32 @@ pub enum WatchError {
     NoProcess {
         /// Which.
         pid: u32,
+    },
+    /// It has ended, and its parent has taken no note.
+    #[error(
+        "process {pid} has ended and waits for its parent to take note (a zombie): there is nothing to watch"
+    )]
+    Unwaited {
+        /// Which.
+        pid: u32,
+    },
+    /// It is the kernel's.
+    #[error(
+        "process {pid} ({name}) is a thread of the kernel: it holds nothing of its own that could be watched"
+    )]
+    OfKernel {
+        /// Which.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// It is no process.
+    #[error("{thread} is a thread of process {process}: watch that")]
+    Thread {
+        /// The thread.
+        thread: u32,
+        /// Whose it is.
+        process: u32,
     },
     /// `/proc` hides it.
     #[error("process {pid} may not be looked at by this user; watch it as its own user, or as root")]

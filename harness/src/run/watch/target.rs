@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use procfs::ProcError;
+use procfs::process::Stat;
 use tokio::time::{Instant, timeout};
 
 use crate::run::watch::WatchError;
@@ -40,6 +41,10 @@ pub enum Whom {
 pub(super) enum State {
     /// It is the same process.
     Same,
+    /// It is the same process, under another name: it gave itself one, or nobody may see whether it runs another program.
+    Renamed(String),
+    /// It runs another program: its threads and its memory are new, and of its descriptors those that it passed on.
+    Exec(String),
     /// It was started again: another process from now on.
     Again,
     /// It does not run, and may be started again.
@@ -53,8 +58,33 @@ pub(super) enum State {
 pub(super) struct Target {
     pub(super) name: String,
     pub(super) pid: u32,
-    started_ticks: u64,
+    life: Life,
     kind: Kind,
+}
+
+/// What tells a process from whoever gets its id after it, and its program from those that it runs later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Life {
+    started_ticks: u64,
+    /// Where its stack begins, drawn by chance for each program (proc(5), `startstack`); 0 where nobody may know.
+    stack: u64,
+    comm: String,
+}
+
+impl Life {
+    fn of(stat: &Stat) -> Self {
+        Self { started_ticks: stat.starttime, stack: stat.startstack, comm: process::name(stat) }
+    }
+
+    /// What became of it by then, where it is the same process.
+    fn went_on(&self, now: &Self) -> State {
+        let words = || format!("{} is now {}", self.comm, now.comm);
+        match () {
+            () if now.stack != self.stack => State::Exec(words()),
+            () if now.comm != self.comm => State::Renamed(words()),
+            () => State::Same,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -71,8 +101,8 @@ impl Target {
     /// # Errors
     /// [`WatchError`]: there is none, or it may not be looked at.
     pub(super) fn process(pid: u32) -> Result<Self, WatchError> {
-        let (name, started_ticks) = found(pid)?;
-        Ok(Self { name, pid, started_ticks, kind: Kind::Pid })
+        let life = found(pid)?;
+        Ok(Self { name: life.comm.clone(), pid, life, kind: Kind::Pid })
     }
 
     /// Finds a container's first process.
@@ -86,9 +116,9 @@ impl Target {
         let engine = Engine::connect(docker_host, "watch").await?;
         let pid = engine.main_process(name).await?;
         let pid = pid.ok_or_else(|| WatchError::NotRunning { name: name.to_owned() })?;
-        let (_, started_ticks) = found(pid)?;
+        let life = found(pid)?;
         let kind = Kind::Container { engine, away_since: None };
-        Ok(Self { name: name.to_owned(), pid, started_ticks, kind })
+        Ok(Self { name: name.to_owned(), pid, life, kind })
     }
 
     /// Starts a command. What it writes goes into `folder`.
@@ -114,29 +144,34 @@ impl Target {
         let process = Process::start(&name, &filled, &place)?;
         let pid = process.pid();
         // One that has ended already is found to have at the first look: it is not waited for before.
-        let started_ticks = process::started_ticks(pid).unwrap_or_default();
-        Ok(Self { name, pid, started_ticks, kind: Kind::Command(Box::new(process)) })
+        let life = process::stat(pid).map(|stat| Life::of(&stat)).unwrap_or_default();
+        Ok(Self { name, pid, life, kind: Kind::Command(Box::new(process)) })
     }
 
     /// What has become of it by now.
     pub(super) async fn state(&mut self) -> State {
-        let is_same = process::started_ticks(self.pid).is_ok_and(|ticks| ticks == self.started_ticks);
+        let now = process::stat(self.pid).ok().map(|stat| Life::of(&stat));
+        let same = now.as_ref().filter(|now| now.started_ticks == self.life.started_ticks);
+        let went_on = same.map(|now| self.life.went_on(now));
+        if let Some(same) = same {
+            self.life = same.clone();
+        }
         match &mut self.kind {
-            Kind::Command(process) => process.ended().map_or(State::Same, State::Ended),
-            Kind::Container { away_since, .. } if is_same => {
-                *away_since = None;
-                State::Same
+            Kind::Command(process) => {
+                process.ended().map_or_else(|| went_on.unwrap_or(State::Same), State::Ended)
             }
-            Kind::Pid if is_same => State::Same,
-            Kind::Pid => State::Ended(ended("it has ended")),
+            Kind::Pid => went_on.unwrap_or_else(|| State::Ended(ended(now.as_ref()))),
             Kind::Container { engine, away_since } => {
+                if let Some(went_on) = went_on {
+                    *away_since = None;
+                    return went_on;
+                }
                 let pid = timeout(ENGINE_WITHIN, engine.main_process(&self.name)).await;
                 // Where it is gone or the engine is, somebody may be about to bring it back.
                 let pid = pid.ok().and_then(Result::ok).flatten();
-                if let Some((pid, ticks)) = pid.and_then(|pid| Some((pid, process::started_ticks(pid).ok()?)))
-                {
+                if let Some((pid, stat)) = pid.and_then(|pid| Some((pid, process::stat(pid).ok()?))) {
                     *away_since = None;
-                    (self.pid, self.started_ticks) = (pid, ticks);
+                    (self.pid, self.life) = (pid, Life::of(&stat));
                     return State::Again;
                 }
                 let since = *away_since.get_or_insert_with(Instant::now);
@@ -144,7 +179,7 @@ impl Target {
                     return State::Away;
                 }
                 let words = format!("it was not started again within {} s", AGAIN_WITHIN.as_secs());
-                State::Ended(ended(&words))
+                State::Ended(Ended { words, clean: true })
             }
         }
     }
@@ -166,21 +201,28 @@ impl Target {
     }
 }
 
-fn ended(words: &str) -> Ended {
-    Ended { words: words.to_owned(), clean: true }
+fn ended(who_has_its_id: Option<&Life>) -> Ended {
+    let words = who_has_its_id.map_or_else(
+        || "it has ended".to_owned(),
+        |other| format!("it has ended, and its id is another's by now: {}", other.comm),
+    );
+    Ended { words, clean: true }
 }
 
-/// The name of a process and when it started.
-fn found(pid: u32) -> Result<(String, u64), WatchError> {
-    let found = process::name(pid).and_then(|name| Ok((name, process::started_ticks(pid)?)));
-    found.map_err(|error| match error {
+/// A process that can be watched.
+fn found(pid: u32) -> Result<Life, WatchError> {
+    let stat = process::stat(pid).map_err(|error| match error {
         ProcError::PermissionDenied(_) => WatchError::Denied { pid },
-        ProcError::NotFound(_)
-        | ProcError::Incomplete(_)
-        | ProcError::Io(..)
-        | ProcError::Other(_)
-        | ProcError::InternalError(_) => WatchError::NoProcess { pid },
-    })
+        _ if process::is_there(pid) => WatchError::Unwaited { pid },
+        _ => WatchError::NoProcess { pid },
+    })?;
+    if process::is_of_kernel(&stat) {
+        return Err(WatchError::OfKernel { pid, name: process::name(&stat) });
+    }
+    match process::of_whom(pid) {
+        Some(process) if process != pid => Err(WatchError::Thread { thread: pid, process }),
+        _ => Ok(Life::of(&stat)),
+    }
 }
 
 #[cfg(test)]
@@ -191,8 +233,9 @@ mod tests {
     async fn a_process_is_the_same_until_another_has_its_id() {
         let mut own = Target::process(std::process::id()).unwrap();
         assert_eq!(own.state().await, State::Same);
-        own.started_ticks -= 1;
-        assert!(matches!(own.state().await, State::Ended(_)), "the id was given again");
+        own.life.started_ticks -= 1;
+        let State::Ended(ended) = own.state().await else { panic!("the id was given again") };
+        assert!(ended.words.contains("its id is another's by now"), "{ended:?}");
     }
 
     #[tokio::test]
@@ -201,5 +244,38 @@ mod tests {
         assert!(message.contains(&u32::MAX.to_string()) && message.contains("pgrep"), "{message}");
         let message = Target::container("web", "tcp://10.0.0.1:2375").await.unwrap_err().to_string();
         assert!(message.contains("tcp://10.0.0.1:2375"), "{message}");
+    }
+
+    #[test]
+    fn another_program_is_told_from_another_name() {
+        let life = |stack, comm: &str| Life { started_ticks: 7, stack, comm: comm.into() };
+        let went_on = |now| life(4096, "sh").went_on(&now);
+        assert_eq!(went_on(life(4096, "sh")), State::Same);
+        assert_eq!(went_on(life(4096, "idle")), State::Renamed("sh is now idle".into()));
+        assert_eq!(went_on(life(8192, "sh")), State::Exec("sh is now sh".into()), "it runs itself again");
+        let hidden = life(0, "sh").went_on(&life(0, "nginx"));
+        assert_eq!(hidden, State::Renamed("sh is now nginx".into()));
+    }
+
+    #[test]
+    fn what_is_no_process_to_watch_is_told_what_it_is() {
+        assert!(matches!(found(2), Err(WatchError::OfKernel { .. })), "{:?}", found(2));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while process::stat(child.id()).is_ok() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(found(child.id()), Err(WatchError::Unwaited { .. })), "{:?}", found(child.id()));
+        child.wait().unwrap();
+        std::thread::scope(|scope| {
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let (says, said) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                says.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+                ended.recv().unwrap_err();
+            });
+            let thread = said.recv().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap();
+            assert!(matches!(found(thread), Err(WatchError::Thread { .. })), "{:?}", found(thread));
+            drop(end);
+        });
     }
 }

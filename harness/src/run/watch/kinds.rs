@@ -1,0 +1,286 @@
+//! What a watched process holds by kind: how each kind grew, whether its inotify watches leak, which memory grows. Pure.
+
+use crate::growth::Point;
+use crate::growth::lives::judge_lives;
+use crate::growth::verdict::{Explained, Judged, Settings};
+use crate::result::{FittedLine, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Resource, Verdict};
+use crate::run::analyze::Question;
+use crate::run::attribution::{self, Span};
+use crate::run::watch::columns::WATCHES;
+use crate::sample::memory::{RESERVED, THREAD_STACK};
+
+/// Listings that a watch of any length has at least.
+pub(super) const LISTINGS: f64 = 40.0;
+/// Seconds from listing to listing, at least and at most: it costs more than to count.
+pub(super) const EVERY_S: (f64, f64) = (1.0, 10.0);
+/// Memory is worth a word from so many bytes more on over a watch: below that allocators step up and down.
+const RISE_MIN_BYTES: f64 = 1024.0 * 1024.0;
+/// A class of memory is worth a word from this part of the growth on.
+const SHARE_MIN: f64 = 0.1;
+/// Classes that a sentence names.
+const SAID_MAX: usize = 3;
+/// From here on there is nothing more to say.
+const ALL: f64 = 0.995;
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// From listing to listing, seconds, in a watch that lasts so long.
+pub(super) fn every_s(length_s: f64) -> f64 {
+    let (least, most) = EVERY_S;
+    (length_s / LISTINGS).clamp(least, most)
+}
+
+/// Each kind over a stretch of the watch: that in which its resource was judged, or all of it.
+pub(super) fn growths(
+    kinds: &Kinds,
+    name: &str,
+    line_of: impl Fn(&str) -> Option<FittedLine>,
+) -> KindGrowths {
+    let stretch = |column: &str| line_of(column).map_or(ALWAYS, |line| (line.from_s, line.to_s));
+    let of = |resource: Resource| {
+        let stretch = stretch(resource.key());
+        attribution::growths(kinds.of(resource), name, ALWAYS, stretch)
+    };
+    KindGrowths {
+        fds: of(Resource::Fds),
+        threads: of(Resource::Threads),
+        tasks: of(Resource::Tasks),
+        watches: attribution::growths(&kinds.watches, name, ALWAYS, stretch(WATCHES)),
+        memory: attribution::growths(&counted(&kinds.memory, |row| Some(row.bytes)), name, ALWAYS, ALWAYS),
+    }
+}
+
+const ALWAYS: Span = (f64::NEG_INFINITY, f64::INFINITY);
+
+/// Whether inotify watches leak. They are no descriptors, and are counted where descriptors are listed. `None` where
+/// there never was one, or nobody asks. Answers also the counts that were judged.
+pub(super) fn watches(
+    rows: &[KindCount],
+    question: &Question,
+    length_s: f64,
+) -> Option<(Vec<Point>, Judged)> {
+    let limit_per_min = *question.limits.get(WATCHES)?;
+    if rows.iter().all(|row| row.count == 0) {
+        return None;
+    }
+    let explained =
+        question.bounds.get(WATCHES).map_or(Explained::Assumed, |rise| Explained::Declared(*rise));
+    let settings = Settings { limit_per_min, warmup: question.warmup, process_limit: None, explained };
+    let points = together(rows, length_s);
+    let judged = judge_lives(&points, &question.known.starts_s, &settings);
+    Some((points, judged))
+}
+
+/// All kinds together, moment by moment. Listings come closer at the start of a watch of which nobody knows the length:
+/// those at even distances are taken.
+fn together(rows: &[KindCount], length_s: f64) -> Vec<Point> {
+    let apart_s = every_s(length_s) * 0.9;
+    let mut points: Vec<Point> = Vec::new();
+    let mut moment_s = f64::NEG_INFINITY;
+    for row in rows {
+        let count = row.count as f64;
+        let is_new = row.elapsed_s > moment_s;
+        moment_s = row.elapsed_s;
+        match points.last_mut() {
+            Some(last) if row.elapsed_s <= last.elapsed_s => last.count += count,
+            // The rest of a moment that is left out.
+            Some(_) if !is_new => {}
+            Some(last) if row.elapsed_s - last.elapsed_s < apart_s => {}
+            _ => points.push(Point { elapsed_s: row.elapsed_s, count }),
+        }
+    }
+    points
+}
+
+/// What follows from a watches' judgement, in a sentence.
+pub(super) fn watches_leak(name: &str, judged: &Judged) -> Option<String> {
+    let growth = judged.judgement.growth_per_min.filter(|_| judged.judgement.verdict == Verdict::Fail)?;
+    Some(format!("{name} leaks {growth:.1} inotify watches/min"))
+}
+
+/// Memory over a watch.
+pub(super) struct Memory<'a> {
+    /// Its classes, listing by listing.
+    pub(super) rows: &'a [MappedBytes],
+    /// How long the watch was, seconds.
+    pub(super) length_s: f64,
+    /// Whether threads leak: then their stacks are theirs.
+    pub(super) threads_leak: bool,
+    /// When the process began anew, seconds.
+    pub(super) starts_s: &'a [f64],
+}
+
+impl Memory<'_> {
+    /// From which growth on it is worth a word, bytes per minute.
+    pub(super) fn floor_per_min(&self) -> f64 {
+        RISE_MIN_BYTES * 60.0 / self.length_s.max(1.0)
+    }
+
+    /// Which mapped memory grows for sure, in a sentence; or which resident memory, where its judgement says that it grows
+    /// and no more is mapped.
+    pub(super) fn grows(&self, name: &str, resident: Option<&Judged>) -> Option<String> {
+        let mapped = counted(self.rows, |row| self.counts(&row.kind).then_some(row.bytes));
+        let judged = self.judged(&mapped);
+        if let Some(sentence) = sentence(name, "mapped", &judged, &mapped) {
+            return Some(sentence);
+        }
+        // What a thread takes is a stack that is mapped, and pages of it that are used.
+        let resident = resident.filter(|_| !self.threads_leak)?;
+        let by_class = counted(self.rows, |row| row.resident_bytes);
+        sentence(name, "resident", resident, &by_class)
+    }
+
+    fn counts(&self, kind: &str) -> bool {
+        kind != RESERVED && !(self.threads_leak && kind == THREAD_STACK)
+    }
+
+    fn judged(&self, rows: &[KindCount]) -> Judged {
+        let settings = Settings::by_limit(self.floor_per_min());
+        judge_lives(&together(rows, self.length_s), self.starts_s, &settings)
+    }
+}
+
+fn counted(rows: &[MappedBytes], bytes: impl Fn(&MappedBytes) -> Option<u64>) -> Vec<KindCount> {
+    let row = |row: &MappedBytes| {
+        let (target, kind) = (row.target.clone(), row.kind.clone());
+        Some(KindCount { elapsed_s: row.elapsed_s, target, kind, count: bytes(row)? })
+    };
+    rows.iter().filter_map(row).collect()
+}
+
+fn sentence(name: &str, sort: &str, judged: &Judged, rows: &[KindCount]) -> Option<String> {
+    let judgement = Some(&judged.judgement).filter(|judgement| judgement.verdict == Verdict::Fail)?;
+    let mib = |bytes: Option<f64>| bytes.map(|bytes| format!("{:.1}", bytes / MIB));
+    let (growth, low, high) =
+        (mib(judgement.growth_per_min)?, mib(judgement.ci_low)?, mib(judgement.ci_high)?);
+    let stretch = judged.line.map_or(ALWAYS, |line| (line.from_s, line.to_s));
+    let classes = classes(&attribution::growths(rows, name, stretch, stretch));
+    Some(format!("{name}'s {sort} memory grows {growth} MiB/min ({low} to {high}){classes}"))
+}
+
+/// The classes that grow most, and which part of the growth they are.
+fn classes(growths: &[KindGrowth]) -> String {
+    let mut growing: Vec<(f64, &str)> =
+        growths.iter().filter_map(|kind| Some((kind.share?, kind.kind.as_str()))).collect();
+    growing.sort_by(|a, b| b.0.total_cmp(&a.0));
+    growing.retain(|(share, _)| *share >= SHARE_MIN);
+    growing.truncate(SAID_MAX);
+    let said = growing.iter().map(|(share, kind)| match share {
+        share if *share >= ALL => format!(", all {kind}"),
+        share => format!(", {:.0} % {kind}", share * 100.0),
+    });
+    said.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::growth::warmup::Warmup;
+    use crate::run::analyze::Known;
+
+    fn question(limits: &[(&str, f64)]) -> Question {
+        let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit)).collect();
+        let warmup = Warmup::AtLeast { seconds: 0.0 };
+        Question { limits, bounds: BTreeMap::new(), warmup, known: Known::default() }
+    }
+
+    fn watched(per_min: u64) -> Vec<KindCount> {
+        let row = |second: u64| KindCount {
+            elapsed_s: second as f64,
+            target: "t".into(),
+            kind: "inotify".into(),
+            count: 3 + second * per_min / 60,
+        };
+        (0..400).step_by(10).map(row).collect()
+    }
+
+    #[test]
+    fn watches_are_judged_where_there_are_any() {
+        let said = |rows: &[KindCount], limits: &[(&str, f64)]| {
+            let (points, judged) = watches(rows, &question(limits), 400.0)?;
+            assert_eq!(points.len(), 40);
+            Some((watches_leak("t", &judged), judged.judgement.verdict))
+        };
+        let asked = [(WATCHES, 2.0)];
+        assert_eq!(
+            said(&watched(30), &asked),
+            Some((Some("t leaks 30.0 inotify watches/min".into()), Verdict::Fail))
+        );
+        assert_eq!(said(&watched(0), &asked), Some((None, Verdict::Pass)));
+        assert_eq!(said(&watched(30), &[(WATCHES, 90.0)]), Some((None, Verdict::Pass)));
+        assert_eq!(said(&watched(30), &[("fds", 2.0)]), None, "nobody asks");
+        let none: Vec<KindCount> = watched(0).into_iter().map(|row| KindCount { count: 0, ..row }).collect();
+        assert_eq!(said(&none, &asked), None);
+    }
+
+    #[test]
+    fn listings_that_came_closer_at_first_are_thinned() {
+        let moments = (0..60).map(f64::from).chain((60..900).step_by(10).map(f64::from));
+        let row =
+            |elapsed_s, kind: &str| KindCount { elapsed_s, target: "t".into(), kind: kind.into(), count: 2 };
+        let rows: Vec<KindCount> = moments.flat_map(|moment| [row(moment, "a"), row(moment, "b")]).collect();
+        let kept = together(&rows, 900.0);
+        assert!((88..=91).contains(&kept.len()), "{}", kept.len());
+        assert!(
+            kept.iter().all(|point| (point.count - 4.0).abs() < 1e-9),
+            "both kinds of each moment: {kept:?}"
+        );
+        let apart = kept.windows(2).map(|pair| pair[1].elapsed_s - pair[0].elapsed_s);
+        assert!(apart.clone().all(|apart_s| (9.0..20.0).contains(&apart_s)), "{kept:?}");
+        assert_eq!([10.0, 40.0, 200.0, 4000.0].map(every_s), [1.0, 1.0, 5.0, 10.0]);
+    }
+
+    /// A listing every second for a minute; each class grows by so many KiB a second.
+    fn mapped(classes: &[(&str, u64)]) -> Vec<MappedBytes> {
+        let at = |second: u64| {
+            classes.iter().map(move |(kind, kib)| MappedBytes {
+                elapsed_s: second as f64,
+                target: "t".into(),
+                kind: (*kind).into(),
+                bytes: (10_000 + second * kib) * 1024,
+                resident_bytes: Some((1_000 + second * kib / 2) * 1024),
+            })
+        };
+        (0..60).flat_map(at).collect()
+    }
+
+    fn memory(rows: &[MappedBytes], threads_leak: bool) -> Memory<'_> {
+        Memory { rows, length_s: 60.0, threads_leak, starts_s: &[] }
+    }
+
+    #[test]
+    fn the_memory_that_grows_is_named_by_its_class() {
+        let said =
+            |classes: &[(&str, u64)], threads_leak| memory(&mapped(classes), threads_leak).grows("t", None);
+        let heap = said(&[("heap", 200), ("anonymous", 0)], false).unwrap();
+        assert!(
+            heap.starts_with("t's mapped memory grows 11.7 MiB/min (11.") && heap.ends_with("), all heap"),
+            "{heap}"
+        );
+        let two = said(&[("heap", 100), ("file /a", 300)], false).unwrap();
+        assert!(two.ends_with(", 75 % file /a, 25 % heap"), "{two}");
+        assert_eq!(said(&[("heap", 5)], false), None, "less than a MiB in all");
+        assert_eq!(said(&[(RESERVED, 9_000), ("heap", 0)], false), None);
+        assert!(said(&[(THREAD_STACK, 200)], false).unwrap().contains("all thread stack"));
+        assert_eq!(said(&[(THREAD_STACK, 200)], true), None, "that is what the threads take");
+    }
+
+    #[test]
+    fn memory_that_is_only_used_more_is_resident() {
+        let rows = mapped(&[("heap", 400)]);
+        let resident = memory(&rows, false).judged(&counted(&rows, |row| row.resident_bytes));
+        let flat: Vec<MappedBytes> =
+            rows.iter().map(|row| MappedBytes { bytes: 1 << 30, ..row.clone() }).collect();
+        let said = memory(&flat, false).grows("t", Some(&resident)).unwrap();
+        assert!(
+            said.starts_with("t's resident memory grows 11.7 MiB/min") && said.ends_with(", all heap"),
+            "{said}"
+        );
+        let unlisted: Vec<MappedBytes> =
+            flat.iter().map(|row| MappedBytes { resident_bytes: None, ..row.clone() }).collect();
+        let said = memory(&unlisted, false).grows("t", Some(&resident)).unwrap();
+        assert!(said.ends_with(" to 11.8)") || said.ends_with(" to 11.7)"), "{said}");
+        assert_eq!(memory(&flat, true).grows("t", Some(&resident)), None);
+    }
+}
