@@ -77,8 +77,8 @@ impl Leaky {
     /// # Errors
     /// [`LeakyError::Full`]: the system gives no more.
     pub async fn run(self, stop: &CancellationToken) -> Result<(), LeakyError> {
-        let page = Arc::new(Page::default());
         let mut hoard = Hoard::default();
+        let page = Arc::new(Page::new(hoard.owner()));
         let mut connections = JoinSet::new();
         let stopwatch = Stopwatch::start();
         let mut beat = interval(BEAT);

@@ -168,8 +168,8 @@ Exit codes:
   4  the environment failed (a process would not start, disk)";
 
 pub(super) const LEAK_HELP: &str = "\
-Prints `listening on http://…` first and serves /ready and /metrics there (tokio_alive_tasks, counted by the runtime),
-and takes POST /event. What it holds is real: open files, sockets, pipes, inotify instances and watches, threads and tasks that wait, mappings.
+Prints `listening on http://…` first and serves /ready and /metrics there (tokio_alive_tasks, counted by the runtime;
+leak_tasks by kind), and takes POST /event. What it holds is real: open files, sockets, pipes, inotify instances and watches, threads and tasks that wait, mappings.
 SIGTERM ends it.
 
 Examples:

@@ -57,6 +57,11 @@ pub(super) struct Hoard {
 }
 
 impl Hoard {
+    /// Who counts the tasks.
+    pub(super) fn owner(&self) -> TaskTracker {
+        self.owner.clone()
+    }
+
     /// Takes or gives back until so many of each are held.
     ///
     /// # Errors

@@ -13,14 +13,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
-/// Its routes and the events that it was told of.
+/// Its routes, the events that it was told of, and the tasks that it holds.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     events: AtomicU64,
+    held: TaskTracker,
 }
 
 impl Page {
+    pub(super) fn new(held: TaskTracker) -> Self {
+        Self { events: AtomicU64::default(), held }
+    }
+
     /// How many events there were.
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
@@ -48,8 +54,11 @@ impl Page {
         format!(
             "# HELP tokio_alive_tasks Tasks that are alive, counted by the runtime.\n\
              # TYPE tokio_alive_tasks gauge\ntokio_alive_tasks {tasks}\n\
+             # HELP leak_tasks Tasks that are held, counted by their tracker.\n\
+             # TYPE leak_tasks gauge\nleak_tasks{{kind=\"leaked\"}} {}\n\
              # HELP leak_events_total Events that it was told of.\n\
-             # TYPE leak_events_total counter\nleak_events_total {events}\n"
+             # TYPE leak_events_total counter\nleak_events_total {events}\n",
+            self.held.len()
         )
     }
 }
@@ -79,5 +88,6 @@ mod tests {
         let metrics = page.answer(&Method::GET, "/metrics").1;
         assert!(metrics.contains("\nleak_events_total 1\n"), "{metrics}");
         assert!(metrics.contains("\ntokio_alive_tasks 0\n"), "{metrics}");
+        assert!(metrics.contains("\nleak_tasks{kind=\"leaked\"} 0\n"), "{metrics}");
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::record::files::RecordError;
@@ -35,7 +34,7 @@ pub use order::{Found, Order, WatchError, Watched};
 pub use page::{GAUGES, Page};
 pub use target::Whom;
 
-/// Kinds are listed so seldom that it takes one part of so many of the time, if not every ten seconds.
+/// Kinds are listed so seldom that it takes one part of so many of a core, if not every ten seconds.
 const LISTING_PART: u32 = 200;
 /// Names that a process gives itself are noted up to so many: some do so with all that they begin.
 const RENAMED_MAX: u64 = 100;
@@ -199,9 +198,8 @@ impl Watcher {
         let Look { pids, reading, events } = self.family.look(subject.pid);
         let row = self.sampler.row(elapsed_s, &subject, reading).await;
         let listed = if elapsed_s >= self.kinds_at_s {
-            let began = Instant::now();
             let listed = self.sampler.kinds_of((elapsed_s, &subject), &pids, order.smaps).await;
-            self.kinds_at_s = elapsed_s + kinds_after_s(order.length, elapsed_s, began.elapsed());
+            self.kinds_at_s = elapsed_s + kinds_after_s(order.length, elapsed_s, listed.cost);
             Some(listed)
         } else {
             None
@@ -232,9 +230,9 @@ impl Watcher {
         events.iter().try_for_each(|words| self.note("children", words))?;
         self.recorder.samples(std::slice::from_ref(&row))?;
         self.say_what_is_hidden(&row)?;
-        if let Some((kinds, missed)) = listed {
-            self.recorder.kinds(&kinds)?;
-            self.say_who_is_hidden(&pids, missed)?;
+        if let Some(listed) = listed {
+            self.recorder.kinds(&listed.kinds)?;
+            self.say_who_is_hidden(&pids, listed.missed)?;
         }
         self.show(elapsed_s, &row);
         let Some(call) = self.columns.see(&row) else { return Ok(None) };
@@ -321,10 +319,10 @@ fn hidden(name: &str, sample: &Sample, can_list_fds: bool) -> Option<String> {
     Some(format!("{name}: {missing}: watch it as its own user, or as root"))
 }
 
-/// From this listing of kinds, which took so long, to the next one, seconds.
-fn kinds_after_s(length: Option<Duration>, elapsed_s: f64, took: Duration) -> f64 {
+/// From this listing of kinds, which cost so much, to the next one, seconds.
+fn kinds_after_s(length: Option<Duration>, elapsed_s: f64, cost: Duration) -> f64 {
     let wanted_s = kinds::every_s(length.map_or(elapsed_s, |length| length.as_secs_f64()));
-    let affordable_s = (took * LISTING_PART).as_secs_f64().min(kinds::EVERY_S.1);
+    let affordable_s = (cost * LISTING_PART).as_secs_f64().min(kinds::EVERY_S.1);
     // A beat that comes a little early is the one that is meant.
     wanted_s.max(affordable_s) * 0.99
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::result::{KindCount, Kinds, MappedBytes, Sample};
 use crate::sample::kinds::{self, Counts};
@@ -83,18 +84,16 @@ impl Sampler {
         (all.kinds, all.missed)
     }
 
-    /// Everything that processes hold together, in the name of a subject, by kind; and how many of them could not be
-    /// listed. How much memory is resident is told where `resident` asks for it.
+    /// Everything that processes hold together, in the name of a subject, by kind. How much memory is resident is told
+    /// where `resident` asks for it.
     pub async fn kinds_of(
         &self,
         (elapsed_s, subject): (f64, &Subject),
         pids: &[u32],
         resident: bool,
-    ) -> (Kinds, u64) {
+    ) -> Listed {
         let tasks = self.task_kinds(subject).await;
-        let listed = self::kinds(elapsed_s, &subject.name, pids, resident);
-        let Listed { kinds, missed } = listed.with(elapsed_s, &subject.name, tasks);
-        (kinds, missed)
+        self::kinds(elapsed_s, &subject.name, pids, resident).with(elapsed_s, &subject.name, tasks)
     }
 
     async fn task_kinds(&self, subject: &Subject) -> Counts {
@@ -118,11 +117,15 @@ impl Sampler {
     }
 }
 
-/// What was listed, and of how many processes nothing was.
-#[derive(Default)]
-struct Listed {
-    kinds: Kinds,
-    missed: u64,
+/// What was listed.
+#[derive(Debug, Default)]
+pub struct Listed {
+    /// By kind.
+    pub kinds: Kinds,
+    /// How many processes could not be listed.
+    pub missed: u64,
+    /// The processor time that it took.
+    pub cost: Duration,
 }
 
 impl Listed {
@@ -133,6 +136,7 @@ impl Listed {
 }
 
 fn kinds(elapsed_s: f64, name: &str, pids: &[u32], resident: bool) -> Listed {
+    let began = cpu_time();
     let (fds, (threads, unnamed)) = (kinds::fds(pids), kinds::threads(pids));
     let mut kinds = Kinds::default();
     if !fds.kinds.is_empty() {
@@ -148,7 +152,12 @@ fn kinds(elapsed_s: f64, name: &str, pids: &[u32], resident: bool) -> Listed {
         kind,
         bytes,
     }));
-    Listed { kinds, missed: fds.missed.max(unnamed) }
+    Listed { kinds, missed: fds.missed.max(unnamed), cost: cpu_time().saturating_sub(began) }
+}
+
+/// What this thread has used so far; how long others kept it waiting is no part of it.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
 fn rows(elapsed_s: f64, target: &str, counts: Counts) -> impl Iterator<Item = KindCount> {

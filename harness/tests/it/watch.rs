@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::support::{flatline, output, said, wait_for};
 
+mod classes;
+mod families;
+mod hidden;
+
 const PASS: Option<i32> = Some(0);
 const LEAK: Option<i32> = Some(1);
 const BAD_USAGE: Option<i32> = Some(2);
