@@ -34,8 +34,9 @@ pub use order::{Found, Order, WatchError, Watched};
 pub use page::{GAUGES, Page};
 pub use target::Whom;
 
-/// Kinds are listed so seldom that it takes one part of so many of a core, if not every ten seconds.
-const LISTING_PART: u32 = 200;
+/// Kinds are listed so seldom that it takes one part of so many of a core, if not every ten seconds: a short watch may
+/// cost more than a long one, or it would tell nothing.
+const LISTING_PART: u32 = 25;
 /// Names that a process gives itself are noted up to so many: some do so with all that they begin.
 const RENAMED_MAX: u64 = 100;
 
@@ -343,7 +344,7 @@ mod tests {
         );
         let unknown = [0.0, 80.0, 3600.0].map(|elapsed_s| after(None, elapsed_s, 1));
         assert!(unknown.iter().zip([1.0, 2.0, 10.0]).all(|(found, wanted)| (found - wanted).abs() < 1e-9));
-        let dear = [20, 900].map(|took_ms| after(Some(10), 0.0, took_ms));
+        let dear = [160, 900].map(|took_ms| after(Some(10), 0.0, took_ms));
         assert!(
             dear.iter().zip([4.0, 10.0]).all(|(found, wanted)| (found - wanted).abs() < 1e-9),
             "{dear:?}"

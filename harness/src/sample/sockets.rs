@@ -23,27 +23,31 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Looks for those with these inodes in the tables of the process's network namespace, and reads no more of these
-    /// than it must. A table that can't be read is taken for empty, as where the kernel has no IPv6.
+    /// Looks for those with these inodes in the tables of the process's network namespace, one table after another until
+    /// all are found: for one with a single line the kernel goes through all of its buckets. A table that can't be read
+    /// is taken for empty, as where the kernel has no IPv6.
     #[must_use]
     pub fn of(pid: u32, inodes: &BTreeSet<u64>) -> Self {
         let mut found = Self::default();
         let Ok(process) = process::open(pid) else { return found };
-        found.look_at_tcp(&process, inodes);
-        found.look_at_unix(&process, inodes);
-        let udp: [fn(&Process) -> ProcResult<Vec<UdpNetEntry>>; 2] = [Process::udp, Process::udp6];
-        for table in udp {
+        let tables: [fn(&mut Self, &Process, &BTreeSet<u64>); 5] = [
+            Self::look_at_unix,
+            |found, process, inodes| found.add_tcp(process.tcp(), inodes),
+            |found, process, inodes| found.add_tcp(process.tcp6(), inodes),
+            |found, process, inodes| found.add_udp(process.udp(), inodes),
+            |found, process, inodes| found.add_udp(process.udp6(), inodes),
+        ];
+        for look_at in tables {
             if found.by_inode.len() < inodes.len() {
-                let wanted = table(&process).unwrap_or_default().into_iter();
-                let wanted = wanted.filter(|entry| inodes.contains(&entry.inode));
-                found.by_inode.extend(wanted.map(|entry| (entry.inode, self::udp(&entry))));
+                look_at(&mut found, &process, inodes);
             }
         }
         found
     }
 
-    fn look_at_tcp(&mut self, process: &Process, inodes: &BTreeSet<u64>) {
-        let tcp: Vec<TcpNetEntry> = [process.tcp(), process.tcp6()].into_iter().flatten().flatten().collect();
+    /// Whoever listens for both kinds of addresses stands in the second table with all who connect.
+    fn add_tcp(&mut self, table: ProcResult<Vec<TcpNetEntry>>, inodes: &BTreeSet<u64>) {
+        let tcp = table.unwrap_or_default();
         let listening: BTreeSet<u16> = tcp
             .iter()
             .filter(|entry| entry.state == TcpState::Listen)
@@ -53,10 +57,12 @@ impl Sockets {
         self.by_inode.extend(wanted.map(|entry| (entry.inode, self::tcp(entry, &listening))));
     }
 
+    fn add_udp(&mut self, table: ProcResult<Vec<UdpNetEntry>>, inodes: &BTreeSet<u64>) {
+        let wanted = table.unwrap_or_default().into_iter().filter(|entry| inodes.contains(&entry.inode));
+        self.by_inode.extend(wanted.map(|entry| (entry.inode, self::udp(&entry))));
+    }
+
     fn look_at_unix(&mut self, process: &Process, inodes: &BTreeSet<u64>) {
-        if self.by_inode.len() == inodes.len() {
-            return;
-        }
         let unix: BTreeMap<u64, UnixNetEntry> =
             process.unix().unwrap_or_default().into_iter().map(|entry| (entry.inode, entry)).collect();
         let wanted: Vec<(&u64, &UnixNetEntry)> =
