@@ -1,7 +1,6 @@
 //! What a watched process holds by kind, as a table for a terminal of 100 columns.
 
 use super::figures;
-use super::panel::short;
 use super::verdicts::{NOTHING, WIDTH};
 use crate::result::{KindGrowth, KindGrowths};
 
@@ -48,8 +47,19 @@ fn of_bytes(kind: &KindGrowth) -> String {
 }
 
 fn row([sort, first, last, worst, growth, interval]: [&str; 6], kind: &str) -> String {
-    let kind = short(&kind.replace(char::is_control, "?"), WIDTH - BEFORE);
+    let kind = shortened(&kind.replace(char::is_control, "?"), WIDTH - BEFORE);
     format!("{sort:<7} {first:>9} {last:>9} {worst:>9} {growth:>11} {interval:>16}  {kind}")
+}
+
+/// The sort at its beginning and the place at its end are what tells one kind from another.
+fn shortened(kind: &str, letters: usize) -> String {
+    let length = kind.chars().count();
+    if length <= letters {
+        return kind.to_owned();
+    }
+    let head = letters / 3;
+    let tail = kind.chars().skip(length - (letters - head - 1));
+    kind.chars().take(head).chain(['…']).chain(tail).collect()
 }
 
 #[cfg(test)]
@@ -75,7 +85,7 @@ mod tests {
     fn what_changed_is_shown_and_fits_a_terminal() {
         let found = KindGrowths {
             fds: vec![
-                kind("socket to 127.0.0.1:5432 established\u{1b}[2J", (3, 1_203, 1_203), Some(120.0)),
+                kind("socket to 127.0.0.1:5432 established\u{1b}", (3, 1_203, 1_203), Some(120.0)),
                 kind("pipe", (2, 2, 9), None),
                 kind("eventpoll", (4, 4, 4), Some(0.0)),
             ],
@@ -87,7 +97,7 @@ mod tests {
         assert!(!table.contains('\u{1b}'), "{table}");
         insta::assert_snapshot!(table.trim_start_matches('\n'), @r"
                     first      last     worst      growth         interval  kind
-        fds             3     1,203     1,203    +120/min       [118, 122]  socket to 127.0.0.1:5432 establ…
+        fds             3     1,203     1,203    +120/min       [118, 122]  socket to …0.0.1:5432 established
         fds             2         2         9           –                –  pipe
         MiB       1.0 MiB  31.0 MiB  40.0 MiB    +3.0/min       [2.9, 3.1]  heap
         ");

@@ -211,10 +211,14 @@ fn ended(who_has_its_id: Option<&Life>) -> Ended {
 
 /// A process that can be watched.
 fn found(pid: u32) -> Result<Life, WatchError> {
-    let stat = process::stat(pid).map_err(|error| match error {
-        ProcError::PermissionDenied(_) => WatchError::Denied { pid },
-        _ if process::is_there(pid) => WatchError::Unwaited { pid },
-        _ => WatchError::NoProcess { pid },
+    let stat = process::stat(pid).map_err(|error| {
+        if matches!(error, ProcError::PermissionDenied(_)) {
+            WatchError::Denied { pid }
+        } else if process::is_there(pid) {
+            WatchError::Unwaited { pid }
+        } else {
+            WatchError::NoProcess { pid }
+        }
     })?;
     if process::is_of_kernel(&stat) {
         return Err(WatchError::OfKernel { pid, name: process::name(&stat) });
