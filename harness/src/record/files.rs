@@ -70,6 +70,7 @@ fn advice(what: &str, error: &io::Error) -> &'static str {
         (io::ErrorKind::StorageFull, "\n  Free some space, or choose another place with --out DIR."),
         (io::ErrorKind::PermissionDenied, "\n  Choose a place that you may write to with --out DIR."),
         (io::ErrorKind::ReadOnlyFilesystem, "\n  Choose a place that you may write to with --out DIR."),
+        (io::ErrorKind::NotFound, "\n  No folder can be made there; choose another place with --out DIR."),
         (
             io::ErrorKind::NotADirectory,
             "\n  Part of the path is a file; choose another place with --out DIR.",

@@ -88,8 +88,8 @@ pub fn name(stat: &Stat) -> String {
 pub struct Tree {
     /// Those that live, by id; the first one is among them.
     pub living: BTreeMap<u32, Stat>,
-    /// How many have ended and were not waited for.
-    pub unwaited: u64,
+    /// Those that have ended and were not waited for yet.
+    pub unwaited: BTreeMap<u32, Stat>,
 }
 
 /// Finds them by one look at every process of the machine, which costs less than to ask each thread for its children.
@@ -120,7 +120,7 @@ fn descendants(root: u32, mut all: BTreeMap<u32, Stat>) -> Option<Tree> {
         let Some(stat) = all.remove(&pid) else { continue };
         next.extend(children.get(&pid).into_iter().flatten());
         if has_ended(&stat) {
-            tree.unwaited += 1;
+            tree.unwaited.insert(pid, stat);
         } else {
             tree.living.insert(pid, stat);
         }
@@ -219,7 +219,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert!(read(child.id()).is_err() && tree(child.id()).is_err());
-        assert_eq!(tree(std::process::id()).unwrap().unwaited, 1);
+        assert!(tree(std::process::id()).unwrap().unwaited.contains_key(&child.id()));
         child.wait().unwrap();
     }
 
@@ -255,7 +255,8 @@ mod tests {
             (22, of(21, 'S')),
         ]);
         let tree = |root| {
-            descendants(root, all.clone()).map(|tree| (tree.living.into_keys().collect(), tree.unwaited))
+            descendants(root, all.clone())
+                .map(|tree| (tree.living.into_keys().collect(), tree.unwaited.len()))
         };
         assert_eq!(tree(10), Some((vec![10, 11, 12], 1)));
         assert_eq!(tree(21), Some((vec![21, 22], 0)), "a circle ends");

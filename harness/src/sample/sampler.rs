@@ -51,11 +51,12 @@ impl Sampler {
     /// One row for each subject, in their order, sink figures left open. What can't be read is left out
     /// of the row, never guessed.
     pub async fn look(&self, elapsed_s: f64, subjects: &[Subject]) -> Vec<Sample> {
-        let rows = subjects.iter().map(|subject| async {
-            let tasks = self.tasks(subject).await;
+        let tasks = join_all(subjects.iter().map(|subject| self.tasks(subject))).await;
+        let rows = subjects.iter().zip(tasks);
+        let row = |(subject, tasks): (&Subject, _)| {
             sample(elapsed_s, &subject.name, process::read(subject.pid).ok(), tasks)
-        });
-        join_all(rows).await
+        };
+        rows.map(row).collect()
     }
 
     /// The row of a subject of which the rest is known by now.
@@ -72,12 +73,11 @@ impl Sampler {
 
     /// Everything that the subjects hold, by kind; and how many of them could not be listed.
     pub async fn kinds(&self, elapsed_s: f64, subjects: &[Subject]) -> (Kinds, u64) {
-        let each = subjects.iter().map(|subject| async {
-            let tasks = self.task_kinds(subject).await;
-            self::kinds(elapsed_s, &subject.name, &[subject.pid], false).with(elapsed_s, &subject.name, tasks)
-        });
+        let tasks = join_all(subjects.iter().map(|subject| self.task_kinds(subject))).await;
         let mut all = Listed::default();
-        for listed in join_all(each).await {
+        for (subject, tasks) in subjects.iter().zip(tasks) {
+            let listed = self::kinds(elapsed_s, &subject.name, &[subject.pid], false);
+            let listed = listed.with(elapsed_s, &subject.name, tasks);
             all.missed += listed.missed;
             all.kinds.append(listed.kinds);
         }

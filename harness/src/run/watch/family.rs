@@ -1,6 +1,6 @@
 //! Who is counted: the process alone, or all that descend from it, found anew at each look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sample::process::{self, Reading, Tree};
 
@@ -13,6 +13,8 @@ pub(super) struct Family {
     with_children: bool,
     /// By id and by when it started: an id alone may be another's by now.
     members: Option<BTreeMap<(u32, u64), String>>,
+    /// Those that had ended by the last look, and were not waited for.
+    unwaited: BTreeSet<(u32, u64)>,
     counted: Counted,
 }
 
@@ -24,7 +26,7 @@ struct Counted {
     now: usize,
     came: usize,
     went: usize,
-    unwaited: u64,
+    unwaited: usize,
 }
 
 /// What one look shows.
@@ -40,7 +42,7 @@ pub(super) struct Look {
 
 impl Family {
     pub(super) fn new(with_children: bool) -> Self {
-        Self { with_children, members: None, counted: Counted::default() }
+        Self { with_children, members: None, unwaited: BTreeSet::new(), counted: Counted::default() }
     }
 
     /// Looks once.
@@ -64,7 +66,11 @@ impl Family {
         let descendants = tree.living.iter().filter(|(pid, _)| **pid != root);
         let now: BTreeMap<(u32, u64), String> =
             descendants.map(|(pid, stat)| ((*pid, stat.starttime), process::name(stat))).collect();
-        self.counted.unwaited = tree.unwaited;
+        let unwaited: BTreeSet<(u32, u64)> =
+            tree.unwaited.iter().map(|(pid, stat)| (*pid, stat.starttime)).collect();
+        // Whoever is there at two looks is not about to be waited for.
+        self.counted.unwaited = unwaited.intersection(&self.unwaited).count();
+        self.unwaited = unwaited;
         self.counted.now = now.len();
         self.counted.most = self.counted.most.max(now.len());
         let Some(before) = self.members.replace(now.clone()) else {
@@ -113,14 +119,14 @@ fn told<'a>(
 mod tests {
     use super::*;
 
-    fn tree(members: &[u32], unwaited: u64) -> Tree {
+    fn tree(members: &[u32], unwaited: &[u32]) -> Tree {
         let like = process::stat(std::process::id()).unwrap();
         let stat = |pid: &u32| {
             let mut stat = like.clone();
             (stat.starttime, stat.comm) = (7, format!("p{pid}"));
             (*pid, stat)
         };
-        Tree { living: members.iter().map(stat).collect(), unwaited }
+        Tree { living: members.iter().map(stat).collect(), unwaited: unwaited.iter().map(stat).collect() }
     }
 
     #[test]
@@ -128,10 +134,10 @@ mod tests {
         let mut family = Family::new(true);
         let mut see =
             |members: &[u32], unwaited| family.changed(1, &tree(members, unwaited), |(pid, _)| pid == 4);
-        assert_eq!(see(&[1, 2], 0), ["at the start: 2 p2"]);
-        assert_eq!(see(&[1, 2], 0), [""; 0]);
-        assert_eq!(see(&[1, 3, 4], 0), ["appeared: 3 p3, 4 p4", "ended: 2 p2"]);
-        assert_eq!(see(&[1, 3], 2), ["left, as its parent ended: 4 p4"]);
+        assert_eq!(see(&[1, 2], &[]), ["at the start: 2 p2"]);
+        assert_eq!(see(&[1, 2], &[]), [""; 0]);
+        assert_eq!(see(&[1, 3, 4], &[7, 8]), ["appeared: 3 p3, 4 p4", "ended: 2 p2"]);
+        assert_eq!(see(&[1, 3], &[7, 8, 9]), ["left, as its parent ended: 4 p4"]);
         let said = family.said().unwrap();
         let words =
             "children: 1 at the start, 2 came and 2 went, at most 2 at once, 1 at the end; 2 more have ended";
@@ -142,8 +148,8 @@ mod tests {
     fn a_crowd_is_one_event() {
         let mut family = Family::new(true);
         let crowd: Vec<u32> = (1..=500).collect();
-        family.changed(1, &tree(&[1], 0), |_| false);
-        let events = family.changed(1, &tree(&crowd, 0), |_| false);
+        family.changed(1, &tree(&[1], &[]), |_| false);
+        let events = family.changed(1, &tree(&crowd, &[]), |_| false);
         assert_eq!(events, ["appeared: 2 p2, 3 p3, 4 p4, 5 p5, 6 p6, 7 p7, 8 p8, 9 p9 and 491 more"]);
     }
 
