@@ -97,7 +97,7 @@ mod tests {
         assert!(!table.contains('\u{1b}'), "{table}");
         insta::assert_snapshot!(table.trim_start_matches('\n'), @r"
                     first      last     worst      growth         interval  kind
-        fds             3     1,203     1,203    +120/min       [118, 122]  socket to …0.0.1:5432 established
+        fds             3     1,203     1,203    +120/min       [118, 122]  socket to …0.1:5432 established?
         fds             2         2         9           –                –  pipe
         MiB       1.0 MiB  31.0 MiB  40.0 MiB    +3.0/min       [2.9, 3.1]  heap
         ");
