@@ -78,6 +78,7 @@ mod tests {
             ci_high: growth.map(|growth| growth * 1.02),
             significant: growth.is_some(),
             share: None,
+            events: Vec::new(),
         }
     }
 

@@ -38,14 +38,19 @@ pub(super) fn growths(
     let stretch = |column: &str| line_of(column).map_or(ALWAYS, |line| (line.from_s, line.to_s));
     let of = |resource: Resource| {
         let stretch = stretch(resource.key());
-        attribution::growths(kinds.of(resource), name, ALWAYS, stretch)
+        attribution::growths(kinds.of(resource), (name, &[]), ALWAYS, stretch)
     };
     KindGrowths {
         fds: of(Resource::Fds),
         threads: of(Resource::Threads),
         tasks: of(Resource::Tasks),
-        watches: attribution::growths(&kinds.watches, name, ALWAYS, stretch(WATCHES)),
-        memory: attribution::growths(&counted(&kinds.memory, |row| Some(row.bytes)), name, ALWAYS, ALWAYS),
+        watches: attribution::growths(&kinds.watches, (name, &[]), ALWAYS, stretch(WATCHES)),
+        memory: attribution::growths(
+            &counted(&kinds.memory, |row| Some(row.bytes)),
+            (name, &[]),
+            ALWAYS,
+            ALWAYS,
+        ),
     }
 }
 
@@ -153,7 +158,7 @@ fn sentence(name: &str, sort: &str, judged: &Judged, rows: &[KindCount]) -> Opti
     let (growth, low, high) =
         (mib(judgement.growth_per_min)?, mib(judgement.ci_low)?, mib(judgement.ci_high)?);
     let stretch = judged.line.map_or(ALWAYS, |line| (line.from_s, line.to_s));
-    let classes = classes(&attribution::growths(rows, name, stretch, stretch));
+    let classes = classes(&attribution::growths(rows, (name, &[]), stretch, stretch));
     Some(format!("{name}'s {sort} memory grows {growth} MiB/min ({low} to {high}){classes}"))
 }
 
