@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::net::sockopt::socket_peercred;
 
-use crate::sample::process;
+use crate::sample::process::{self, started_ticks};
 use crate::sample::sampler::Subject;
 
 /// The engine's name among the series, and its process's.
@@ -69,7 +69,7 @@ impl Daemons {
         let mut dockerd = None;
         for Daemon { name, who } in &mut self.daemons {
             if let Who::Process { pid, started_ticks } = *who
-                && process::stat(pid).ok().map(|stat| stat.starttime) != Some(started_ticks)
+                && process::started_ticks(pid).ok() != Some(started_ticks)
             {
                 *who = Who::Gone;
             }
@@ -98,8 +98,8 @@ impl Who {
     /// Takes what was found, or why nothing was. Who was there once is looked for again.
     fn found(&mut self, found: Result<u32, String>) -> Option<Change> {
         let found = found.and_then(|pid| {
-            let stat = process::stat(pid).map_err(|error| error.to_string())?;
-            Ok(Self::Process { pid, started_ticks: stat.starttime })
+            let started = started_ticks(pid).map_err(|error| error.to_string())?;
+            Ok(Self::Process { pid, started_ticks: started })
         });
         let was_there = *self == Self::Gone;
         match found {
@@ -126,7 +126,7 @@ fn engine(host: &str) -> Result<u32, String> {
     if pid <= 1 {
         return only_one(named(DOCKERD)?, DOCKERD);
     }
-    match process::stat(pid).map(|stat| process::name(&stat)) {
+    match process::name(pid) {
         Ok(name) if name == DOCKERD => Ok(pid),
         Ok(name) => Err(format!("it is {name} that listens at {path}")),
         Err(error) => Err(error.to_string()),
@@ -145,7 +145,7 @@ fn runtime(dockerd: Option<u32>) -> Result<u32, String> {
     if let Some(child) = all.iter().find(|found| found.parent == dockerd) {
         return Ok(child.pid);
     }
-    all.retain(|found| process::stat(found.parent).is_ok_and(|parent| process::name(&parent) != DOCKERD));
+    all.retain(|found| process::name(found.parent).is_ok_and(|parent| parent != DOCKERD));
     only_one(all, CONTAINERD)
 }
 
@@ -215,7 +215,7 @@ mod tests {
         let mut of_other = String::new();
         BufReader::new(other.stdout.as_mut().unwrap()).read_line(&mut of_other).unwrap();
         let of_other: u32 = of_other.trim().parse().unwrap();
-        while process::name(&process::stat(of_other).unwrap()) != CONTAINERD {
+        while process::name(of_other).unwrap() != CONTAINERD {
             std::thread::yield_now();
         }
         let counted = |found: Result<u32, String>| found.unwrap_err();

@@ -76,9 +76,26 @@ pub fn has_ended(stat: &Stat) -> bool {
     matches!(stat.state, 'Z' | 'X')
 }
 
+/// When the process with this id started, in ticks since the machine did. An id is given again once its process has
+/// ended; the id together with this moment is one process's alone, whatever program it runs.
+///
+/// # Errors
+/// As [`read`].
+pub fn started_ticks(pid: u32) -> Result<u64, ProcError> {
+    Ok(stat(pid)?.starttime)
+}
+
 /// What the kernel calls the process, without what a terminal would obey.
+///
+/// # Errors
+/// As [`read`].
+pub fn name(pid: u32) -> Result<String, ProcError> {
+    Ok(name_of(&stat(pid)?))
+}
+
+/// The same of one that was looked at.
 #[must_use]
-pub fn name(stat: &Stat) -> String {
+pub fn name_of(stat: &Stat) -> String {
     stat.comm.replace(char::is_control, "?")
 }
 
@@ -230,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_process_is_told_from_others_by_when_it_started() {
-        let started = |pid| stat(pid).unwrap().starttime;
+        let started = |pid| started_ticks(pid).unwrap();
         let own = std::process::id();
         assert_eq!(started(own), started(own));
         assert!(started(1) < started(own));

@@ -52,7 +52,7 @@ impl Family {
         }
         let Ok(tree) = process::tree(root) else { return Look::default() };
         let lives_elsewhere =
-            |(pid, started): (u32, u64)| process::stat(pid).is_ok_and(|stat| stat.starttime == started);
+            |(pid, started): (u32, u64)| process::started_ticks(pid).is_ok_and(|ticks| ticks == started);
         let events = self.changed(root, &tree, lives_elsewhere);
         Look { pids: tree.living.keys().copied().collect(), reading: Some(tree.reading()), events }
     }
@@ -65,7 +65,7 @@ impl Family {
     ) -> Vec<String> {
         let descendants = tree.living.iter().filter(|(pid, _)| **pid != root);
         let now: BTreeMap<(u32, u64), String> =
-            descendants.map(|(pid, stat)| ((*pid, stat.starttime), process::name(stat))).collect();
+            descendants.map(|(pid, stat)| ((*pid, stat.starttime), process::name_of(stat))).collect();
         let unwaited: BTreeSet<(u32, u64)> =
             tree.unwaited.iter().map(|(pid, stat)| (*pid, stat.starttime)).collect();
         // Whoever is there at two looks is not about to be waited for.

@@ -73,7 +73,7 @@ struct Life {
 
 impl Life {
     fn of(stat: &Stat) -> Self {
-        Self { started_ticks: stat.starttime, stack: stat.startstack, comm: process::name(stat) }
+        Self { started_ticks: stat.starttime, stack: stat.startstack, comm: process::name_of(stat) }
     }
 
     /// What became of it by then, where it is the same process.
@@ -221,7 +221,7 @@ fn found(pid: u32) -> Result<Life, WatchError> {
         }
     })?;
     if process::is_of_kernel(&stat) {
-        return Err(WatchError::OfKernel { pid, name: process::name(&stat) });
+        return Err(WatchError::OfKernel { pid, name: process::name_of(&stat) });
     }
     match process::of_whom(pid) {
         Some(process) if process != pid => Err(WatchError::Thread { thread: pid, process }),

@@ -57,7 +57,10 @@ fn a_leak_in_a_child_is_that_of_the_tree_and_children_that_come_and_go_are_none(
     let growth = found["fds"]["growth_per_min"].as_f64().unwrap();
     assert!((growth - 240.0).abs() < 24.0, "{}", told(&of_all, &tree));
     assert_ne!(found["threads"]["verdict"], "fail", "{}", told(&of_all, &tree));
-    assert!(said(&of_all).contains("FDs/min, all devices /dev/null"), "{}", told(&of_all, &tree));
+    // The shell's other child takes part in a hundredth of it, by chance.
+    let named =
+        said(&of_all).lines().any(|line| line.contains("sh leaks 2") && line.ends_with(" devices /dev/null"));
+    assert!(named, "{}", told(&of_all, &tree));
     let events = text(&tree, "events.csv");
     assert!(
         events.contains("at the start: ") && events.contains("appeared: ") && events.contains("ended: "),
