@@ -144,7 +144,7 @@ fn a_killed_run_is_drawn_the_same_each_time(cut: &Path) {
     let page = String::from_utf8(before["report.html"].clone()).unwrap();
     assert!(page.contains("Cut short.") && page.contains("(killed)"), "the page says so");
     assert!(
-        page.contains("accounted for at the end") && !page.contains("none lost"),
+        page.contains("not accounted for") && !page.contains("none lost"),
         "nobody knows of its lines"
     );
     assert!(!cut.join("verdict.json").exists(), "a verdict is the run's own");
