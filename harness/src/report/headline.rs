@@ -31,10 +31,7 @@ fn growth(name: &str, target: &TargetResult) -> String {
         return leaks.clone();
     }
     if !leaking.is_empty() {
-        return format!(
-            "{name} leaks {}",
-            listed(&leaking.iter().map(rate).collect::<Vec<_>>())
-        );
+        return format!("{name} leaks {}", listed(&leaking.iter().map(rate).collect::<Vec<_>>()));
     }
     for (verdict, said) in [(Verdict::Invalid, "can't be judged"), (Verdict::Inconclusive, "is not decided")]
     {
