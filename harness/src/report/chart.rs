@@ -17,6 +17,9 @@ use crate::result::{Event, Resource, RunResult};
 /// The second panel appears where the first is so many times as high as the limit's end.
 const CROWDED: f64 = 4.0;
 
+/// So many lines have as many points as there are columns; more share them.
+const CROWD: usize = 8;
+
 /// Draws the plot; `None` where no target has such samples. `title` is for a picture that stands alone.
 pub(super) fn growth(
     (result, series): (&RunResult, &[Series]),
@@ -24,7 +27,9 @@ pub(super) fn growth(
     format: Format,
     title: Option<&str>,
 ) -> Option<Scene> {
-    let series = series::coarse(series, format.columns());
+    // Among many lines nobody sees as much of each.
+    let columns = format.columns() * CROWD / series.len().max(CROWD);
+    let series = series::coarse(series, columns);
     let end = end(result, &series)?;
     let limit = limit_line(result, resource, end);
     let ground = ground(result, &series, limit, end);
