@@ -7,6 +7,7 @@
 
 use super::figures;
 use super::ground::{Counts, Crash, Ground, Stretch};
+use super::group::{Group, Part};
 use super::palette::AXIS;
 use super::panel::Format;
 use super::scene::{Point, Scene};
@@ -189,8 +190,10 @@ fn churn(sheet: &mut Sheet, result: &RunResult) {
     let churn = result.events.iter().filter(|event| event.event == "churn");
     let mut places: Vec<f64> = churn.map(|event| sheet.time.at(event.elapsed_s).round()).collect();
     places.dedup();
-    for place in places {
-        sheet.scene.line(vec![(place, top), (place, top + 7.0)], AXIS, 1.0);
-    }
+    sheet.scene.group(Group::Part(Part::Pinned), |scene| {
+        for place in places {
+            scene.line(vec![(place, top), (place, top + 7.0)], AXIS, 1.0);
+        }
+    });
     sheet.down += 8.0;
 }
