@@ -7,6 +7,7 @@
 
 use super::figures;
 use super::ground::{Counts, Crash, Ground, Stretch};
+use super::group::{Group, Part};
 use super::palette::AXIS;
 use super::panel::Format;
 use super::scene::{Point, Scene};
@@ -17,6 +18,9 @@ use crate::result::{Event, Resource, RunResult};
 /// The second panel appears where the first is so many times as high as the limit's end.
 const CROWDED: f64 = 4.0;
 
+/// So many lines have as many points as there are columns; more share them.
+const CROWD: usize = 8;
+
 /// Draws the plot; `None` where no target has such samples. `title` is for a picture that stands alone.
 pub(super) fn growth(
     (result, series): (&RunResult, &[Series]),
@@ -24,7 +28,9 @@ pub(super) fn growth(
     format: Format,
     title: Option<&str>,
 ) -> Option<Scene> {
-    let series = series::coarse(series, format.columns());
+    // Among many lines nobody sees as much of each.
+    let columns = format.columns() * CROWD / series.len().max(CROWD);
+    let series = series::coarse(series, columns);
     let end = end(result, &series)?;
     let limit = limit_line(result, resource, end);
     let ground = ground(result, &series, limit, end);
@@ -184,8 +190,10 @@ fn churn(sheet: &mut Sheet, result: &RunResult) {
     let churn = result.events.iter().filter(|event| event.event == "churn");
     let mut places: Vec<f64> = churn.map(|event| sheet.time.at(event.elapsed_s).round()).collect();
     places.dedup();
-    for place in places {
-        sheet.scene.line(vec![(place, top), (place, top + 7.0)], AXIS, 1.0);
-    }
+    sheet.scene.group(Group::Part(Part::Pinned), |scene| {
+        for place in places {
+            scene.line(vec![(place, top), (place, top + 7.0)], AXIS, 1.0);
+        }
+    });
     sheet.down += 8.0;
 }

@@ -28,6 +28,8 @@ pub(super) enum Group {
 pub(super) enum Part {
     /// The samples of one target, to be drawn finer.
     Samples,
+    /// Markers, which are moved and never stretched.
+    Marks,
     /// Lines of the grid.
     Grid,
     /// Stretches under a fault.
@@ -64,6 +66,7 @@ impl Part {
     fn class(self) -> &'static str {
         match self {
             Self::Samples => "samples",
+            Self::Marks => "marks",
             Self::Grid => "grid",
             Self::Faults => "faults",
             Self::Counts => "counts",

@@ -98,7 +98,6 @@
       counts: field.previousElementSibling,
       grid: field.querySelector(".grid"),
       faults: field.querySelector(".faults"),
-      pinned: field.nextElementSibling,
       samples: [...field.querySelectorAll(".samples")].map((group) => ({ group, target: Number(group.parentElement.dataset.target), drawn: [...group.children] })),
     };
   };
@@ -152,7 +151,12 @@
     for (const { shape, drawn } of panel.shapes) {
       // What reaches from the lower to the upper edge does so wherever it is zoomed.
       const upright = (y) => (y <= panel.y + 1 || y >= panel.y + panel.height - 1 ? y : moveY(y));
-      if (drawn.points) {
+      if (shape.parentElement.classList.contains("marks") && drawn.points) {
+        const middle = (odd) => { const own = drawn.points.filter((_, index) => index % 2 === odd); return (Math.min(...own) + Math.max(...own)) / 2; };
+        const [x, y] = [middle(0), middle(1)];
+        const [dx, dy] = [moveX(x) - x, moveY(y) - y];
+        shape.setAttribute("points", drawn.points.map((value, index) => (value + (index % 2 === 0 ? dx : dy)).toFixed(1)).join(" "));
+      } else if (drawn.points) {
         const isUpright = drawn.points.length === 4 && drawn.points[0] === drawn.points[2];
         const points = drawn.points.map((value, index) => (index % 2 === 0 ? moveX(value) : isUpright ? upright(value) : moveY(value)));
         shape.setAttribute("points", points.map((value, index) => `${value.toFixed(1)}${index % 2 === 0 ? "," : " "}`).join(""));
@@ -191,7 +195,6 @@
       shade.setAttribute("width", Math.max(1, atTime(end) - atTime(begin)));
       return shade;
     })));
-    panel.pinned.toggleAttribute("hidden", zoomed);
   };
 
   // Puts other labels into an axis, in the letters of those that it was drawn with.
@@ -219,6 +222,7 @@
         if (times) label(times, view !== null, multiples(from, to, step).map((time) => ({ text: clock(time), x: panels[0].atTime(time) })));
       }
     }
+    for (const element of document.querySelectorAll("figure .pinned")) element.toggleAttribute("hidden", zoomed);
     for (const element of document.querySelectorAll("figure [data-target]")) element.toggleAttribute("hidden", !shown.has(Number(element.dataset.target)));
     document.getElementById("span").textContent = view === null ? "whole run" : `${clock(from)} to ${clock(to)}`;
     figures.forEach(drawCursor);

@@ -235,12 +235,12 @@ impl Panel<'_> {
         for visible in clip(&ends, &self.value) {
             scene.line(visible.into_iter().map(|point| self.at(point)).collect(), ink, 2.5);
         }
-        for index in 0..MARKS {
-            let at = between(ends, share(index, one.place));
-            if self.value.holds(at.1) {
+        scene.group(Group::Part(Part::Marks), |scene| {
+            let places = (0..MARKS).map(|index| between(ends, share(index, one.place)));
+            for at in places.filter(|at| self.value.holds(at.1)) {
                 scene.mark(self.at(at), palette::marker(one.place), ink, 4.0);
             }
-        }
+        });
     }
 
     fn limits(&self, scene: &mut Scene) {

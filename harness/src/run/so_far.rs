@@ -1,7 +1,9 @@
 //! A run directory as a result, whatever became of the run: as it was judged at its end, or, where it was killed or
 //! still goes on, judged now, from what stands in its files so far.
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use crate::orphans;
 use crate::record::files::{self, RecordError};
@@ -25,9 +27,14 @@ pub fn read(folder: &Path) -> Result<RunResult, RecordError> {
 }
 
 fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordError> {
-    let samples: Vec<Sample> = files::read_csv(&folder.join(files::SAMPLES))?;
     let events: Vec<Event> = files::read_csv(&folder.join(files::EVENTS))?;
-    let kinds = files::read_kinds(folder)?;
+    // The two large ones, side by side.
+    let (samples, kinds) = thread::scope(|scope| {
+        let kinds = scope.spawn(|| files::read_kinds(folder));
+        let samples: Result<Vec<Sample>, _> = files::read_csv(&folder.join(files::SAMPLES));
+        (samples, kinds.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let (samples, kinds) = (samples?, kinds?);
     if manifest.phases.is_empty() {
         manifest.phases = phases(&events, samples.last().map_or(0.0, |sample| sample.elapsed_s));
     }
