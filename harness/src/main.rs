@@ -31,11 +31,10 @@ use flatline::run::progress::Show;
 use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
-use flatline::run::{ab, actions, power, so_far};
+use flatline::run::{ab, actions, clean, power, so_far};
 use flatline::scenario::{self, Overrides};
-use flatline::world::engine::{self, Engine};
+use flatline::world::engine;
 use flatline::world::generate;
-use flatline::world::{own_engine, small_disk};
 use flatline::{clock, report};
 
 const MET: u8 = 0;
@@ -269,44 +268,9 @@ fn open_page(page: &Path) -> anyhow::Result<()> {
 }
 
 async fn clean() -> anyhow::Result<ExitCode> {
-    let is_over = |run_id: &str| !orphans::is_live(run_id);
-    let processes = orphans::end_processes(is_over).context("can't look for processes")?;
-    let disks = small_disk::unmount_all(is_over)?;
-    let mut engines = 0;
-    for (_, folder) in own_engine::folders().iter().filter(|(run_id, _)| is_over(run_id)) {
-        own_engine::remove(folder).with_context(|| format!("can't remove {}", folder.display()))?;
-        engines += 1;
-    }
-    let ended = format!(
-        "ended {}; removed {} of a run's own, {}",
-        counted(processes, "process", "processes"),
-        counted(engines, "engine", "engines"),
-        counted(disks, "small disk", "small disks"),
-    );
-    // What is done is told also where no engine answers.
-    let removed = async {
-        let engine = Engine::connect(&engine::default_host(), "clean").await?;
-        engine.remove_runs(is_over).await
-    };
-    match removed.await {
-        Ok(containers) => {
-            let containers = counted(containers, "container", "containers");
-            print(&format!("{ended}, {containers} and the images of their runs"))?;
-            Ok(ExitCode::from(MET))
-        }
-        Err(_) if !engine::is_there() => {
-            print(&format!("{ended}; there is no Docker here, whose containers could be left"))?;
-            Ok(ExitCode::from(MET))
-        }
-        Err(error) => {
-            print(&ended)?;
-            Err(error.into())
-        }
-    }
-}
-
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+    let (cleaned, failed) = clean::clean().await?;
+    print(&cleaned)?;
+    failed.map_or(Ok(ExitCode::from(MET)), |error| Err(error.into()))
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {

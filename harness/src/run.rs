@@ -20,6 +20,7 @@ pub mod so_far;
 pub mod live;
 pub mod actions;
 pub mod ab;
+pub mod clean;
 mod bounded;
 pub mod table;
 pub mod analyze;

@@ -164,12 +164,13 @@ pub(super) fn fewest(counts: &[(&str, u64)]) -> Better {
 /// Who takes least: one figure for each target, which no interval goes with.
 pub(super) fn cheapest(costs: &[(&str, f64)]) -> Better {
     let least = costs.iter().map(|(_, cost)| *cost).fold(f64::INFINITY, f64::min);
-    let (alike, more): (Vec<(&str, f64)>, Vec<(&str, f64)>) =
-        costs.iter().partition(|(_, cost)| *cost <= least * ALIKE);
-    let Some((next, cost)) = more.iter().min_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| least > 0.0) else {
+    let is_alike = |cost: f64| cost <= least * ALIKE;
+    let more = costs.iter().filter(|(_, cost)| !is_alike(*cost));
+    let Some((next, cost)) = more.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| least > 0.0) else {
         return Better::new(&[], "");
     };
-    let who: Vec<&str> = alike.iter().map(|(name, _)| *name).collect();
+    let alike = costs.iter().filter(|(_, cost)| is_alike(*cost));
+    let who: Vec<&str> = alike.map(|(name, _)| *name).collect();
     Better::new(
         &who,
         format!("{next} takes {:.1} times as much; single figures, without an interval", cost / least),

@@ -32,9 +32,10 @@ fn words_of(html: &str) -> String {
         let mut depth = 1;
         while depth > 0 {
             let end = inside.find("</svg>").unwrap();
-            depth += inside[..end].matches("<svg").count();
+            let (part, after) = inside.split_at(end);
+            depth += part.matches("<svg").count();
             depth -= 1;
-            inside = &inside[end + "</svg>".len()..];
+            inside = after.strip_prefix("</svg>").unwrap();
         }
         rest = inside;
     }

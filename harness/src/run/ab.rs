@@ -46,7 +46,8 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         None => None,
     };
     let host = own.as_ref().map_or_else(|| order.docker_host.clone(), OwnEngine::host);
-    let result = AssertUnwindSafe(with_engine(&order, &host, own.as_mut(), stop)).catch_unwind().await;
+    let result =
+        AssertUnwindSafe(Box::pin(with_engine(&order, &host, own.as_mut(), stop))).catch_unwind().await;
     let ended = match own {
         Some(own) => own.end().await,
         None => Ok(()),

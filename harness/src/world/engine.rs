@@ -86,17 +86,14 @@ const SOCKET: &str = "/var/run/docker.sock";
 /// The address of the engine: `DOCKER_HOST`, or Docker's default socket.
 #[must_use]
 pub fn default_host() -> String {
-    named_host().unwrap_or_else(|| format!("unix://{SOCKET}"))
-}
-
-fn named_host() -> Option<String> {
-    std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty())
+    let named = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    named.unwrap_or_else(|| format!("unix://{SOCKET}"))
 }
 
 /// Whether this machine has Docker, be it running or not: it is named, or its socket is there.
 #[must_use]
 pub fn is_there() -> bool {
-    named_host().is_some() || std::path::Path::new(SOCKET).exists()
+    default_host() != format!("unix://{SOCKET}") || std::path::Path::new(SOCKET).exists()
 }
 
 impl Engine {

@@ -1,0 +1,65 @@
+//! `flatline ab`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::run::order::EngineChoice;
+
+pub(super) const EXAMPLES: &str = concat!(
+    "\
+Examples:
+  flatline ab                                         the post-mortem's experiment, five minutes
+  flatline ab --targets pool,archived                 two of its targets
+  flatline ab --set phases.load=10m --set containers.count=16
+  flatline ab --set phases.load=8h --fail-fast        all night, but no longer than until a leak is called
+  flatline ab --serve                                 with the report to be seen in a browser all the while
+  flatline ab --set targets.archived.settings.leak_handles=false
+                                                      the same with one defect mended
+  flatline ab --set 'faults=[{at: 30s, for: 10s, fault: {status: {code: 429}}}]'
+                                                      with a fault; docs/faults.md has all of them
+
+",
+    exit_codes!()
+);
+
+/// Options of `flatline ab`.
+#[derive(Args, Debug)]
+pub struct AbArgs {
+    /// The scenario [default: scenarios/quick.yaml, which is built in]
+    pub scenario: Option<PathBuf>,
+    /// The run directory [default: reports/<time>-<scenario>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Only these targets of the scenario
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub targets: Vec<String>,
+    /// Sets one value of the scenario, e.g. phases.load=10m (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything that is drawn by chance
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Ends the load as soon as a target that must be flat is called a leak
+    ///
+    /// Only for `fail`, never for `pass`; only where a count has risen by more than the target's file declares
+    /// (`bounds`), and at looks that are fixed in advance, so that looking often raises no more false alarms. With
+    /// controls alone the run is over when all that must leak was called. Then it drains, accounts and reports as ever.
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Shows the report while the run goes on; prints where [without ADDRESS: any free port of the loopback]
+    ///
+    /// The page is drawn from the run directory when somebody looks, and costs nothing while nobody does. It says so
+    /// when it is cut off: at the run's end, whose report lies in the run directory, or when the run is killed.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:0")]
+    pub serve: Option<std::net::SocketAddr>,
+    /// Lets --serve listen where other machines reach it
+    #[arg(long, requires = "serve")]
+    pub expose: bool,
+    /// Who runs the containers
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
+    /// Prints the verdict as one JSON document on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
