@@ -113,6 +113,7 @@ struct Page<'a> {
     until: String,
     unfinished: bool,
     stopped_early: Option<String>,
+    unproven: Option<&'static str>,
     cards: Vec<Card>,
     /// Whether there are targets to compare.
     several: bool,
@@ -163,6 +164,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         until: figures::clock(checks::seconds(result, None)),
         unfinished: result.verdict.is_unfinished(),
         stopped_early: view::stopped_early(result),
+        unproven: view::unproven(result),
         cards: view::cards(result),
         several: result.verdict.targets.len() > 1,
         ahead: ahead(result),

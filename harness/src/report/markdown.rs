@@ -68,9 +68,10 @@ fn head(result: &RunResult) -> String {
     } else {
         ""
     };
-    let early = view::stopped_early(result).map_or_else(String::new, |said| format!("> {}\n\n", safe(&said)));
+    let noted = view::stopped_early(result).into_iter().chain(view::unproven(result).map(str::to_owned));
+    let noted: String = noted.map(|said| format!("> {}\n\n", safe(&said))).collect();
     format!(
-        "## {} {}\n\n{cut}{early}{}\n\n",
+        "## {} {}\n\n{cut}{noted}{}\n\n",
         view::outcome(result.verdict.outcome).sign,
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)

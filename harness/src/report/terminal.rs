@@ -17,6 +17,9 @@ pub(super) fn render(result: &RunResult) -> String {
     if let Some(early) = view::stopped_early(result) {
         out.push_str(&format!("\n  {early}"));
     }
+    if let Some(unproven) = view::unproven(result) {
+        out.push_str(&format!("\n  {unproven}"));
+    }
     let rows = view::growths(result);
     let kept = kinds::kept(result);
     for card in view::cards(result) {

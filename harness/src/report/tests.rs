@@ -127,6 +127,18 @@ fn a_run_that_was_stopped_early_says_when_and_why_everywhere() {
 }
 
 #[test]
+fn a_run_without_docker_says_everywhere_what_that_leaves_unproven() {
+    let mut run = run(NAMES);
+    let all = |run: &RunResult| {
+        [html::render(run).unwrap(), markdown::render(run, Pictures::Beside), terminal::render(run)]
+    };
+    let said = "Ran on the embedded engine";
+    assert!(all(&run).iter().all(|text| !text.contains(said)), "{}", run.manifest.engine);
+    run.manifest.engine = "embedded 0.1.0 (API 1.43)".to_owned();
+    assert!(all(&run).iter().all(|text| text.contains(said)));
+}
+
+#[test]
 fn a_run_that_judges_lines_alone_says_nothing_of_growth() {
     let mut run = run(NAMES);
     run.manifest.limits.clear();

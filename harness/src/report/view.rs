@@ -23,6 +23,16 @@ pub(super) struct Mark {
     pub(super) class: &'static str,
 }
 
+/// What a run leaves unproven by the engine that it ran on.
+pub(super) fn unproven(result: &RunResult) -> Option<&'static str> {
+    let is_embedded = result.manifest.engine.starts_with("embedded ");
+    is_embedded.then_some(
+        "Ran on the embedded engine: its containers were plain processes. What shippers do with files, rotation, churn and \
+         Loki's answers is shown; what Docker itself adds is not: its API and its log follower under load and over restarts, \
+         its limits, and what a shipper holds in dockerd.",
+    )
+}
+
 /// When and why `--fail-fast` has ended the run, if it has.
 pub(super) fn stopped_early(result: &RunResult) -> Option<String> {
     let early = result.verdict.stopped_early.as_ref()?;
