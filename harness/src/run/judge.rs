@@ -5,6 +5,8 @@
 //! its control's leak proves nothing.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use crate::growth::drain::drain;
 use crate::growth::lives::judge_lives;
@@ -114,11 +116,18 @@ impl Case<'_> {
     #[must_use]
     pub(super) fn target(&self, party: &Party<'_>) -> TargetResult {
         let Party { name, terms, stability, lines: (audit, latency), .. } = *party;
-        let resources: BTreeMap<Resource, ResourceResult> = self
-            .limits
-            .iter()
-            .map(|(resource, limit)| (*resource, self.resource(party, *resource, *limit)))
-            .collect();
+        // Side by side: of two days each takes a third of a second.
+        let resources: BTreeMap<Resource, ResourceResult> = thread::scope(|scope| {
+            let begin = |(resource, limit): (&Resource, &f64)| {
+                let (resource, limit) = (*resource, *limit);
+                (resource, scope.spawn(move || self.resource(party, resource, limit)))
+            };
+            let begun: Vec<_> = self.limits.iter().map(begin).collect();
+            let done = |work: thread::ScopedJoinHandle<'_, ResourceResult>| {
+                work.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            begun.into_iter().map(|(resource, work)| (resource, done(work))).collect()
+        });
         let (met, reason) = match terms.expect {
             Expect::Flat => self.stays_flat(&resources, audit, stability.crashes),
             Expect::Leak => leaks(&resources, &terms.must_leak),
