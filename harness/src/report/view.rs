@@ -100,13 +100,14 @@ pub(super) fn expected(target: &TargetResult) -> &'static str {
     }
 }
 
-/// Whether it did; of a run under way, what is open may still be decided either way.
+/// Whether it did; of a run under way or killed, what is open might still have been decided either way.
 fn met(result: &RunResult, target: &TargetResult) -> Mark {
     let failed = target.resources.values().any(|found| found.judgement.verdict == Verdict::Fail);
     if target.met {
         Mark { sign: "✓", word: "as expected", class: "good" }
-    } else if is_running(result) && !failed && target.stability.crashes == 0 {
-        Mark { sign: "?", word: "not decided yet", class: "open" }
+    } else if result.verdict.is_unfinished() && !failed && target.stability.crashes == 0 {
+        let word = if is_running(result) { "not decided yet" } else { "not known" };
+        Mark { sign: "?", word, class: "open" }
     } else {
         Mark { sign: "✗", word: "not as expected", class: "bad" }
     }
