@@ -213,15 +213,22 @@ fn walk_variance(regressor: &[f64], residuals: &[f64], fitted: f64) -> (f64, f64
 }
 
 /// Variance of the sum of the scores, by the mean square of their first `cosines` projections.
+///
+/// Each cosine follows from the two of lower order at the same moment, cos(k x) = 2 cos(x) cos((k - 1) x) - cos((k - 2) x):
+/// an error that grows with the square of the order, and the orders are few hundred.
 fn long_run_sum_variance(scores: &[f64], cosines: f64) -> f64 {
     let n = scores.len() as f64;
+    let first: Vec<f64> = (0..scores.len()).map(|i| (PI / n * (i as f64 + 0.5)).cos()).collect();
+    let (mut before, mut at) = (vec![1.0; scores.len()], first.clone());
     let mut sum = 0.0;
     let mut order = 1.0;
     while order <= cosines {
-        let step = PI * order / n;
-        let projection: f64 =
-            scores.iter().enumerate().map(|(i, score)| score * (step * (i as f64 + 0.5)).cos()).sum();
+        let projection: f64 = scores.iter().zip(&at).map(|(score, at)| score * at).sum();
         sum += 2.0 / n * projection * projection;
+        for ((before, at), first) in before.iter_mut().zip(&at).zip(&first) {
+            *before = 2.0 * first * at - *before;
+        }
+        std::mem::swap(&mut before, &mut at);
         order += 1.0;
     }
     n * sum / cosines
@@ -262,12 +269,29 @@ fn memory_samples(residuals: &[f64], fitted: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::PI;
+
     use super::{Growth, critical_value, growth, growth_beside, memory_samples};
     use crate::growth::Point;
 
     fn series(count: impl FnMut(f64) -> f64) -> Vec<Point> {
         let mut count = count;
         (0..180).map(|i| Point { elapsed_s: f64::from(i), count: count(f64::from(i)) }).collect()
+    }
+
+    #[test]
+    fn cosines_by_recurrence_are_the_cosines() {
+        let scores: Vec<f64> =
+            (0..4096_u32).map(|i| (f64::from(i) * 0.37).sin() + f64::from(i % 7)).collect();
+        let n = scores.len() as f64;
+        let squares = (1..=300_u32).map(|order| {
+            let step = PI * f64::from(order) / n;
+            let at = |i: usize| (step * (i as f64 + 0.5)).cos();
+            scores.iter().enumerate().map(|(i, score)| score * at(i)).sum::<f64>().powi(2)
+        });
+        let direct = 2.0 * squares.sum::<f64>() / 300.0;
+        let found = super::long_run_sum_variance(&scores, 300.0);
+        assert!((found / direct - 1.0).abs() < 1e-9, "{found} {direct}");
     }
 
     #[test]
