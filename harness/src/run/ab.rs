@@ -25,7 +25,7 @@ use crate::run::order::{EngineChoice, Order, RunError};
 use crate::run::progress::Progress;
 use crate::run::surroundings::World;
 use crate::sample::daemons::Daemons;
-use crate::world::engine::Engine;
+use crate::world::engine::{Engine, EngineError};
 use crate::world::own_engine::{Kind, OwnEngine};
 use crate::world::small_disk::unmount_all;
 
@@ -74,12 +74,14 @@ async fn own_engine(order: &Order) -> Result<Option<Kind>, RunError> {
         EngineChoice::Embedded => Ok(Some(Kind::Embedded)),
         EngineChoice::Auto => match Engine::connect(&order.docker_host, &order.run_id).await {
             Ok(_) => Ok(None),
-            Err(error) => {
+            // One that is there and not for this user is another matter.
+            Err(error @ EngineError::Unreachable { .. }) => {
                 Progress::new(order.show, &[]).say(&format!(
                     "{error}\n  The embedded engine runs the containers, as plain processes (--engine docker insists on Docker)."
                 ));
                 Ok(Some(Kind::Embedded))
             }
+            Err(error) => Err(error.into()),
         },
     }
 }

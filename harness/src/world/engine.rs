@@ -39,7 +39,8 @@ pub enum EngineError {
     /// The socket is there, but not for this user.
     #[error(
         "permission denied at {host}: this user may not talk to the Docker Engine\n  \
-         Add the user to the socket's group (`sudo usermod -aG docker $USER`, then log in again), or run as root."
+         Add the user to the socket's group (`sudo usermod -aG docker $USER`, then log in again), run as root, or do \
+         without Docker (--engine embedded)."
     )]
     Denied {
         /// Whose socket.

@@ -29,18 +29,17 @@ impl Drop for Disk {
     }
 }
 
-fn ab(out: &Path, docker_host: Option<&str>) -> Output {
+fn ab(out: &Path) -> Output {
     let mut command = flatline();
-    if let Some(host) = docker_host {
-        command.env("DOCKER_HOST", host);
-    }
     command.args(["ab", &scenario("short.yaml"), "--out"]).arg(out).output().unwrap()
 }
 
 #[test]
 fn without_docker_the_message_says_where_it_looked_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
-    let output = ab(&folder.path().join("run"), Some("unix:///nowhere/docker.sock"));
+    let mut command = flatline();
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").args(["ab", "--engine", "docker", "--out"]);
+    let output = command.arg(folder.path().join("run")).output().unwrap();
     assert_eq!(output.status.code(), ENVIRONMENT);
     let said = said(&output);
     assert!(said.contains("/nowhere/docker.sock") && said.contains("systemctl start docker"), "{said}");
@@ -84,7 +83,7 @@ fn a_port_in_use_is_named() {
 fn a_full_reports_folder_ends_the_run_and_says_so() {
     let disk = Disk::mount("size=8k");
     std::fs::write(disk.0.path().join("filler"), vec![0; 4096]).unwrap();
-    let output = ab(&disk.0.path().join("run"), None);
+    let output = ab(&disk.0.path().join("run"));
     assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
     assert!(said(&output).contains("--out DIR"), "{}", said(&output));
 }
@@ -92,7 +91,7 @@ fn a_full_reports_folder_ends_the_run_and_says_so() {
 #[test]
 fn a_read_only_reports_folder_ends_the_run_and_says_so() {
     let disk = Disk::mount("ro");
-    let output = ab(&disk.0.path().join("run"), None);
+    let output = ab(&disk.0.path().join("run"));
     assert_eq!(output.status.code(), ENVIRONMENT, "{}", said(&output));
     let said = said(&output);
     assert!(said.contains(&disk.0.path().display().to_string()) && said.contains("--out DIR"), "{said}");
@@ -102,7 +101,7 @@ fn a_read_only_reports_folder_ends_the_run_and_says_so() {
 fn a_run_is_never_written_over_another() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("samples.csv"), "elapsed_s\n").unwrap();
-    let output = ab(folder.path(), None);
+    let output = ab(folder.path());
     assert_eq!(output.status.code(), ENVIRONMENT);
     assert!(said(&output).contains("samples.csv"), "{}", said(&output));
     assert_eq!(std::fs::read_to_string(folder.path().join("samples.csv")).unwrap(), "elapsed_s\n");

@@ -31,19 +31,6 @@ fn where_no_docker_answers_a_run_goes_on_without_it_and_leaves_nothing() {
 }
 
 #[test]
-fn who_insists_on_docker_is_told_that_there_is_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = flatline();
-    command
-        .env("DOCKER_HOST", NOWHERE)
-        .args(["ab", "--engine", "docker", "--out"])
-        .arg(folder.path().join("run"));
-    let run = command.output().unwrap();
-    assert_eq!(run.status.code(), Some(4));
-    assert!(said(&run).contains("no Docker Engine answers"), "{}", said(&run));
-}
-
-#[test]
 fn a_fault_that_it_has_no_means_for_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
