@@ -236,6 +236,9 @@ pub struct TargetResult {
     /// Its inotify watches over the load: no descriptors, but bounded by the kernel as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watches: Option<KindGrowth>,
+    /// Bytes that it has mapped, by class of mapping, over the load: nothing is judged by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub memory: Vec<KindGrowth>,
     /// Its lines; `None` where the run did not come to the end, at which they are accounted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Audit>,

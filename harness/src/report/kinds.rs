@@ -12,7 +12,7 @@ const NAMED: usize = 4;
 /// What the table of growing kinds rests on, to stand above it.
 pub(super) const NOTE: &str = "The kinds that grew over the load, each with its 90 % interval, which excludes zero. A \
      kind is where a descriptor leads (numbers and ids are stars), the name of a thread, the label of a task. They \
-     are listed less often than they are counted; all of them are in fds.csv, threads.csv, tasks.csv and watches.csv.";
+     are listed less often than they are counted; all of them are in fds.csv, threads.csv, tasks.csv, watches.csv and memory.csv.";
 
 /// A kind that grew.
 #[derive(Clone, Debug, Serialize)]
@@ -54,8 +54,23 @@ pub(super) fn growing(result: &RunResult) -> Vec<Kind> {
             let grown = kinds.iter().filter(|kind| kind.ci_low.is_some_and(|low| low > 0.0));
             rows.extend(grown.map(|kind| row((place, name), resource, kind)));
         }
+        let grown = target.memory.iter().filter(|kind| kind.ci_low.is_some_and(|low| low > 0.0));
+        rows.extend(grown.map(|kind| mapped((place, name), kind)));
     }
     rows
+}
+
+/// The same of a class of mappings, in bytes.
+fn mapped(whose: (usize, &str), found: &KindGrowth) -> Kind {
+    let interval = found.ci_low.zip(found.ci_high);
+    Kind {
+        first: figures::bytes(found.first),
+        last: figures::bytes(found.last),
+        worst: figures::bytes(found.worst),
+        growth: found.growth_per_min.map_or(NOTHING.to_owned(), figures::bytes_growth),
+        interval: interval.map_or(NOTHING.to_owned(), |(low, high)| figures::bytes_interval(low, high)),
+        ..row(whose, "Mapped memory", found)
+    }
 }
 
 fn row((place, target): (usize, &str), resource: &'static str, found: &KindGrowth) -> Kind {

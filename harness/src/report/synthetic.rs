@@ -169,6 +169,7 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
                  instances, one per started container")
         }),
         watches: Some(KindGrowth { share: None, ..kind("inotify", 12, fds, fds) }),
+        memory: vec![kind("heap", 8 << 20, tasks * 65_536.0, tasks * 65_536.0)],
         audit: Some(Audit {
             sent: 21_600,
             delivered: if leaks { 18_034 } else { 18_600 },

@@ -51,6 +51,14 @@ pub struct MappedBytes {
     pub resident_bytes: Option<u64>,
 }
 
+impl MappedBytes {
+    /// As a count of its class.
+    #[must_use]
+    pub fn counted(&self, count: u64) -> KindCount {
+        KindCount { elapsed_s: self.elapsed_s, target: self.target.clone(), kind: self.kind.clone(), count }
+    }
+}
+
 impl Kinds {
     /// Puts the rows of others behind these.
     pub fn append(&mut self, mut others: Self) {
@@ -59,6 +67,12 @@ impl Kinds {
         self.fds.append(&mut others.fds);
         self.watches.append(&mut others.watches);
         self.memory.append(&mut others.memory);
+    }
+
+    /// Mapped bytes as counts of their classes.
+    #[must_use]
+    pub fn mapped(&self) -> Vec<KindCount> {
+        self.memory.iter().map(|row| row.counted(row.bytes)).collect()
     }
 
     /// The rows of one resource.

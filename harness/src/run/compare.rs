@@ -270,6 +270,7 @@ mod tests {
             resources: resources.collect(),
             leaks: None,
             watches: None,
+            memory: Vec::new(),
             audit: None,
             latency: None,
             stability: Stability::default(),

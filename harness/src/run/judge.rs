@@ -145,6 +145,9 @@ impl Case<'_> {
                 }),
             ),
             watches: self.watches(name),
+            memory: self.phase("load").map_or_else(Vec::new, |load| {
+                attribution::growths(&self.kinds.mapped(), (name, &[]), load, load)
+            }),
             resources,
             audit,
             latency,

@@ -45,12 +45,7 @@ pub(super) fn growths(
         threads: of(Resource::Threads),
         tasks: of(Resource::Tasks),
         watches: attribution::growths(&kinds.watches, (name, &[]), ALWAYS, stretch(WATCHES)),
-        memory: attribution::growths(
-            &counted(&kinds.memory, |row| Some(row.bytes)),
-            (name, &[]),
-            ALWAYS,
-            ALWAYS,
-        ),
+        memory: attribution::growths(&kinds.mapped(), (name, &[]), ALWAYS, ALWAYS),
     }
 }
 
@@ -145,11 +140,7 @@ impl Memory<'_> {
 }
 
 fn counted(rows: &[MappedBytes], bytes: impl Fn(&MappedBytes) -> Option<u64>) -> Vec<KindCount> {
-    let row = |row: &MappedBytes| {
-        let (target, kind) = (row.target.clone(), row.kind.clone());
-        Some(KindCount { elapsed_s: row.elapsed_s, target, kind, count: bytes(row)? })
-    };
-    rows.iter().filter_map(row).collect()
+    rows.iter().filter_map(|row| Some(row.counted(bytes(row)?))).collect()
 }
 
 fn sentence(name: &str, sort: &str, judged: &Judged, rows: &[KindCount]) -> Option<String> {
