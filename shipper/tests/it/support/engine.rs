@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{
@@ -195,6 +196,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Without a runtime, since a test that has failed may have none left.
         let Ok(mut socket) = UnixStream::connect(&self.socket) else { return };
+        // An engine that hangs must not hang the test with it.
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap_or_default();
         let path = format!("/containers/{}?force=1&v=1", self.id.as_str());
         let request = format!("DELETE {path} HTTP/1.0\r\nHost: docker\r\n\r\n");
         let asked = socket.write_all(request.as_bytes()).and_then(|()| socket.read_to_end(&mut Vec::new()));
