@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn every_scenario_that_ships_loads() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let scenarios: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+        assert!(scenarios.len() > 5);
+        for scenario in scenarios {
+            let loaded = load(Some(&scenario), &Overrides::default());
+            assert!(loaded.is_ok(), "{}: {}", scenario.display(), loaded.unwrap_err());
+        }
+    }
+
+    #[test]
     fn a_wrong_field_is_named_with_file_line_and_column() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.yaml");
