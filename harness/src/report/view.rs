@@ -232,8 +232,8 @@ fn lines(target: &TargetResult) -> String {
 
 fn leak(resource: Resource, found: &ResourceResult) -> Leak {
     let judged = &found.judgement;
-    let since = found.line.map(|line| format!("since {}", figures::clock(line.from_s)));
-    let clear = judged.decided_at_s.map(|at| format!("clear at {}", figures::clock(at)));
+    let since = found.line.map(|line| format!("since {} of the run", figures::clock(line.from_s)));
+    let clear = judged.decided_at_s.map(|at| format!("could be called a leak at {}", figures::clock(at)));
     let spent = found.projection.exhausted_in_s.is_some();
     let spent = spent.then(|| exhausted(found.projection.process_limit, found.projection.exhausted_in_s));
     let parts = [Some(format!("90 % interval {}", interval(judged))), since, clear, spent];
