@@ -42,13 +42,14 @@ fn growth(event: EventKind, Followed { events, per_event, follows }: Followed) -
     }
 }
 
+/// A count that was taken as a real number.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a count of events, and a cast of a float saturates"
+    reason = "it was a whole number, and a cast of a float saturates"
 )]
-fn whole(events: f64) -> u64 {
-    events as u64
+pub(super) fn whole(count: f64) -> u64 {
+    count as u64
 }
 
 /// Each point with the last sample up to its moment; points before the first sample are left out. Both in order of time.

@@ -9,6 +9,7 @@ use crate::growth::Point;
 use crate::growth::lives::judge_lives;
 use crate::growth::verdict::{Judged, LIMIT_PER_MIN, Settings};
 use crate::result::{ProcessCount, ProcessGrowth, Sample, Verdict};
+use crate::run::events::whole;
 use crate::run::judge::Case;
 use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
@@ -88,15 +89,6 @@ fn growth(
     })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it was a whole number, and a cast of a float saturates"
-)]
-fn whole(count: f64) -> u64 {
-    count as u64
-}
-
 /// Why a run can't be trusted in which the harness itself grew.
 #[must_use]
 pub(super) fn distrust(processes: &BTreeMap<String, Growths>) -> Option<String> {
@@ -131,7 +123,7 @@ mod tests {
         (0..180).map(sample).collect()
     }
 
-    fn whole(samples: &[Sample], events: &[Event]) -> VerdictFile {
+    fn judged(samples: &[Sample], events: &[Event]) -> VerdictFile {
         let phases = [Phase { name: "load".into(), from_s: 0.0, to_s: 180.0 }];
         let (kinds, limits) = (Kinds::default(), BTreeMap::new());
         let case = Case {
@@ -148,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_harness_that_grows_makes_the_run_invalid_and_says_how_fast() {
-        let grown = whole(&samples(OWN_NAME, |second| 30 + second / 6, |_| Some(0)), &[]);
+        let grown = judged(&samples(OWN_NAME, |second| 30 + second / 6, |_| Some(0)), &[]);
         assert_eq!(grown.outcome, Outcome::Invalid);
         let said = "flatline itself grew, so nothing it says can be trusted: fds 9.99 per minute";
         assert!(
@@ -156,7 +148,7 @@ mod tests {
             "{}",
             grown.reason
         );
-        let flat = whole(&samples(OWN_NAME, |second| 30 + second % 5 / 4, |_| Some(0)), &[]);
+        let flat = judged(&samples(OWN_NAME, |second| 30 + second % 5 / 4, |_| Some(0)), &[]);
         assert_eq!(flat.outcome, Outcome::Undecided, "there is no target: {}", flat.reason);
         assert_eq!(flat.processes[OWN_NAME][&ProcessCount::Fds].verdict, Some(Verdict::Pass));
         assert_eq!(flat.processes[OWN_NAME][&ProcessCount::RssBytes].verdict, None);
@@ -165,13 +157,13 @@ mod tests {
     #[test]
     fn a_rise_within_what_the_harness_may_keep_is_no_growth() {
         let fds = |second: u64| 30 + second.min(160) / 40;
-        let found = whole(&samples(OWN_NAME, fds, |_| None), &[]);
+        let found = judged(&samples(OWN_NAME, fds, |_| None), &[]);
         assert_ne!(found.outcome, Outcome::Invalid, "{}", found.reason);
     }
 
     #[test]
     fn what_a_target_holds_open_at_a_sink_is_no_growth_of_the_harness() {
-        let found = whole(&samples(OWN_NAME, |second| 30 + second / 6, |second| Some(second / 6)), &[]);
+        let found = judged(&samples(OWN_NAME, |second| 30 + second / 6, |second| Some(second / 6)), &[]);
         assert_ne!(found.outcome, Outcome::Invalid, "{}", found.reason);
         assert_eq!(found.processes[OWN_NAME][&ProcessCount::Fds].last, 30);
     }
@@ -179,7 +171,7 @@ mod tests {
     #[test]
     fn the_engines_growth_is_shown_and_decides_nothing_and_its_successor_is_a_life_of_its_own() {
         let dockerd = samples(daemons::DOCKERD, |second| 90 + second / 6, |_| None);
-        let found = whole(&dockerd, &[]);
+        let found = judged(&dockerd, &[]);
         let fds = &found.processes[daemons::DOCKERD][&ProcessCount::Fds];
         assert!(fds.confirmed && fds.verdict.is_none() && fds.ci_low.unwrap() > 9.0, "{fds:?}");
         assert!(!found.processes[daemons::DOCKERD][&ProcessCount::Threads].confirmed);
@@ -192,7 +184,7 @@ mod tests {
             event: Event::RESTART.to_owned(),
             detail: String::new(),
         };
-        let fds = whole(&two, &[again]).processes[daemons::DOCKERD][&ProcessCount::Fds].clone();
+        let fds = judged(&two, &[again]).processes[daemons::DOCKERD][&ProcessCount::Fds].clone();
         assert!(fds.confirmed && fds.ci_low.unwrap() > 9.0, "{fds:?}");
     }
 }
