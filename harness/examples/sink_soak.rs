@@ -143,7 +143,7 @@ impl Load {
 
 /// The sink's process: says where it listens, and in the end what it knows.
 fn sink() -> Result<(), Box<dyn Error>> {
-    let mut config = SinkConfig::for_run(WINDOW, Default::default());
+    let mut config = SinkConfig::for_run(WINDOW, Default::default(), &Default::default());
     // 48 hours pass in a minute, and with them the half hour after which Loki forgets a silent stream.
     config.loki.ingester.chunk_idle_period = Duration::from_secs(1);
     let sink = Sink::start(None, config)?;

@@ -69,8 +69,10 @@ fn decompress(bodies: &[Vec<u8>], entries: u64) -> f64 {
 }
 
 async fn push_all(bodies: &[Vec<u8>], entries: u64) -> Result<f64, Box<dyn std::error::Error>> {
-    let sink =
-        Sink::start(None, SinkConfig::for_run(std::time::Duration::from_secs(3600), Default::default()))?;
+    let sink = Sink::start(
+        None,
+        SinkConfig::for_run(std::time::Duration::from_secs(3600), Default::default(), &Default::default()),
+    )?;
     let (client, url) = (reqwest::Client::new(), format!("{}/loki/api/v1/push", sink.url()));
     let began = Instant::now();
     for body in bodies {

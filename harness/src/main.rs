@@ -1,5 +1,6 @@
 //! `flatline`: parses, runs, and turns what came out into an exit code.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -32,6 +33,7 @@ use flatline::run::selftest::{self, SelftestError};
 use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
 use flatline::run::{ab, actions, clean, power, so_far};
+use flatline::sample::daemons;
 use flatline::scenario::{self, Overrides};
 use flatline::world::engine;
 use flatline::world::generate;
@@ -356,6 +358,8 @@ async fn leak(arguments: LeakArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn engine_alone(arguments: &EngineArgs) -> anyhow::Result<ExitCode> {
+    // Or a run's engine, which is started by /proc/self/exe, would be called that.
+    fs::write("/proc/self/comm", daemons::EMBEDDED).context("can't set this process's name")?;
     let engine = Embedded::listen(&arguments.listen, &arguments.root, cli::generator)?;
     let stop = CancellationToken::new();
     // Signals are heard before anyone is told where it listens, as with the mock Loki.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 use crate::faults::{self, Timed};
+use crate::loki::config::Said;
 use crate::result::Resource;
 use crate::target::spec::{Entry, Kind, Spec};
 use crate::units::Span;
@@ -51,6 +52,10 @@ pub struct Scenario {
     pub sample_every: Span,
     /// What is older is refused by the sinks (Loki's `reject_old_samples_max_age`).
     pub window: Span,
+    /// What else the sinks are told, in Loki's own keys (`limits_config` and others, as `flatline mock-loki --config` takes
+    /// them).
+    #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    pub loki: Said,
     /// What the containers do.
     pub containers: load::Config,
     /// What goes wrong, in the sinks and in the world, in times from the beginning of the load on.
@@ -229,6 +234,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::loki::config::Config;
 
     fn built_in(overrides: &Overrides) -> Result<Loaded, ScenarioError> {
         load(None, overrides)
@@ -357,6 +363,22 @@ mod tests {
         }
         let set = vec![faults("30s").replace("hang", "kill"), "phases.load=48h".to_owned()];
         built_in(&Overrides { set, ..Overrides::default() }).unwrap();
+    }
+
+    #[test]
+    fn the_sinks_are_told_what_a_scenario_says_in_lokis_own_keys() {
+        let loaded = set_one("loki={limits_config: {max_line_size: 1KB}}").unwrap();
+        let loki = loaded.scenario.loki.over(&Config::default());
+        assert_eq!(loki.limits_config.max_line_size, 1024);
+        // It is in the run's record, from which the run can be repeated.
+        assert!(loaded.yaml.contains("max_line_size: 1KB"), "{}", loaded.yaml);
+        for (setting, words) in [
+            ("loki={limits_config: {max_lien_size: 1KB}}", "max_lien_size"),
+            ("loki={limits_config: {reject_old_samples_max_age: 1h}}", "`window`"),
+        ] {
+            let message = set_one(setting).unwrap_err().to_string();
+            assert!(message.contains(words), "{setting}: {message}");
+        }
     }
 
     #[test]

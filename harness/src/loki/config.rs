@@ -6,8 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 use super::limits::{
@@ -36,7 +37,50 @@ pub struct Config {
     pub server: ServerConfig,
 }
 
-#[derive(Default, Deserialize)]
+/// What a scenario says of its sinks, in Loki's own keys. The window is not among them: it has a field of its own.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(try_from = "Value", into = "Value")]
+pub struct Said {
+    file: ConfigFile,
+    text: Value,
+}
+
+impl Said {
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.text.is_null()
+    }
+
+    /// Laid over what stands beneath.
+    #[must_use]
+    pub fn over(&self, beneath: &Config) -> Config {
+        self.file.clone().over(beneath)
+    }
+}
+
+impl TryFrom<Value> for Said {
+    type Error = String;
+
+    fn try_from(text: Value) -> Result<Self, String> {
+        if text.pointer("/limits_config/reject_old_samples_max_age").is_some() {
+            return Err(
+                "limits_config.reject_old_samples_max_age: the scenario says it as `window`".to_owned()
+            );
+        }
+        let file =
+            Option::<ConfigFile>::deserialize(&text).map_err(|error| format!("Loki's config: {error}"))?;
+        Ok(Self { file: file.unwrap_or_default(), text })
+    }
+}
+
+impl From<Said> for Value {
+    fn from(said: Said) -> Self {
+        said.text
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ConfigFile {
     auth_enabled: Option<bool>,
@@ -45,6 +89,22 @@ struct ConfigFile {
     ingester: Option<IngesterFile>,
     distributor: Option<DistributorFile>,
     server: Option<ServerFile>,
+}
+
+impl ConfigFile {
+    fn over(self, beneath: &Config) -> Config {
+        let limits_config = self.limits_config.unwrap_or_default().over(&beneath.limits_config);
+        let overrides = self.overrides.unwrap_or_default().into_iter();
+        let of_tenant = |said: Option<LimitsFile>| said.unwrap_or_default().over(&limits_config);
+        Config {
+            auth_enabled: self.auth_enabled.unwrap_or(beneath.auth_enabled),
+            overrides: overrides.map(|(tenant, said)| (tenant, of_tenant(said))).collect(),
+            ingester: self.ingester.unwrap_or_default().over(&beneath.ingester),
+            distributor: self.distributor.unwrap_or_default().over(&beneath.distributor),
+            server: self.server.unwrap_or_default().over(&beneath.server),
+            limits_config,
+        }
+    }
 }
 
 /// Why a config is refused.
@@ -84,18 +144,7 @@ impl Config {
     /// # Errors
     /// Line, column and what is wrong there.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: ConfigFile = read(text)?;
-        let limits_config = file.limits_config.unwrap_or_default().over(&Limits::default());
-        let overrides = file.overrides.unwrap_or_default().into_iter();
-        let of_tenant = |said: Option<LimitsFile>| said.unwrap_or_default().over(&limits_config);
-        Ok(Self {
-            auth_enabled: file.auth_enabled.unwrap_or_default(),
-            overrides: overrides.map(|(tenant, said)| (tenant, of_tenant(said))).collect(),
-            ingester: file.ingester.unwrap_or_default().over(&IngesterConfig::default()),
-            distributor: file.distributor.unwrap_or_default().over(&DistributorConfig::default()),
-            server: file.server.unwrap_or_default().over(&ServerConfig::default()),
-            limits_config,
-        })
+        read::<ConfigFile>(text).map(|file| file.over(&Self::default()))
     }
 
     /// Sets the window of all tenants that have none of their own.

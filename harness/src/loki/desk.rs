@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use reqwest::Url;
 
 use super::answer::Answer;
-use super::config::Config;
+use super::config::{Config, Said};
 use super::judge::{Court, Judged, judge};
 use super::kept::Kept;
 use super::life::Life;
@@ -50,9 +50,9 @@ impl Default for SinkConfig {
 
 impl SinkConfig {
     /// The sink of a run: ready at once, and it takes whatever rate comes, since the targets are measured
-    /// and not what a tenant has bought. What is older than `max_age` is refused.
+    /// and not what a tenant has bought. What is older than `max_age` is refused. `said` lies over all that.
     #[must_use]
-    pub fn for_run(max_age: Duration, faults: Plan) -> Self {
+    pub fn for_run(max_age: Duration, faults: Plan, said: &Said) -> Self {
         const NO_RATE: usize = 1 << 50;
         let mut sink = Self { faults, ..Self::default() };
         sink.loki.ingester.lifecycler.min_ready_duration = Duration::ZERO;
@@ -64,6 +64,7 @@ impl SinkConfig {
             per_stream_rate_limit_burst: NO_RATE,
             ..Limits::default()
         };
+        sink.loki = said.over(&sink.loki);
         sink
     }
 }

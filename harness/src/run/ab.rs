@@ -146,7 +146,7 @@ async fn conduct(
     let world = World {
         sinks: sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect(),
         happened: Arc::clone(&house.happened),
-        daemons: Daemons::of(engine.host()),
+        daemons: Daemons::of(engine.host(), engine.is_embedded()),
     };
     let progress = Progress::new(order.show, &manifest.targets);
     let limits = order.loaded.scenario.limits.clone();

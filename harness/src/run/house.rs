@@ -106,7 +106,7 @@ impl<'a> House<'a> {
         }
         let scenario = &order.loaded.scenario;
         let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
-        let sink = SinkConfig::for_run(scenario.window.0, plan.clone());
+        let sink = SinkConfig::for_run(scenario.window.0, plan.clone(), &scenario.loki);
         let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
         let containers_root = engine.containers_root().await?;
         let happened = Arc::new(Happened::new(PathBuf::from(&containers_root)));

@@ -1,5 +1,5 @@
-//! The engine's own processes, `dockerd` and `containerd`, which a log that is followed may cost as well: who they
-//! are, and who takes their place.
+//! The engine's own processes, `dockerd` and `containerd` or the embedded engine's, which a log that is followed may cost
+//! as well: who they are, and who takes their place.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,8 +13,10 @@ use crate::sample::sampler::Subject;
 pub const DOCKERD: &str = "dockerd";
 /// The same of what runs its containers.
 pub const CONTAINERD: &str = "containerd";
+/// The same of the embedded engine; the kernel keeps no longer names.
+pub const EMBEDDED: &str = "flatline-engine";
 /// Names of their series, in the order in which they are shown.
-pub const NAMES: [&str; 2] = [DOCKERD, CONTAINERD];
+pub const NAMES: [&str; 3] = [DOCKERD, CONTAINERD, EMBEDDED];
 
 /// What became of one of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Daemons {
     host: String,
-    daemons: [Daemon; 2],
+    daemons: Vec<Daemon>,
 }
 
 #[derive(Debug)]
@@ -58,9 +60,10 @@ enum Who {
 impl Daemons {
     /// Those of the engine that listens at `host`; none is looked for yet.
     #[must_use]
-    pub fn of(host: &str) -> Self {
-        let daemon = |name| Daemon { name, who: Who::NotAsked };
-        Self { host: host.to_owned(), daemons: NAMES.map(daemon) }
+    pub fn of(host: &str, is_embedded: bool) -> Self {
+        let names: &[_] = if is_embedded { &[EMBEDDED] } else { &[DOCKERD, CONTAINERD] };
+        let daemon = |name: &&'static str| Daemon { name, who: Who::NotAsked };
+        Self { host: host.to_owned(), daemons: names.iter().map(daemon).collect() }
     }
 
     /// Looks for those that are not known yet or have ended; answers with what is new of whom.
@@ -74,7 +77,7 @@ impl Daemons {
                 *who = Who::Gone;
             }
             if matches!(who, Who::NotAsked | Who::Gone) {
-                let found = if *name == DOCKERD { engine(&self.host) } else { runtime(dockerd) };
+                let found = if *name == CONTAINERD { runtime(dockerd) } else { engine(&self.host, name) };
                 changes.extend(who.found(found).map(|change| (*name, change)));
             }
             dockerd = dockerd.or(who.pid());
@@ -118,16 +121,16 @@ impl Who {
 
 /// Who listens at the engine's socket. Where the system's first process listens for it and hands the socket over, who
 /// has its name.
-fn engine(host: &str) -> Result<u32, String> {
+fn engine(host: &str, expected: &str) -> Result<u32, String> {
     let Some(path) = host.strip_prefix("unix://") else {
         return Err(format!("the engine at {host} is not on a socket of this machine"));
     };
     let pid = peer(path).map_err(|error| format!("nobody can be asked at {path}: {error}"))?;
     if pid <= 1 {
-        return only_one(named(DOCKERD)?, DOCKERD);
+        return only_one(named(expected)?, expected);
     }
     match process::name(pid) {
-        Ok(name) if name == DOCKERD => Ok(pid),
+        Ok(name) if name == expected => Ok(pid),
         Ok(name) => Err(format!("it is {name} that listens at {path}")),
         Err(error) => Err(error.to_string()),
     }
@@ -186,12 +189,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("docker.sock");
         let host = format!("unix://{}", path.display());
-        assert!(engine(&host).unwrap_err().contains("nobody can be asked at"), "there is no socket");
+        assert!(engine(&host, DOCKERD).unwrap_err().contains("nobody can be asked at"), "there is no socket");
         let _listener = UnixListener::bind(&path).unwrap();
         assert_eq!(peer(&path.display().to_string()).unwrap(), std::process::id());
-        assert!(engine(&host).unwrap_err().contains(" that listens at "), "this is no dockerd");
+        assert!(engine(&host, DOCKERD).unwrap_err().contains(" that listens at "), "this is no dockerd");
+        let own = process::name(std::process::id()).unwrap();
+        assert_eq!(engine(&host, &own), Ok(std::process::id()));
         assert!(runtime(None).unwrap_err().contains("is not known"));
-        assert!(engine("tcp://127.0.0.1:1").unwrap_err().contains("not on a socket of this machine"));
+        assert!(
+            engine("tcp://127.0.0.1:1", DOCKERD).unwrap_err().contains("not on a socket of this machine")
+        );
     }
 
     #[test]

@@ -56,10 +56,7 @@ fn names_and_limits(scenario: &Scenario) -> Vec<String> {
         ),
         (
             daemons::NAMES.iter().any(|name| targets.contains_key(*name)),
-            format!(
-                "targets: {} are the engine's own processes; use other names",
-                daemons::NAMES.join(" and ")
-            ),
+            format!("targets: {} are the engine's own processes; use other names", daemons::NAMES.join(", ")),
         ),
         (
             !scenario.limits.values().all(above_zero),

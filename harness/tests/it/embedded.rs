@@ -25,6 +25,9 @@ fn where_no_docker_answers_a_run_goes_on_without_it_and_leaves_nothing() {
         assert_eq!(audit["lost"], 0, "{verdicts}");
         assert!(audit["delivered"].as_u64().unwrap() > 1000, "{verdicts}");
     }
+    // Its process is looked at as Docker's are.
+    let engine = &verdicts["processes"]["flatline-engine"];
+    assert!(engine["fds"]["first"].as_f64().unwrap() > 5.0, "{}", verdicts["processes"]);
     let events = std::fs::read_to_string(out.join("events.csv")).unwrap();
     assert!(events.contains(",churn,restart ") && events.contains(",churn,replace "), "{events}");
     assert_eq!(left_by(manifest["run_id"].as_str().unwrap()), Vec::<String>::new());

@@ -3,7 +3,8 @@
 //! One mechanism for any number of containers: a lease of one connection. Its holder follows its log until
 //! the stream ends, or until its time slice is over and another container waits for a connection. So while
 //! there are connections enough nobody is ever interrupted, and beyond that all are served in turn, first
-//! come first served. Whoever comes back goes on at his mark (see `cursor`).
+//! come first served; but containers that have stopped come before those that run, as Docker may remove them
+//! with their logs at any moment. Whoever comes back goes on at his mark (see `cursor`).
 //!
 //! A stream that ends proves nothing: Docker also cuts it when the container stops, before its last lines
 //! are out. So a container that has stopped is asked once more for all that is left.
@@ -88,6 +89,8 @@ struct Pool {
     metrics: Arc<Metrics>,
     places: HashMap<ContainerId, Place>,
     waiting: VecDeque<ContainerId>,
+    /// Those that have stopped: their logs may go any moment, so they are served first.
+    ending: VecDeque<ContainerId>,
     /// One permit for each container that waits: a lease whose slice is over takes one and ends.
     claims: Arc<Semaphore>,
     leases: JoinSet<(ContainerId, Reader, Ending)>,
@@ -149,6 +152,7 @@ impl Pool {
             metrics: inputs.metrics,
             places: HashMap::new(),
             waiting: VecDeque::new(),
+            ending: VecDeque::new(),
             claims: Arc::new(Semaphore::new(0)),
             leases: JoinSet::new(),
             complaint: Complaint::default(),
@@ -176,7 +180,7 @@ impl Pool {
     /// Gives free connections to those who have waited longest, and tells the leases how many still wait.
     fn lend(&mut self) {
         while self.leases.len() < self.config.connections_max {
-            let Some(id) = self.waiting.pop_front() else { break };
+            let Some(id) = self.ending.pop_front().or_else(|| self.waiting.pop_front()) else { break };
             let Some(place) = self.places.get_mut(&id) else { continue };
             match std::mem::replace(&mut place.stage, Stage::Leased) {
                 Stage::Waiting(reader) => {
@@ -200,7 +204,8 @@ impl Pool {
                 stage @ (Stage::Idle(_) | Stage::Resting(..) | Stage::Leased) => place.stage = stage,
             }
         }
-        let (wanted, offered) = (self.waiting.len(), self.claims.available_permits());
+        let wanted = self.ending.len() + self.waiting.len();
+        let offered = self.claims.available_permits();
         if wanted > offered {
             self.claims.add_permits(wanted - offered);
         } else {
@@ -286,6 +291,10 @@ impl Pool {
         if life != Life::Running {
             place.stopping.cancel();
         }
+        if matches!((life, &place.stage), (Life::Stopped { .. }, Stage::Waiting(_))) {
+            self.leave_queue(id);
+            self.ending.push_back(id.clone());
+        }
         self.queue(id);
         true
     }
@@ -297,12 +306,18 @@ impl Pool {
             && !self.unreadable.contains(id);
         place.stage = match std::mem::replace(&mut place.stage, Stage::Leased) {
             Stage::Idle(reader) | Stage::Resting(reader, _) if wants => {
-                self.waiting.push_back(id.clone());
+                let queue = if place.life == Life::Running { &mut self.waiting } else { &mut self.ending };
+                queue.push_back(id.clone());
                 Stage::Waiting(reader)
             }
             Stage::Idle(reader) | Stage::Resting(reader, _) => Stage::Idle(reader),
             stage @ (Stage::Waiting(_) | Stage::Leased) => stage,
         };
+    }
+
+    fn leave_queue(&mut self, id: &ContainerId) {
+        self.ending.retain(|waiting| waiting != id);
+        self.waiting.retain(|waiting| waiting != id);
     }
 
     async fn take_back(&mut self, id: ContainerId, reader: Reader, ending: Ending) -> Result<(), Error> {
@@ -355,7 +370,7 @@ impl Pool {
         let ids: Vec<_> =
             self.places.iter().filter(|(_, place)| gone(place)).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            self.waiting.retain(|waiting| *waiting != id);
+            self.leave_queue(&id);
             let removed = self.places.remove(&id).map(|place| (place.container(), place.stage));
             if let Some((container, stage)) = removed
                 && let Stage::Idle(mut reader) | Stage::Waiting(mut reader) | Stage::Resting(mut reader, _) =

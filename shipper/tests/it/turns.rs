@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::between::Between;
 use crate::support::engine::SOCKET;
 use crate::support::numbered::{Numbered, last_pair};
-use crate::support::program::PATIENCE;
+use crate::support::program::{PATIENCE, until};
 use crate::support::stage::Stage;
 
 const CONTAINERS: usize = 200;
@@ -69,5 +69,39 @@ async fn two_hundred_containers_share_sixteen_connections_and_none_is_starved() 
     assert!(most <= least + 2, "some had many more turns than others: {turns:?}");
     let removals = stream::iter(writers).map(|writer| stage.engine.remove(writer.running));
     removals.buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+    assert_eq!(program.terminate().await, 0);
+}
+
+/// Docker may remove it with its log at any moment; of those that run nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_stopped_is_read_before_those_that_run_and_wait() {
+    const WAITING: usize = 20;
+    let stage = Stage::new().await;
+    let between = Between::unix(stage.path("proxy.sock"), Path::new(SOCKET)).await;
+    let docker = format!("docker: {{host: \"{}\", max_connections: 1}}", between.host());
+    let program = stage.start("pool", &[&docker]).await;
+    let mut writers = Vec::new();
+    for number in 0..WAITING {
+        writers.push(stage.writer(&format!("writer-{number}")).await);
+    }
+    round(&stage, &mut writers).await;
+    // Who has just had its turn stands behind all others.
+    let next = async |before: &[usize]| {
+        let more = || asked(&between, &writers).iter().zip(before).position(|(now, before)| now > before);
+        until("another turn", || more().is_some()).await;
+        more().unwrap()
+    };
+    let last = next(&asked(&between, &writers)).await;
+    next(&asked(&between, &writers)).await;
+    writers[last].write(5).await;
+    let before = asked(&between, &writers);
+    stage.engine.stop(&writers[last].running).await;
+    let lines = last_pair(&writers[last]);
+    until("its lines are there", || lines.iter().all(|line| stage.sink.has(line))).await;
+    let meanwhile = asked(&between, &writers).iter().sum::<usize>() - before.iter().sum::<usize>();
+    assert!(meanwhile < WAITING / 2, "{meanwhile} turns until it was read");
+    for writer in writers {
+        stage.engine.remove(writer.running).await;
+    }
     assert_eq!(program.terminate().await, 0);
 }

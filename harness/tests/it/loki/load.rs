@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use flatline::audit::ledger::Key;
 use flatline::clock;
 use flatline::faults::Plan;
+use flatline::loki::config::Said;
 use flatline::loki::server::{Sink, SinkConfig, SinkError};
 use flatline::world::line::{Fields, Stream, write};
 use reqwest::Client;
@@ -82,7 +83,9 @@ async fn memory_stays_bounded_and_no_push_is_missed_under_load() {
 async fn what_is_kept_grows_with_gaps_and_containers_and_not_with_lines() {
     const CONTAINERS: u64 = 125;
     const LINES: u64 = 2000;
-    let sink = Sink::start(None, SinkConfig::for_run(Duration::from_secs(3600), Plan::default())).unwrap();
+    let sink =
+        Sink::start(None, SinkConfig::for_run(Duration::from_secs(3600), Plan::default(), &Said::default()))
+            .unwrap();
     let client = Client::new();
     for container in 1..=CONTAINERS {
         let source = format!("c{container}");
