@@ -1,5 +1,6 @@
 //! The run directory: everything that was measured, readable while the run goes on and after it was
 //! killed.
 
+pub mod bound;
 pub mod files;
 pub mod recorder;

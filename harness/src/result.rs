@@ -8,20 +8,26 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod comparison;
+mod drain;
 mod follow;
 mod kinds;
 mod lines;
+mod listings;
 mod processes;
 mod rows;
+mod samples;
 pub mod selftest;
 mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
+pub use drain::DrainResult;
 pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
+pub use listings::{Counts, Listing, Listings};
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
+pub use samples::{Count, Moment, Samples, Series};
 pub use terms::Terms;
 
 /// Version of the serialised form.
@@ -162,35 +168,6 @@ pub struct ResourceResult {
     /// Its growth set against each event; empty where it does not leak.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<EventGrowth>,
-}
-
-/// Whether the count came back after the load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DrainResult {
-    /// Count while idle, before the load.
-    pub idle_count: f64,
-    /// Count at the end of the drain phase.
-    pub drained_count: f64,
-    /// How much more the target's declared bounds explain. `None` where it declares none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub explained: Option<u32>,
-    /// The kinds of which more is there than while idle, most first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<KeptKind>,
-}
-
-impl DrainResult {
-    /// How much more is there than while idle.
-    #[must_use]
-    pub fn more(&self) -> f64 {
-        self.drained_count - self.idle_count
-    }
-
-    /// Whether that is beyond what the target's bounds explain. Where it declares none nobody can say.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.explained.is_some_and(|explained| self.more() > f64::from(explained))
-    }
 }
 
 /// What a target is expected to do.
@@ -386,8 +363,8 @@ pub struct RunResult {
     pub manifest: Manifest,
     /// `verdict.json`.
     pub verdict: VerdictFile,
-    /// `samples.csv`, in order of time.
-    pub samples: Vec<Sample>,
+    /// `samples.csv`.
+    pub samples: Samples,
     /// `events.csv`, in order of time.
     pub events: Vec<Event>,
 }

@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use flatline::record::bound::{self, Volume};
 use flatline::record::files::RecordError;
 use flatline::record::recorder::Recorder;
 use flatline::result::{
-    Event, Expect, KindCount, Kinds, Machine, Manifest, Missed, Resource, SCHEMA, Sample, Terms,
+    Event, Expect, KindCount, Kinds, Machine, Manifest, MappedBytes, Missed, Resource, SCHEMA, Sample, Terms,
 };
 
 /// Seconds of the idle phase before the load, and of the drain after it.
 pub(crate) const IDLE_S: u32 = 60;
 /// Listings by kind come with every so many samples, as in a run.
 const KINDS_EVERY: u32 = 10;
+/// Who is looked at beside the targets.
+const OTHERS: [&str; 3] = ["dockerd", "containerd", "flatline"];
 /// Kinds of descriptors that each listing has.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 16] = [
     "inotify",
     "eventpoll",
     "file /var/lib/docker/containers/*/*-json.log",
@@ -23,7 +26,37 @@ const KINDS: [&str; 8] = [
     "socket unix to /var/run/docker.sock connected",
     "pipe",
     "eventfd",
+    "timerfd",
+    "signalfd",
+    "netlink",
+    "device /dev/null",
+    "device /dev/urandom",
+    "socket at 127.0.0.1:3100 listening",
+    "file /var/lib/docker/overlay2/*/merged",
+    "socket unix at /run/docker/libnetwork/*.sock listening",
 ];
+/// Kinds of tasks.
+const TASKS: [&str; 5] = ["retry", "source", "delivery", "discovery", "unnamed"];
+/// Classes of memory.
+const MAPPED: [&str; 14] = [
+    "heap",
+    "stack",
+    "thread stack",
+    "anonymous",
+    "reserved",
+    "file /usr/lib/x*_*-linux-gnu/ld-linux-x*-*.so.*",
+    "file /usr/lib/x*_*-linux-gnu/libc.so.*",
+    "file /usr/lib/x*_*-linux-gnu/libm.so.*",
+    "file /usr/lib/x*_*-linux-gnu/libgcc_s.so.*",
+    "file /usr/lib/x*_*-linux-gnu/libpthread.so.*",
+    "file /srv/flatline/target/release/shipper",
+    "file /srv/flatline/target/release/flatline",
+    "file /var/lib/containerd/io.containerd.metadata.v*.bolt/meta.db",
+    "shared memory /dev/zero",
+];
+/// Rows of one listing of one process, in all files.
+#[allow(dead_code, reason = "not all who make runs state how much they write")]
+pub(crate) const ROWS: usize = KINDS.len() + TASKS.len() + MAPPED.len() + 2;
 
 /// What to make.
 pub(crate) struct Made {
@@ -39,23 +72,49 @@ pub(crate) struct Made {
 
 impl Made {
     /// Writes it.
+    #[allow(dead_code, reason = "not all who make runs write no more than that")]
     pub(crate) fn write(&self, folder: &Path) -> Result<(), RecordError> {
+        self.write_and(folder, |_| {})
+    }
+
+    /// Writes it, and says after each second that it is written.
+    pub(crate) fn write_and(&self, folder: &Path, mut after: impl FnMut(u32)) -> Result<(), RecordError> {
         let mut recorder = Recorder::create(folder)?;
         recorder.manifest(&self.manifest())?;
-        for event in self.events() {
-            recorder.event(&event)?;
-        }
-        for second in 0..IDLE_S + self.load_s + IDLE_S {
-            let rows: Vec<Sample> = (0_u32..)
-                .zip(&self.targets)
-                .map(|(place, target)| self.sample(second, place, target))
-                .collect();
-            recorder.samples(&rows)?;
-            if second.is_multiple_of(KINDS_EVERY) {
-                recorder.kinds(&self.kinds(second))?;
+        let mut events = self.events().into_iter().peekable();
+        let others = OTHERS.iter().map(|name| ((*name).to_owned(), 0.0));
+        let processes: Vec<(String, f64)> = self.targets.iter().cloned().chain(others).collect();
+        for second in 0..self.seconds() {
+            while let Some(event) = events.next_if(|event| event.elapsed_s <= f64::from(second)) {
+                recorder.event(&event)?;
             }
+            let rows = (0_u32..).zip(&processes).map(|(place, process)| self.sample(second, place, process));
+            recorder.samples(&rows.collect::<Vec<_>>())?;
+            if second.is_multiple_of(KINDS_EVERY) {
+                recorder.kinds(&self.kinds(second, &processes))?;
+            }
+            after(second);
         }
-        Ok(())
+        events.try_for_each(|event| recorder.event(&event))
+    }
+
+    /// Its length, in samples.
+    pub(crate) fn seconds(&self) -> u32 {
+        IDLE_S + self.load_s + IDLE_S
+    }
+
+    /// How much it writes at most.
+    #[allow(dead_code, reason = "not all who make runs ask")]
+    pub(crate) fn bytes_max(&self) -> u64 {
+        let names = self.targets.iter().map(|(name, _)| name.len()).chain(OTHERS.map(str::len));
+        bound::bytes(&Volume {
+            processes: (self.targets.len() + OTHERS.len()) as u64,
+            name_bytes: names.max().unwrap_or_default() as u64,
+            beats: self.seconds().into(),
+            listings: self.seconds().div_ceil(KINDS_EVERY).into(),
+            kinds: ROWS as u64,
+            events: self.events().len() as u64,
+        })
     }
 
     /// How many more there are at this second, and a little noise that is the same every time.
@@ -70,20 +129,29 @@ impl Made {
 
     fn sample(&self, second: u32, place: u32, (name, per_min): &(String, f64)) -> Sample {
         let at = f64::from(second);
+        let sunk = |each: u64| (!OTHERS.contains(&name.as_str())).then_some(u64::from(second) * each);
         Sample {
             threads: Some(5),
             tasks: Some(30 + self.grown(second, *per_min, place)),
             fds: Some(28 + self.grown(second, *per_min, place + 100)),
             rss_bytes: Some(16 * 1024 * 1024 + 4096 * self.grown(second, *per_min, place + 200)),
             cpu_seconds: Some((at * 1.2).round() / 100.0),
-            pushes: Some(u64::from(second)),
-            accepted: Some(u64::from(second) * 80),
-            rejected: Some(0),
-            ..Sample::unread(at + 0.003 * f64::from(place % 10), name)
+            pushes: sunk(1),
+            accepted: sunk(80),
+            rejected: sunk(0),
+            rejected_pushes: sunk(0),
+            repeated_pushes: sunk(0),
+            connections: sunk(0),
+            open_connections: sunk(0),
+            starts: sunk(1),
+            restarts: sunk(1),
+            rotations: sunk(2),
+            // As many digits as a clock has.
+            ..Sample::unread(at + 0.003_141_593 * f64::from(place % 10 + 1), name)
         }
     }
 
-    fn kinds(&self, second: u32) -> Kinds {
+    fn kinds(&self, second: u32, processes: &[(String, f64)]) -> Kinds {
         let mut kinds = Kinds::default();
         let at = |kind: &str, name: &str, count| KindCount {
             elapsed_s: f64::from(second),
@@ -91,13 +159,23 @@ impl Made {
             kind: kind.to_owned(),
             count,
         };
-        for (name, per_min) in &self.targets {
+        for (name, per_min) in processes {
             let grown = self.grown(second, *per_min, 1);
-            kinds.tasks.push(at("retry", name, 10 + grown));
+            let count = |place: usize, few: u64| if place == 0 { few + grown } else { few };
+            let all = |of: &[&str]| -> Vec<KindCount> {
+                of.iter().enumerate().map(|(place, kind)| at(kind, name, count(place, 3))).collect()
+            };
+            kinds.tasks.extend(all(&TASKS));
             kinds.threads.push(at("worker-*", name, 5));
-            let fds = KINDS.iter().enumerate();
-            kinds.fds.extend(fds.map(|(place, kind)| at(kind, name, if place == 0 { 4 + grown } else { 3 })));
+            kinds.fds.extend(all(&KINDS));
             kinds.watches.push(at("inotify", name, 12));
+            kinds.memory.extend(all(&MAPPED).into_iter().map(|row| MappedBytes {
+                elapsed_s: row.elapsed_s,
+                target: row.target,
+                kind: row.kind,
+                bytes: row.count * 4096,
+                resident_bytes: None,
+            }));
         }
         kinds
     }

@@ -1,13 +1,15 @@
 //! Names in a run directory, and reading them back.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::result::{Kinds, Manifest, RunResult, SCHEMA, VerdictFile};
+use crate::result::{
+    KindCount, Listing, Listings, Manifest, MappedBytes, RunResult, SCHEMA, Sample, Samples, VerdictFile,
+};
 
 /// What ran, where, and how it ended.
 pub const RUN: &str = "run.json";
@@ -29,6 +31,9 @@ pub const MEMORY: &str = "memory.csv";
 pub const AUDIT: &str = "audit.json";
 /// What was decided.
 pub const VERDICT: &str = "verdict.json";
+
+/// A file is read so many bytes at a time.
+const READ_BYTES: usize = 64 * 1024;
 
 /// A file of a run directory can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -124,37 +129,79 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
 /// # Errors
 /// [`RecordError`].
 pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
-    let text = fs::read(path).map_err(RecordError::io("read", path))?;
-    // A row without its line feed may look whole, and have lost the last digits of its last number.
-    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    let whole = text.get(..end).unwrap_or_default();
     let mut rows = Vec::new();
+    each_row(path, |row| rows.push(row))?;
+    Ok(rows)
+}
+
+/// The same row by row: the files of two days would not fit into memory.
+fn each_row<T: DeserializeOwned>(path: &Path, mut take: impl FnMut(T)) -> Result<(), RecordError> {
+    let mut file = File::open(path).map_err(RecordError::io("read", path))?;
+    let whole = whole_bytes(&mut file).map_err(RecordError::io("read", path))?;
+    let rows = BufReader::with_capacity(READ_BYTES, file).take(whole);
     let mut torn: Option<csv::Error> = None;
-    for row in csv::Reader::from_reader(whole).deserialize() {
+    for row in csv::Reader::from_reader(rows).deserialize() {
         if let Some(error) = torn {
             return Err(RecordError::Damaged { path: path.to_owned(), why: error.to_string() });
         }
         match row {
-            Ok(row) => rows.push(row),
+            Ok(row) => take(row),
             Err(error) => torn = Some(error),
         }
     }
-    Ok(rows)
+    Ok(())
+}
+
+/// Up to where a file has whole rows. One without its line feed may look whole, and have lost the last digits of its
+/// last number. The file is then read from its beginning.
+fn whole_bytes(file: &mut File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut part = Vec::new();
+    while end > 0 {
+        let from = end.saturating_sub(READ_BYTES as u64);
+        file.seek(SeekFrom::Start(from))?;
+        part.clear();
+        file.take(end - from).read_to_end(&mut part)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            end = from + at as u64 + 1;
+            break;
+        }
+        end = from;
+    }
+    file.rewind()?;
+    Ok(end)
+}
+
+/// Reads `samples.csv`.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn read_samples(folder: &Path) -> Result<Samples, RecordError> {
+    let mut samples = Samples::default();
+    each_row(&folder.join(SAMPLES), |row: Sample| samples.push(&row))?;
+    Ok(samples)
 }
 
 /// Reads the files by kind.
 ///
 /// # Errors
 /// [`RecordError`] for the first file that is missing or damaged. Older folders have none of memory.
-pub fn read_kinds(folder: &Path) -> Result<Kinds, RecordError> {
-    let memory = folder.join(MEMORY);
-    Ok(Kinds {
-        memory: if memory.exists() { read_csv(&memory)? } else { Vec::new() },
-        tasks: read_csv(&folder.join(TASKS))?,
-        threads: read_csv(&folder.join(THREADS))?,
-        fds: read_csv(&folder.join(FDS))?,
-        watches: read_csv(&folder.join(WATCHES))?,
-    })
+pub fn read_kinds(folder: &Path) -> Result<Listings, RecordError> {
+    let of = |name: &str| {
+        let mut listing = Listing::default();
+        each_row(&folder.join(name), |row: KindCount| listing.push(&row))?;
+        Ok::<_, RecordError>(listing)
+    };
+    let (mut memory, mut resident) = (Listing::default(), Listing::default());
+    let path = folder.join(MEMORY);
+    if path.exists() {
+        each_row(&path, |row: MappedBytes| {
+            memory.push(&row.counted(row.bytes));
+            row.resident_bytes.iter().for_each(|bytes| resident.push(&row.counted(*bytes)));
+        })?;
+    }
+    let (tasks, threads, fds, watches) = (of(TASKS)?, of(THREADS)?, of(FDS)?, of(WATCHES)?);
+    Ok(Listings { tasks, threads, fds, watches, memory, resident })
 }
 
 /// Reads all that a report is drawn from.
@@ -171,7 +218,7 @@ pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
     Ok(RunResult {
         manifest: read_manifest(folder)?,
         verdict,
-        samples: read_csv(&folder.join(SAMPLES))?,
+        samples: read_samples(folder)?,
         events: read_csv(&folder.join(EVENTS))?,
     })
 }

@@ -114,7 +114,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{KindCount, MappedBytes};
+    use crate::result::{KindCount, Listing, Listings, MappedBytes};
 
     fn event(detail: &str) -> Event {
         Event { elapsed_s: 1.25, target: String::new(), event: "churn".into(), detail: detail.into() }
@@ -149,13 +149,20 @@ mod tests {
             }],
         };
         recorder.kinds(&kinds).unwrap();
-        assert_eq!(files::read_kinds(folder.path()).unwrap(), kinds);
+        let read = files::read_kinds(folder.path()).unwrap();
+        let Kinds { tasks, threads, fds, watches, memory } = kinds;
+        assert_eq!(read.tasks, tasks.into_iter().collect());
+        assert_eq!(read.threads, threads.into_iter().collect());
+        assert_eq!(read.fds, fds.into_iter().collect());
+        assert_eq!(read.watches, watches.into_iter().collect());
+        assert_eq!(read.memory, memory.iter().map(|row| row.counted(row.bytes)).collect());
+        assert_eq!(read.resident, Listing::default());
         let text = fs::read_to_string(folder.path().join(files::TASKS)).unwrap();
         assert_eq!(text, "elapsed_s,target,kind,count\n2.5,pool,retry,4\n");
         // As older folders are.
         fs::remove_file(folder.path().join(files::MEMORY)).unwrap();
         let older = files::read_kinds(folder.path()).unwrap();
-        assert_eq!(older, Kinds { memory: Vec::new(), ..kinds });
+        assert_eq!(older, Listings { memory: Listing::default(), ..read });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::figures;
-use crate::result::RunResult;
+use crate::result::{Count, Moment, RunResult};
 
 /// What stands where nothing was measured.
 pub(super) const NOTHING: &str = "–";
@@ -24,7 +24,7 @@ pub(super) struct Cost {
 /// What each target cost, and at last what the harness itself cost: the series that nobody loads.
 pub(super) fn costs(result: &RunResult) -> Vec<Cost> {
     let names = result.manifest.targets.iter().map(String::as_str).chain(["flatline"]);
-    let sampled = names.filter(|name| result.samples.iter().any(|sample| sample.target == *name));
+    let sampled = names.filter(|name| result.samples.of(name).is_some());
     sampled.map(|name| of(result, name)).collect()
 }
 
@@ -37,7 +37,7 @@ pub(super) fn target_costs(result: &RunResult) -> Vec<Cost> {
 /// What one of them cost, in words.
 pub(super) fn of(result: &RunResult, name: &str) -> Cost {
     let used = used_by(result, name);
-    let samples = || result.samples.iter().filter(|sample| sample.target == name);
+    let counts = |count| result.samples.moments(name).filter_map(move |sample| sample.count(count));
     Cost {
         name: name.to_owned(),
         cpu: used.cpu_s.map_or(NOTHING.to_owned(), figures::cpu),
@@ -45,8 +45,8 @@ pub(super) fn of(result: &RunResult, name: &str) -> Cost {
         share: used.cpu_share.map_or(NOTHING.to_owned(), figures::percent),
         rss: used.rss_bytes.map_or(NOTHING.to_owned(), figures::bytes),
         rss_bytes: used.rss_bytes,
-        threads: ends(samples().filter_map(|sample| sample.threads)),
-        fds: ends(samples().filter_map(|sample| sample.fds)),
+        threads: ends(counts(Count::Threads)),
+        fds: ends(counts(Count::Fds)),
     }
 }
 
@@ -65,16 +65,16 @@ pub(super) struct Used {
 
 /// What the process of a target, or the harness itself, used.
 pub(super) fn used_by(result: &RunResult, name: &str) -> Used {
-    let samples: Vec<_> = result.samples.iter().filter(|sample| sample.target == name).collect();
-    let cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_seconds).collect();
-    let seconds =
-        samples.last().zip(samples.first()).map_or(0.0, |(last, first)| last.elapsed_s - first.elapsed_s);
+    let samples = result.samples.moments(name);
+    let cpu: Vec<f64> = samples.clone().filter_map(Moment::cpu_seconds).collect();
+    let ends = samples.clone().last().zip(samples.clone().next());
+    let seconds = ends.map_or(0.0, |(last, first)| last.elapsed_s() - first.elapsed_s());
     let first = cpu.first().copied();
     let share = |first| if seconds > 0.0 { (used(&cpu) - first) / seconds } else { 0.0 };
     Used {
         cpu_s: first.map(|_| used(&cpu)),
         cpu_share: first.map(share),
-        rss_bytes: samples.iter().filter_map(|sample| sample.rss_bytes).max(),
+        rss_bytes: samples.filter_map(|sample| sample.count(Count::RssBytes)).max(),
         seconds,
     }
 }

@@ -203,7 +203,7 @@ fn pictures(result: &RunResult) -> String {
     let mut out = format!("![Growth per minute of every target]({})\n", pictures::OVERVIEW);
     let mut folded = String::new();
     for resource in Resource::ALL {
-        let sampled = result.samples.iter().any(|sample| super::series::value(sample, resource).is_some());
+        let sampled = result.samples.any(resource.count());
         if sampled {
             folded.push_str(&format!(
                 "![{} since the load began]({})\n\n",

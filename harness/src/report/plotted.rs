@@ -39,7 +39,7 @@ pub(super) fn json(
     series: &BTreeMap<Resource, Vec<Series>>,
 ) -> Result<String, serde_json::Error> {
     let series = series.iter().map(|(resource, lines)| (resource.key(), lines.iter().map(line).collect()));
-    let end = result.samples.last().map_or(0.0, |sample| sample.elapsed_s);
+    let end = result.samples.last_s();
     let faults = chart::faults(result, end).into_iter();
     let plotted = Plotted {
         targets: &result.manifest.targets,
@@ -76,7 +76,7 @@ fn whole(value: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::super::series;
-    use super::super::synthetic::{HOSTILE, run, troubled};
+    use super::super::synthetic::{HOSTILE, run, samples, troubled};
     use super::*;
 
     fn written(result: &RunResult) -> String {
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn a_peak_of_one_sample_stays_in_two_days() {
         let mut long = run(["a", "b", "c"]);
-        let first = long.samples[0].clone();
+        let first = samples(["a", "b", "c"])[0].clone();
         long.samples = (0..172_800_u32)
             .map(|second| {
                 let fds = if second == 100_003 { 977 } else { 28 };

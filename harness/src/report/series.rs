@@ -1,6 +1,6 @@
 //! A target's samples as lines to draw: gaps kept open, peaks kept; those of a run since its load began.
 
-use crate::result::{FittedLine, Judgement, Resource, RunResult, Sample};
+use crate::result::{FittedLine, Judgement, Resource, RunResult};
 
 /// A gap of so many usual steps between two samples is shown as one.
 const GAP_IN_STEPS: f64 = 5.0;
@@ -66,9 +66,8 @@ fn one(
 ) -> Option<Series> {
     let points: Vec<(f64, f64)> = result
         .samples
-        .iter()
-        .filter(|sample| &sample.target == name)
-        .filter_map(|sample| Some((sample.elapsed_s, exact(value(sample, resource)?))))
+        .moments(name)
+        .filter_map(|sample| Some((sample.elapsed_s(), exact(sample.count(resource.count())?))))
         .collect();
     let base = base(&points, load_start(result))?;
     let moved: Vec<(f64, f64)> = points.into_iter().map(|(at, count)| (at, count - base)).collect();
@@ -97,15 +96,6 @@ pub(super) fn drawn(points: &[(f64, f64)], columns: usize) -> Vec<Vec<(f64, f64)
 /// When the load began; the run's start where it has no such phase.
 pub(super) fn load_start(result: &RunResult) -> f64 {
     result.manifest.phases.iter().find(|phase| phase.name == "load").map_or(0.0, |phase| phase.from_s)
-}
-
-/// A sample's count of a resource.
-pub(super) fn value(sample: &Sample, resource: Resource) -> Option<u64> {
-    match resource {
-        Resource::Tasks => sample.tasks,
-        Resource::Threads => sample.threads,
-        Resource::Fds => sample.fds,
-    }
 }
 
 /// The count that the plot calls zero: the last one before the load, or else the first of all.

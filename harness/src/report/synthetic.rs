@@ -35,20 +35,27 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
         comparisons: comparisons(names),
         processes: processes(names),
     };
-    RunResult { manifest: manifest(names), verdict, samples: samples(names), events: events() }
+    RunResult {
+        manifest: manifest(names),
+        verdict,
+        samples: samples(names).into_iter().collect(),
+        events: events(),
+    }
 }
 
 /// A run on which much went wrong: cut short, a crash, a fault, an open verdict, one that can't be trusted, a
 /// resource without growth, lines lost, and names and words that try to break out of the page.
 pub(super) fn troubled() -> RunResult {
-    let mut run = run(["a-shipper-with-quite-a-long-name", "hybrid", HOSTILE]);
+    let names = ["a-shipper-with-quite-a-long-name", "hybrid", HOSTILE];
+    let mut run = run(names);
     run.manifest.ended = "interrupted".to_owned();
     run.manifest.command.push(format!("--set=name={HOSTILE}"));
     run.manifest.scenario_yaml.push_str(HOSTILE);
     run.verdict.outcome = Outcome::Undecided;
     run.verdict.cut_short = true;
     run.verdict.reason = format!("tasks of hybrid are not decided; {HOSTILE}");
-    run.samples.retain(|sample| sample.elapsed_s < 200.0 && !(120.0..140.0).contains(&sample.elapsed_s));
+    let is_seen = |at: f64| at < 200.0 && !(120.0..140.0).contains(&at);
+    run.samples = samples(names).into_iter().filter(|sample| is_seen(sample.elapsed_s)).collect();
     let event = |elapsed_s: f64, target: &str, event: &str, detail: &str| Event {
         elapsed_s,
         target: target.to_owned(),
@@ -314,7 +321,8 @@ fn resource(growth: f64, start: f64, process_limit: Option<u64>, grows: &str) ->
     }
 }
 
-fn samples(names: [&str; 3]) -> Vec<Sample> {
+/// Its samples.
+pub(super) fn samples(names: [&str; 3]) -> Vec<Sample> {
     let mut all = Vec::new();
     for step in 0..270_u32 {
         let loaded = f64::from(step).clamp(70.0, 250.0) - 70.0;

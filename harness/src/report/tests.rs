@@ -6,9 +6,9 @@ use std::fs;
 use super::markdown::Pictures;
 use super::panel::{NARROW, WIDE};
 use super::scene::{Scene, Shape};
-use super::synthetic::{HOSTILE, run, troubled};
+use super::synthetic::{HOSTILE, run, samples, troubled};
 use super::*;
-use crate::result::{Judgement, Manifest, Resource, StoppedEarly, TargetResult, Verdict};
+use crate::result::{Judgement, Manifest, Resource, Sample, Samples, StoppedEarly, TargetResult, Verdict};
 
 mod programs;
 
@@ -193,7 +193,7 @@ fn shows(path: &Path) {
 #[test]
 fn a_run_without_samples_or_targets_is_still_reported() {
     let mut empty = run(NAMES);
-    empty.samples.clear();
+    empty.samples = Samples::default();
     empty.events.clear();
     empty.manifest.phases.clear();
     empty.verdict.targets.clear();
@@ -207,13 +207,13 @@ fn a_run_without_samples_or_targets_is_still_reported() {
 #[test]
 fn two_days_of_samples_stay_a_small_page_and_a_summary_fits_a_comment() {
     let mut long = run(NAMES);
-    let (samples, events) = (long.samples.clone(), long.events.clone());
+    let (samples, events) = (samples(NAMES), long.events.clone());
     for round in 1..100_u32 {
         let later = f64::from(round) * 1_700.0;
-        long.samples.extend(samples.iter().cloned().map(|mut sample| {
-            sample.elapsed_s += later;
-            sample
-        }));
+        for sample in &samples {
+            let elapsed_s = sample.elapsed_s + later;
+            long.samples.push(&Sample { elapsed_s, ..sample.clone() });
+        }
         long.events.extend(events.iter().cloned().map(|mut event| {
             event.elapsed_s += later;
             event.detail = HOSTILE.repeat(30);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Sample;
+use super::{Count, Moment};
 
 /// An event that a leak may follow. All are counted from outside a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,16 +71,18 @@ impl EventKind {
 
     /// How often it had happened when a sample was taken; `None` where that was not counted.
     #[must_use]
-    pub fn count(self, sample: &Sample) -> Option<u64> {
+    pub fn count(self, sample: Moment<'_>) -> Option<u64> {
         match self {
-            Self::Starts => sample.starts,
-            Self::Restarts => sample.restarts,
-            Self::Created => Some(sample.starts?.saturating_sub(sample.restarts?)),
-            Self::Rotations => sample.rotations,
-            Self::Connections => sample.connections,
-            Self::Pushes => sample.pushes,
-            Self::RejectedPushes => sample.rejected_pushes,
-            Self::RepeatedPushes => sample.repeated_pushes,
+            Self::Starts => sample.count(Count::Starts),
+            Self::Restarts => sample.count(Count::Restarts),
+            Self::Created => {
+                Some(sample.count(Count::Starts)?.saturating_sub(sample.count(Count::Restarts)?))
+            }
+            Self::Rotations => sample.count(Count::Rotations),
+            Self::Connections => sample.count(Count::Connections),
+            Self::Pushes => sample.count(Count::Pushes),
+            Self::RejectedPushes => sample.count(Count::RejectedPushes),
+            Self::RepeatedPushes => sample.count(Count::RepeatedPushes),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventGrowth, Resource};
+use super::EventGrowth;
 
 /// What there is of one kind at one moment: a row of `fds.csv`, `threads.csv`, `tasks.csv` or `watches.csv`.
 ///
@@ -67,22 +67,6 @@ impl Kinds {
         self.fds.append(&mut others.fds);
         self.watches.append(&mut others.watches);
         self.memory.append(&mut others.memory);
-    }
-
-    /// Mapped bytes as counts of their classes.
-    #[must_use]
-    pub fn mapped(&self) -> Vec<KindCount> {
-        self.memory.iter().map(|row| row.counted(row.bytes)).collect()
-    }
-
-    /// The rows of one resource.
-    #[must_use]
-    pub fn of(&self, resource: Resource) -> &[KindCount] {
-        match resource {
-            Resource::Tasks => &self.tasks,
-            Resource::Threads => &self.threads,
-            Resource::Fds => &self.fds,
-        }
     }
 }
 

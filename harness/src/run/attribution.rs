@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::growth::{Point, slope};
-use crate::result::{EventGrowth, Judgement, KeptKind, KindCount, KindGrowth, Resource, Sample, Verdict};
+use crate::result::{
+    Counts, EventGrowth, Judgement, KeptKind, KindGrowth, Listing, Resource, Series, Verdict,
+};
 use crate::run::events;
 use crate::sample::kinds::OTHER;
 
@@ -28,55 +30,27 @@ const ALL: f64 = 0.995;
 /// Seconds since the run's start, both included.
 pub(super) type Span = (f64, f64);
 
-/// The counts of each kind of one target, moment by moment.
-struct Listings {
-    moments: Vec<f64>,
-    counts: BTreeMap<String, Vec<u64>>,
+/// Those that changed most first, beyond [`NAMED_MAX`] as one.
+fn named(listed: Counts) -> Vec<(String, Vec<u64>)> {
+    let none = || vec![0; listed.moments.len()];
+    let mut kinds: Vec<(String, Vec<u64>)> = listed.kinds.into_iter().collect();
+    kinds.sort_by_key(|(_, counts)| std::cmp::Reverse((spread(counts), worst(counts))));
+    let rest = kinds.split_off(kinds.len().min(NAMED_MAX));
+    if !rest.is_empty() {
+        let other = kinds.iter().position(|(kind, _)| kind == OTHER);
+        let mut sums = other.map_or_else(none, |place| kinds.remove(place).1);
+        for (_, counts) in rest {
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        kinds.push((OTHER.to_owned(), sums));
+    }
+    kinds
 }
 
-impl Listings {
-    /// Those of one target within a span.
-    fn of(rows: &[KindCount], target: &str, (from, to): Span) -> Self {
-        let of_target = rows.iter().filter(|row| row.target == target);
-        let inside: Vec<&KindCount> =
-            of_target.filter(|row| row.elapsed_s >= from && row.elapsed_s <= to).collect();
-        let mut listings = Self { moments: Vec::new(), counts: BTreeMap::new() };
-        for row in &inside {
-            if listings.moments.last().is_none_or(|last| *last < row.elapsed_s) {
-                listings.moments.push(row.elapsed_s);
-            }
-        }
-        let none = vec![0; listings.moments.len()];
-        for row in inside {
-            let place = listings.moments.partition_point(|moment| *moment < row.elapsed_s);
-            let counts = listings.counts.entry(row.kind.clone()).or_insert_with(|| none.clone());
-            if let Some(count) = counts.get_mut(place) {
-                *count += row.count;
-            }
-        }
-        listings
-    }
-
-    /// Those that changed most first, beyond [`NAMED_MAX`] as one.
-    fn named(self) -> Vec<(String, Vec<u64>)> {
-        let mut kinds: Vec<(String, Vec<u64>)> = self.counts.into_iter().collect();
-        kinds.sort_by_key(|(_, counts)| std::cmp::Reverse((spread(counts), worst(counts))));
-        let rest = kinds.split_off(kinds.len().min(NAMED_MAX));
-        if !rest.is_empty() {
-            let other = kinds.iter().position(|(kind, _)| kind == OTHER);
-            let mut sums = other.map_or_else(|| vec![0; self.moments.len()], |place| kinds.remove(place).1);
-            for (_, counts) in rest {
-                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-            }
-            kinds.push((OTHER.to_owned(), sums));
-        }
-        kinds
-    }
-
-    fn at(&self, place: usize) -> BTreeMap<&str, u64> {
-        let counts = self.counts.iter();
-        counts.filter_map(|(kind, counts)| Some((kind.as_str(), *counts.get(place)?))).collect()
-    }
+/// What was last listed.
+fn last(listed: &Counts) -> BTreeMap<&str, u64> {
+    let counts = listed.kinds.iter();
+    counts.filter_map(|(kind, counts)| Some((kind.as_str(), *counts.last()?))).collect()
 }
 
 fn spread(counts: &[u64]) -> u64 {
@@ -91,14 +65,14 @@ fn worst(counts: &[u64]) -> u64 {
 /// what it follows by the target's samples.
 #[must_use]
 pub(super) fn growths(
-    rows: &[KindCount],
-    (target, samples): (&str, &[&Sample]),
+    listing: &Listing,
+    (target, samples): (&str, Option<&Series>),
     load: Span,
     judged: Span,
 ) -> Vec<KindGrowth> {
-    let listings = Listings::of(rows, target, load);
-    let moments = listings.moments.clone();
-    let kinds = listings.named();
+    let listed = listing.counts(target, load);
+    let moments = listed.moments.clone();
+    let kinds = named(listed);
     let points = |counts: &[u64]| -> Vec<Point> {
         let points = moments.iter().zip(counts);
         let points = points.map(|(moment, count)| Point { elapsed_s: *moment, count: *count as f64 });
@@ -113,7 +87,7 @@ pub(super) fn growths(
     let one = |((kind, counts), slope): ((String, Vec<u64>), Option<slope::Growth>)| {
         let interval = slope.map(|slope| (slope.low(ALPHA), slope.high(ALPHA)));
         let grows = interval.is_some_and(|(low, _)| low > 0.0);
-        let beside = || events::growths(&events::beside(&points(&counts), samples));
+        let beside = || samples.map(|samples| events::growths(&events::beside(&points(&counts), samples)));
         KindGrowth {
             kind,
             first: counts.first().copied().unwrap_or(0),
@@ -124,7 +98,7 @@ pub(super) fn growths(
             ci_high: interval.map(|(_, high)| high),
             significant: interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0),
             share: slope.filter(|_| grows && whole > 0.0).map(|slope| slope.per_min / whole),
-            events: if grows { beside() } else { Vec::new() },
+            events: if grows { beside().unwrap_or_default() } else { Vec::new() },
         }
     };
     kinds.into_iter().zip(slopes).map(one).collect()
@@ -132,14 +106,12 @@ pub(super) fn growths(
 
 /// The kinds of which there is more in the last listing of the drain than in the last one before the load.
 #[must_use]
-pub(super) fn kept(rows: &[KindCount], target: &str, warmup: Span, drain: Span) -> Vec<KeptKind> {
-    let (idle, drained) = (Listings::of(rows, target, warmup), Listings::of(rows, target, drain));
-    let (Some(idle_at), Some(drained_at)) =
-        (idle.moments.len().checked_sub(1), drained.moments.len().checked_sub(1))
-    else {
+pub(super) fn kept(listing: &Listing, target: &str, warmup: Span, drain: Span) -> Vec<KeptKind> {
+    let (idle, drained) = (listing.counts(target, warmup), listing.counts(target, drain));
+    if idle.moments.is_empty() || drained.moments.is_empty() {
         return Vec::new();
-    };
-    let (before, after) = (idle.at(idle_at), drained.at(drained_at));
+    }
+    let (before, after) = (last(&idle), last(&drained));
     let kinds: BTreeSet<&str> = after.keys().copied().collect();
     let count = |counts: &BTreeMap<&str, u64>, kind: &str| counts.get(kind).copied().unwrap_or(0);
     let mut kept: Vec<KeptKind> = kinds
@@ -234,19 +206,19 @@ fn plural(resource: Resource, kind: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::EventKind;
+    use crate::result::{EventKind, KindCount};
 
     const LOAD: Span = (10.0, 190.0);
 
     /// A listing every ten seconds, each kind growing by so many per minute from so many on.
-    fn rows(kinds: &[(&str, u64, u64)]) -> Vec<KindCount> {
-        let mut rows = Vec::new();
+    fn rows(kinds: &[(&str, u64, u64)]) -> Listing {
+        let mut rows = Listing::default();
         for moment in (0..=200).step_by(10) {
             for (kind, from, per_min) in kinds {
                 let count = from + moment * per_min / 60;
                 let elapsed_s = moment as f64;
                 if count > 0 {
-                    rows.push(KindCount { elapsed_s, target: "t".into(), kind: (*kind).into(), count });
+                    rows.push(&KindCount { elapsed_s, target: "t".into(), kind: (*kind).into(), count });
                 }
             }
         }
@@ -254,7 +226,7 @@ mod tests {
     }
 
     fn said(resource: Resource, kinds: &[(&str, u64, u64)]) -> Option<String> {
-        said_of(resource, Verdict::Fail, growths(&rows(kinds), ("t", &[]), LOAD, LOAD))
+        said_of(resource, Verdict::Fail, growths(&rows(kinds), ("t", None), LOAD, LOAD))
     }
 
     fn said_of(resource: Resource, verdict: Verdict, kinds: Vec<KindGrowth>) -> Option<String> {
@@ -291,7 +263,7 @@ mod tests {
                 follows: true,
             }]
         };
-        let retries = growths(&rows(&[("retry", 0, 60)]), ("t", &[]), LOAD, LOAD);
+        let retries = growths(&rows(&[("retry", 0, 60)]), ("t", None), LOAD, LOAD);
         let (rejected, started) =
             (against(EventKind::RejectedPushes, 980.0), against(EventKind::Starts, 1001.0));
         let found: [Found<'_>; 3] = [
@@ -310,7 +282,7 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_ends_its_worst_and_its_slope() {
-        let found = growths(&rows(&[("pipe", 3, 0), ("inotify", 0, 12)]), ("t", &[]), LOAD, (20.0, 190.0));
+        let found = growths(&rows(&[("pipe", 3, 0), ("inotify", 0, 12)]), ("t", None), LOAD, (20.0, 190.0));
         let [inotify, pipe] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(
             (inotify.kind.as_str(), inotify.first, inotify.last, inotify.worst),
@@ -325,14 +297,14 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_listed_at_a_moment_is_none_then_and_other_targets_are_not_looked_at() {
         let mut rows = rows(&[("file", 1, 0), ("late", 0, 6)]);
-        rows.push(KindCount { elapsed_s: 15.0, target: "u".into(), kind: "file".into(), count: 99 });
-        let found = growths(&rows, ("t", &[]), (0.0, 60.0), (0.0, 60.0));
+        rows.push(&KindCount { elapsed_s: 15.0, target: "u".into(), kind: "file".into(), count: 99 });
+        let found = growths(&rows, ("t", None), (0.0, 60.0), (0.0, 60.0));
         assert_eq!(found.iter().map(|kind| (kind.first, kind.worst)).collect::<Vec<_>>(), [(0, 6), (1, 1)]);
     }
 
     #[test]
     fn few_listings_have_no_slope() {
-        let found = growths(&rows(&[("inotify", 0, 60)]), ("t", &[]), (0.0, 30.0), (0.0, 30.0));
+        let found = growths(&rows(&[("inotify", 0, 60)]), ("t", None), (0.0, 30.0), (0.0, 30.0));
         assert_eq!((found[0].last, found[0].growth_per_min, found[0].significant), (30, None, false));
     }
 
@@ -340,7 +312,7 @@ mod tests {
     fn beyond_a_bound_the_kinds_that_change_least_are_one_and_nothing_is_lost() {
         let names: Vec<String> = (0..60).map(|n| format!("kind-{n}")).collect();
         let kinds: Vec<(&str, u64, u64)> = names.iter().map(|name| (name.as_str(), 1, 6)).collect();
-        let found = growths(&rows(&[kinds, vec![("leak", 0, 60)]].concat()), ("t", &[]), LOAD, LOAD);
+        let found = growths(&rows(&[kinds, vec![("leak", 0, 60)]].concat()), ("t", None), LOAD, LOAD);
         assert_eq!((found.len(), found[0].kind.as_str()), (NAMED_MAX + 1, "leak"));
         assert_eq!(found.last().unwrap().kind, OTHER);
         assert_eq!(found.iter().map(|kind| kind.last).sum::<u64>(), 60 * 20 + 190);
@@ -365,7 +337,7 @@ mod tests {
         let spread: Vec<(&str, u64, u64)> = many.iter().map(|kind| (kind.as_str(), 0, 6)).collect();
         assert_eq!(said(Resource::Fds, &spread), None, "no kind is most of it");
         assert_eq!(said(Resource::Fds, &[("pipe", 3, 0)]), None, "no kind grows");
-        let grows = growths(&rows(&[("inotify", 0, 12)]), ("t", &[]), LOAD, LOAD);
+        let grows = growths(&rows(&[("inotify", 0, 12)]), ("t", None), LOAD, LOAD);
         assert_eq!(said_of(Resource::Fds, Verdict::Pass, grows), None, "nothing leaks");
         assert_eq!(said_of(Resource::Fds, Verdict::Fail, Vec::new()), None, "nothing was listed");
     }
@@ -388,6 +360,7 @@ mod tests {
             row(200.0, "inotify", 4),
             row(200.0, "file", 5),
         ];
+        let rows: Listing = rows.into_iter().collect();
         let found = kept(&rows, "t", (0.0, 10.0), (190.0, 200.0));
         let told: Vec<(&str, u64)> = found.iter().map(|kept| (kept.kind.as_str(), kept.more())).collect();
         assert_eq!(told, [("inotify", 3), ("pipe", 1)]);

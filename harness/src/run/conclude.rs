@@ -59,7 +59,7 @@ pub(super) fn conclude(
     (end, stopped_early): (End, Option<&StoppedEarly>),
 ) -> Result<RunResult, RunError> {
     let out = &order.out;
-    let samples = files::read_csv(&out.join(files::SAMPLES))?;
+    let samples = files::read_samples(out)?;
     let events = files::read_csv(&out.join(files::EVENTS))?;
     let kinds = files::read_kinds(out)?;
     let case = Case {
@@ -85,6 +85,8 @@ pub(super) fn conclude(
     let verdict = case.whole(targets.collect());
     files::write_json(&out.join(files::AUDIT), &audit_file(accounts))?;
     files::write_json(&out.join(files::VERDICT), &verdict)?;
+    // They are read again to be drawn: of two days they would not fit twice.
+    drop((samples, kinds));
     let result = files::read_run(out)?;
     report::write_all(out, &result)?;
     Ok(result)

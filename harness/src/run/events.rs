@@ -2,7 +2,7 @@
 
 use crate::growth::follow::{Followed, follow};
 use crate::growth::{Point, slope::Growth};
-use crate::result::{EventGrowth, EventKind, Sample};
+use crate::result::{EventGrowth, EventKind, Moment, Series};
 
 /// Chance of error at each end of an interval: 90 %, as a judgement's.
 const ALPHA: f64 = 0.05;
@@ -12,10 +12,10 @@ const NEAR_ONE: f64 = 0.1;
 /// A count's growth set against each event that was counted all the while, those that happened too seldom left out.
 /// Each point comes with the target's sample at that moment.
 #[must_use]
-pub(super) fn growths(moments: &[(Point, &Sample)]) -> Vec<EventGrowth> {
+pub(super) fn growths(moments: &[(Point, Moment<'_>)]) -> Vec<EventGrowth> {
     let points: Vec<Point> = moments.iter().map(|(point, _)| *point).collect();
     let counted = |event: EventKind| {
-        let counts = moments.iter().map(|(_, sample)| event.count(sample).map(|count| count as f64));
+        let counts = moments.iter().map(|(_, sample)| event.count(*sample).map(|count| count as f64));
         Some((event, counts.collect::<Option<Vec<f64>>>()?))
     };
     let (events, counts): (Vec<EventKind>, Vec<Vec<f64>>) =
@@ -52,14 +52,10 @@ pub(super) fn whole(count: f64) -> u64 {
     count as u64
 }
 
-/// Each point with the last sample up to its moment; points before the first sample are left out. Both in order of time.
+/// Each point with the last sample up to its moment; points before the first sample are left out.
 #[must_use]
-pub(super) fn beside<'a>(points: &[Point], samples: &[&'a Sample]) -> Vec<(Point, &'a Sample)> {
-    let before = |point: &Point| {
-        let place = samples.partition_point(|sample| sample.elapsed_s <= point.elapsed_s);
-        samples.get(place.checked_sub(1)?).copied()
-    };
-    points.iter().filter_map(|point| Some((*point, before(point)?))).collect()
+pub(super) fn beside<'a>(points: &[Point], samples: &'a Series) -> Vec<(Point, Moment<'a>)> {
+    points.iter().filter_map(|point| Some((*point, samples.before(point.elapsed_s)?))).collect()
 }
 
 /// How many leak with the event that the leak follows: "0.98 per rejected push", "one per started container". `None`
@@ -85,6 +81,7 @@ fn digits(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::result::{Sample, Samples};
 
     fn against(event: EventKind, (per_1000, half): (f64, f64), follows: bool) -> EventGrowth {
         let (ci_low, ci_high) = (per_1000 - half, per_1000 + half);
@@ -117,22 +114,22 @@ mod tests {
 
     #[test]
     fn what_was_not_counted_is_no_event_and_each_listing_has_the_sample_before_it() {
-        let samples: Vec<Sample> = (0..60_u32)
+        let samples: Samples = (0..60_u32)
             .map(|second| Sample {
                 pushes: Some(u64::from(second * 3)),
                 starts: (second != 30).then_some(u64::from(second)),
                 ..Sample::unread(f64::from(second), "t")
             })
             .collect();
-        let samples: Vec<&Sample> = samples.iter().collect();
+        let samples = samples.of("t").unwrap();
         let points: Vec<Point> = (0..60_u32)
             .map(|second| Point { elapsed_s: f64::from(second) + 0.5, count: f64::from(second) })
             .collect();
-        let found = growths(&beside(&points, &samples));
+        let found = growths(&beside(&points, samples));
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].event, found[0].events, found[0].follows), (EventKind::Pushes, 177, false));
         assert!((found[0].per_1000 - 1000.0 / 3.0).abs() < 1e-6, "{found:?}");
         let early = Point { elapsed_s: -1.0, count: 0.0 };
-        assert_eq!(beside(&[early], &samples).len(), 0);
+        assert_eq!(beside(&[early], samples).len(), 0);
     }
 }

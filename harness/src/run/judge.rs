@@ -14,9 +14,9 @@ use crate::growth::project::project;
 use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth, Kinds,
-    Latency, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Stability, StoppedEarly, TargetResult,
-    Terms, Verdict, VerdictFile,
+    Audit, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth, Latency,
+    Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Stability,
+    StoppedEarly, TargetResult, Terms, Verdict, VerdictFile,
 };
 use crate::run::attribution;
 use crate::run::compare::compare;
@@ -41,11 +41,11 @@ pub(super) const SHOWN_MAX: usize = 300;
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     /// All samples of the run.
-    pub(super) samples: &'a [Sample],
+    pub(super) samples: &'a Samples,
     /// Its events.
     pub(super) events: &'a [Event],
     /// What they are made of, by kind.
-    pub(super) kinds: &'a Kinds,
+    pub(super) kinds: &'a Listings,
     /// Its phases.
     pub(super) phases: &'a [Phase],
     /// Limits per minute.
@@ -90,12 +90,12 @@ pub(super) fn settings(
 /// One resource's count in a sample.
 #[must_use]
 pub(super) fn count(sample: &Sample, resource: Resource) -> Option<f64> {
-    let count = match resource {
-        Resource::Tasks => sample.tasks,
-        Resource::Threads => sample.threads,
-        Resource::Fds => sample.fds,
-    };
-    count.map(|count| count as f64)
+    resource.count().of(sample).map(|count| count as f64)
+}
+
+/// The same of one that was read back.
+fn seen(sample: Moment<'_>, resource: Resource) -> Option<f64> {
+    sample.count(resource.count()).map(|count| count as f64)
 }
 
 /// Growth so far in few words, for the progress display; `None` while there is too little to say.
@@ -146,7 +146,7 @@ impl Case<'_> {
             ),
             watches: self.watches(name),
             memory: self.phase("load").map_or_else(Vec::new, |load| {
-                attribution::growths(&self.kinds.mapped(), (name, &[]), load, load)
+                attribution::growths(&self.kinds.memory, (name, None), load, load)
             }),
             resources,
             audit,
@@ -158,7 +158,7 @@ impl Case<'_> {
     fn resource(&self, party: &Party<'_>, resource: Resource, limit_per_min: f64) -> ResourceResult {
         let Party { name: target, terms, limits, .. } = *party;
         let process_limit = limits.on(resource);
-        let load = self.under_load(target, |sample| count(sample, resource));
+        let load = self.under_load(target, |sample| seen(sample, resource));
         let judged = judge_lives(
             &load,
             &self.starts_s(target),
@@ -177,8 +177,8 @@ impl Case<'_> {
                 degrees: growth.degrees,
             }),
             drain: drain(
-                &self.points(target, |sample| count(sample, resource), idle),
-                &self.points(target, |sample| count(sample, resource), self.phase("drain")),
+                &self.points(target, |sample| seen(sample, resource), idle),
+                &self.points(target, |sample| seen(sample, resource), self.phase("drain")),
             )
             .map(|found| DrainResult {
                 explained: terms.bounds.get(&resource).copied(),
@@ -187,8 +187,8 @@ impl Case<'_> {
             }),
             kinds: self.phase("load").map_or_else(Vec::new, |load| {
                 let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
-                let samples = self.of_target(target).collect::<Vec<_>>();
-                attribution::growths(self.kinds.of(resource), (target, &samples), load, stretch)
+                let samples = self.samples.of(target);
+                attribution::growths(self.kinds.of(resource), (target, samples), load, stretch)
             }),
             events,
         }
@@ -199,9 +199,9 @@ impl Case<'_> {
         let Some(line) = judged.line.filter(|_| confirmed(&judged.judgement).is_some()) else {
             return Vec::new();
         };
-        let stretch = |sample: &&Sample| (line.from_s..=line.to_s).contains(&sample.elapsed_s);
-        let moments = self.of_target(target).filter(stretch).filter_map(|sample| {
-            Some((Point { elapsed_s: sample.elapsed_s, count: count(sample, resource)? }, sample))
+        let stretch = |sample: &Moment<'_>| (line.from_s..=line.to_s).contains(&sample.elapsed_s());
+        let moments = self.samples.moments(target).filter(stretch).filter_map(|sample| {
+            Some((Point { elapsed_s: sample.elapsed_s(), count: seen(sample, resource)? }, sample))
         });
         events::growths(&moments.collect::<Vec<_>>())
     }
@@ -216,7 +216,7 @@ impl Case<'_> {
     fn watches(&self, target: &str) -> Option<KindGrowth> {
         let load = self.phase("load")?;
         let watches =
-            attribution::growths(&self.kinds.watches, (target, &[]), load, load).into_iter().next()?;
+            attribution::growths(&self.kinds.watches, (target, None), load, load).into_iter().next()?;
         // There is one kind of them.
         Some(KindGrowth { share: None, ..watches })
     }
@@ -285,26 +285,22 @@ impl Case<'_> {
         self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
     }
 
-    fn of_target(&self, target: &str) -> impl Iterator<Item = &Sample> {
-        self.samples.iter().filter(move |sample| sample.target == target)
-    }
-
     fn points(
         &self,
         target: &str,
-        count: impl Fn(&Sample) -> Option<f64>,
+        count: impl Fn(Moment<'_>) -> Option<f64>,
         within: Option<(f64, f64)>,
     ) -> Vec<Point> {
         let Some((from, to)) = within else { return Vec::new() };
-        let inside =
-            self.of_target(target).filter(|sample| sample.elapsed_s >= from && sample.elapsed_s < to);
+        let moments = self.samples.moments(target);
+        let inside = moments.filter(|sample| sample.elapsed_s() >= from && sample.elapsed_s() < to);
         inside
-            .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s, count: count(sample)? }))
+            .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s(), count: count(sample)? }))
             .collect()
     }
 
     /// A count of a process under load, until the run was ended early, if it was.
-    pub(super) fn under_load(&self, name: &str, count: impl Fn(&Sample) -> Option<f64>) -> Vec<Point> {
+    pub(super) fn under_load(&self, name: &str, count: impl Fn(Moment<'_>) -> Option<f64>) -> Vec<Point> {
         let mut load = self.points(name, count, self.phase("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
         load
@@ -415,7 +411,7 @@ mod tests {
         crashes: u32,
         cut_short: bool,
     ) -> VerdictFile {
-        let samples: Vec<Sample> = (0..200)
+        let samples: Samples = (0..200)
             .map(|second: u32| Sample {
                 threads: Some(4),
                 tasks: Some(10 + u64::from(second) * per_min / 60),
@@ -428,13 +424,13 @@ mod tests {
 
     fn judged_by(
         spec: Spec,
-        samples: &[Sample],
+        samples: &Samples,
         (audit, crashes, cut_short): (Audit, u32, bool),
     ) -> VerdictFile {
         let phase = |name: &str, from_s, to_s| Phase { name: name.into(), from_s, to_s };
         let phases = [phase("warmup", 0.0, 10.0), phase("load", 10.0, 190.0), phase("drain", 190.0, 200.0)];
         let limits = Resource::ALL.iter().map(|resource| (*resource, 2.0)).collect();
-        let kinds = Kinds::default();
+        let kinds = Listings::default();
         let case = Case {
             samples,
             events: &[],
@@ -466,7 +462,7 @@ mod tests {
 
     #[test]
     fn what_does_not_return_after_the_load_misses_it_unless_a_bound_explains_it() {
-        let samples: Vec<Sample> = (0..200)
+        let samples: Samples = (0..200)
             .map(|second: u32| Sample {
                 threads: Some(4),
                 tasks: Some(10),

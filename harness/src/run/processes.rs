@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::growth::Point;
 use crate::growth::lives::judge_lives;
 use crate::growth::verdict::{Judged, LIMIT_PER_MIN, Settings};
-use crate::result::{ProcessCount, ProcessGrowth, Sample, Verdict};
+use crate::result::{Count, Moment, ProcessCount, ProcessGrowth, Verdict};
 use crate::run::events::whole;
 use crate::run::judge::Case;
 use crate::sample::daemons;
@@ -39,7 +39,7 @@ pub(super) fn growths<'a>(
 
 fn of_process(case: &Case<'_>, name: &str) -> Growths {
     let one = |count: ProcessCount| {
-        let points = case.under_load(name, |sample| value(sample, count));
+        let points = case.under_load(name, |sample| value(name, sample, count));
         let is_own = name == OWN_NAME && count != ProcessCount::RssBytes;
         let settings = if is_own { own_settings(&points) } else { plain_settings(count) };
         let judged = judge_lives(&points, &case.starts_s(name), &settings);
@@ -48,16 +48,17 @@ fn of_process(case: &Case<'_>, name: &str) -> Growths {
     ProcessCount::ALL.into_iter().filter_map(one).collect()
 }
 
-fn value(sample: &Sample, count: ProcessCount) -> Option<f64> {
+fn value(name: &str, sample: Moment<'_>, count: ProcessCount) -> Option<f64> {
     let value = match count {
-        ProcessCount::Tasks => sample.tasks,
-        ProcessCount::Threads => sample.threads,
+        ProcessCount::Tasks => sample.count(Count::Tasks),
+        ProcessCount::Threads => sample.count(Count::Threads),
         // A target that leaks connections leaks their other ends here: that is no growth of the harness.
-        ProcessCount::Fds if sample.target == OWN_NAME => {
-            sample.fds.map(|fds| fds.saturating_sub(sample.open_connections.unwrap_or(0)))
+        ProcessCount::Fds if name == OWN_NAME => {
+            let open = sample.count(Count::OpenConnections).unwrap_or(0);
+            sample.count(Count::Fds).map(|fds| fds.saturating_sub(open))
         }
-        ProcessCount::Fds => sample.fds,
-        ProcessCount::RssBytes => sample.rss_bytes,
+        ProcessCount::Fds => sample.count(Count::Fds),
+        ProcessCount::RssBytes => sample.count(Count::RssBytes),
     };
     value.map(|value| value as f64)
 }
@@ -109,10 +110,10 @@ pub(super) fn distrust(processes: &BTreeMap<String, Growths>) -> Option<String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Event, Kinds, Outcome, Phase, VerdictFile};
+    use crate::result::{Event, Listings, Outcome, Phase, Sample, Samples, VerdictFile};
 
     /// Three minutes under load, a sample a second of one process.
-    fn samples(name: &str, fds: impl Fn(u64) -> u64, open: impl Fn(u64) -> Option<u64>) -> Vec<Sample> {
+    fn samples(name: &str, fds: impl Fn(u64) -> u64, open: impl Fn(u64) -> Option<u64>) -> Samples {
         let sample = |second: u32| Sample {
             threads: Some(6),
             fds: Some(fds(second.into())),
@@ -123,9 +124,9 @@ mod tests {
         (0..180).map(sample).collect()
     }
 
-    fn judged(samples: &[Sample], events: &[Event]) -> VerdictFile {
+    fn judged(samples: &Samples, events: &[Event]) -> VerdictFile {
         let phases = [Phase { name: "load".into(), from_s: 0.0, to_s: 180.0 }];
-        let (kinds, limits) = (Kinds::default(), BTreeMap::new());
+        let (kinds, limits) = (Listings::default(), BTreeMap::new());
         let case = Case {
             samples,
             events,

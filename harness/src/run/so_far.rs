@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::orphans;
 use crate::record::files::{self, RecordError};
-use crate::result::{Event, Manifest, Phase, RunResult, Sample, Stability};
+use crate::result::{Event, Manifest, Phase, RunResult, Stability};
 use crate::run::judge::{Case, Party};
 use crate::sample::process::Limits;
 
@@ -31,12 +31,12 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
     // The two large ones, side by side.
     let (samples, kinds) = thread::scope(|scope| {
         let kinds = scope.spawn(|| files::read_kinds(folder));
-        let samples: Result<Vec<Sample>, _> = files::read_csv(&folder.join(files::SAMPLES));
+        let samples = files::read_samples(folder);
         (samples, kinds.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let (samples, kinds) = (samples?, kinds?);
     if manifest.phases.is_empty() {
-        manifest.phases = phases(&events, samples.last().map_or(0.0, |sample| sample.elapsed_s));
+        manifest.phases = phases(&events, samples.last_s());
     }
     if manifest.ended == Manifest::RUNNING && !orphans::is_live(&manifest.run_id) {
         manifest.ended = "killed".to_owned();
@@ -50,7 +50,7 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
         cut_short: true,
         stopped_early: None,
     };
-    let seen = manifest.terms.iter().filter(|(name, _)| samples.iter().any(|sample| sample.target == **name));
+    let seen = manifest.terms.iter().filter(|(name, _)| samples.of(name).is_some());
     let targets = seen.map(|(name, terms)| {
         let stability = stability(&events, name);
         let party =

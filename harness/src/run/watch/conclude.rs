@@ -8,7 +8,7 @@ use crate::growth::verdict::Judged;
 use crate::growth::warmup::Warmup;
 use crate::record::files::{self, write_json};
 use crate::report::recorded::Recorded;
-use crate::result::{Judgement, KindGrowths, Kinds, Resource, SCHEMA, Verdict};
+use crate::result::{Judgement, KindGrowths, Listings, Resource, SCHEMA, Verdict};
 use crate::run::analyze::{Analysis, Question, analyze};
 use crate::run::attribution;
 use crate::run::watch::columns::{RSS, WATCHES};
@@ -36,7 +36,7 @@ pub(super) fn conclude(order: &Order, seen: &Seen, question: &Question) -> Resul
     let samples = order.out.join(files::SAMPLES);
     let mut analysis = of_samples(&samples, question, &mut recorded)?;
     let rows = files::read_kinds(&order.out)?;
-    let watches = kinds::watches(&rows.watches, question, seen.length_s);
+    let watches = kinds::watches(&rows.watches.sums(seen.name), question, seen.length_s);
     if let Some((points, judged)) = &watches {
         recorded.add(WATCHES, seen.name, points, judged);
         let key = (seen.name.to_owned(), WATCHES.to_owned());
@@ -88,13 +88,14 @@ fn leaks(name: &str, analysis: &Analysis, kinds: &KindGrowths) -> Option<String>
 fn memory(
     samples: &Path,
     seen: &Seen,
-    (rows, analysis): (&Kinds, &Analysis),
+    (rows, analysis): (&Listings, &Analysis),
     question: &Question,
 ) -> Result<Option<String>, WatchError> {
     let judgements = analysis.targets.get(seen.name);
     let threads = judgements.and_then(|of| of.get(Resource::Threads.key()));
     let memory = Memory {
-        rows: &rows.memory,
+        rows,
+        name: seen.name,
         length_s: seen.length_s,
         threads_leak: threads.is_some_and(|threads| threads.verdict == Verdict::Fail),
         starts_s: &question.known.starts_s,
@@ -105,7 +106,7 @@ fn memory(
     let judgement = resident.targets.remove(seen.name).and_then(|mut of| of.remove(RSS));
     let line = resident.lines.remove(&(seen.name.to_owned(), RSS.to_owned()));
     let resident = judgement.map(|judgement| Judged { judgement, line, growth: None });
-    Ok(memory.grows(seen.name, resident.as_ref()))
+    Ok(memory.grows(resident.as_ref()))
 }
 
 /// What it takes for a verdict, where there were too few samples for any.

@@ -3,7 +3,7 @@
 use crate::growth::Point;
 use crate::growth::lives::judge_lives;
 use crate::growth::verdict::{Explained, Judged, Settings};
-use crate::result::{FittedLine, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Resource, Verdict};
+use crate::result::{FittedLine, KindGrowth, KindGrowths, Listing, Listings, Resource, Verdict};
 use crate::run::analyze::Question;
 use crate::run::attribution::{self, Span};
 use crate::run::watch::columns::WATCHES;
@@ -31,21 +31,21 @@ pub(super) fn every_s(length_s: f64) -> f64 {
 
 /// Each kind over a stretch of the watch: that in which its resource was judged, or all of it.
 pub(super) fn growths(
-    kinds: &Kinds,
+    kinds: &Listings,
     name: &str,
     line_of: impl Fn(&str) -> Option<FittedLine>,
 ) -> KindGrowths {
     let stretch = |column: &str| line_of(column).map_or(ALWAYS, |line| (line.from_s, line.to_s));
     let of = |resource: Resource| {
         let stretch = stretch(resource.key());
-        attribution::growths(kinds.of(resource), (name, &[]), ALWAYS, stretch)
+        attribution::growths(kinds.of(resource), (name, None), ALWAYS, stretch)
     };
     KindGrowths {
         fds: of(Resource::Fds),
         threads: of(Resource::Threads),
         tasks: of(Resource::Tasks),
-        watches: attribution::growths(&kinds.watches, (name, &[]), ALWAYS, stretch(WATCHES)),
-        memory: attribution::growths(&kinds.mapped(), (name, &[]), ALWAYS, ALWAYS),
+        watches: attribution::growths(&kinds.watches, (name, None), ALWAYS, stretch(WATCHES)),
+        memory: attribution::growths(&kinds.memory, (name, None), ALWAYS, ALWAYS),
     }
 }
 
@@ -54,38 +54,29 @@ const ALWAYS: Span = (f64::NEG_INFINITY, f64::INFINITY);
 /// Whether inotify watches leak. They are no descriptors, and are counted where descriptors are listed. `None` where
 /// there never was one, or nobody asks. Answers also the counts that were judged.
 pub(super) fn watches(
-    rows: &[KindCount],
+    counts: &[(f64, u64)],
     question: &Question,
     length_s: f64,
 ) -> Option<(Vec<Point>, Judged)> {
     let limit_per_min = *question.limits.get(WATCHES)?;
-    if rows.iter().all(|row| row.count == 0) {
+    if counts.iter().all(|(_, count)| *count == 0) {
         return None;
     }
     let explained =
         question.bounds.get(WATCHES).map_or(Explained::Assumed, |rise| Explained::Declared(*rise));
     let settings = Settings { limit_per_min, warmup: question.warmup, process_limit: None, explained };
-    let points = together(rows, length_s);
+    let points = apart(counts, length_s);
     let judged = judge_lives(&points, &question.known.starts_s, &settings);
     Some((points, judged))
 }
 
-/// All kinds together, moment by moment. Listings come closer at the start of a watch of which nobody knows the length:
-/// those at even distances are taken.
-fn together(rows: &[KindCount], length_s: f64) -> Vec<Point> {
+/// Listings come closer at the start of a watch of which nobody knows the length: those at even distances are taken.
+fn apart(counts: &[(f64, u64)], length_s: f64) -> Vec<Point> {
     let apart_s = every_s(length_s) * 0.9;
     let mut points: Vec<Point> = Vec::new();
-    let mut moment_s = f64::NEG_INFINITY;
-    for row in rows {
-        let count = row.count as f64;
-        let is_new = row.elapsed_s > moment_s;
-        moment_s = row.elapsed_s;
-        match points.last_mut() {
-            Some(last) if row.elapsed_s <= last.elapsed_s => last.count += count,
-            // The rest of a moment that is left out.
-            Some(_) if !is_new => {}
-            Some(last) if row.elapsed_s - last.elapsed_s < apart_s => {}
-            _ => points.push(Point { elapsed_s: row.elapsed_s, count }),
+    for (elapsed_s, count) in counts.iter().copied() {
+        if points.last().is_none_or(|last| elapsed_s - last.elapsed_s >= apart_s) {
+            points.push(Point { elapsed_s, count: count as f64 });
         }
     }
     points
@@ -100,7 +91,9 @@ pub(super) fn watches_leak(name: &str, judged: &Judged) -> Option<String> {
 /// Memory over a watch.
 pub(super) struct Memory<'a> {
     /// Its classes, listing by listing.
-    pub(super) rows: &'a [MappedBytes],
+    pub(super) rows: &'a Listings,
+    /// The process's name.
+    pub(super) name: &'a str,
     /// How long the watch was, seconds.
     pub(super) length_s: f64,
     /// Whether threads leak: then their stacks are theirs.
@@ -117,39 +110,34 @@ impl Memory<'_> {
 
     /// Which mapped memory grows for sure, in a sentence; or which resident memory, where its judgement says that it grows
     /// and no more is mapped.
-    pub(super) fn grows(&self, name: &str, resident: Option<&Judged>) -> Option<String> {
-        let mapped = counted(self.rows, |row| self.counts(&row.kind).then_some(row.bytes));
+    pub(super) fn grows(&self, resident: Option<&Judged>) -> Option<String> {
+        let mapped = self.rows.memory.only(|kind| self.counts(kind));
         let judged = self.judged(&mapped);
-        if let Some(sentence) = sentence(name, "mapped", &judged, &mapped) {
+        if let Some(sentence) = sentence(self.name, "mapped", &judged, &mapped) {
             return Some(sentence);
         }
         // What a thread takes is a stack that is mapped, and pages of it that are used.
         let resident = resident.filter(|_| !self.threads_leak)?;
-        let by_class = counted(self.rows, |row| row.resident_bytes);
-        sentence(name, "resident", resident, &by_class)
+        sentence(self.name, "resident", resident, &self.rows.resident)
     }
 
     fn counts(&self, kind: &str) -> bool {
         kind != RESERVED && !(self.threads_leak && kind == THREAD_STACK)
     }
 
-    fn judged(&self, rows: &[KindCount]) -> Judged {
+    fn judged(&self, rows: &Listing) -> Judged {
         let settings = Settings::by_limit(self.floor_per_min());
-        judge_lives(&together(rows, self.length_s), self.starts_s, &settings)
+        judge_lives(&apart(&rows.sums(self.name), self.length_s), self.starts_s, &settings)
     }
 }
 
-fn counted(rows: &[MappedBytes], bytes: impl Fn(&MappedBytes) -> Option<u64>) -> Vec<KindCount> {
-    rows.iter().filter_map(|row| Some(row.counted(bytes(row)?))).collect()
-}
-
-fn sentence(name: &str, sort: &str, judged: &Judged, rows: &[KindCount]) -> Option<String> {
+fn sentence(name: &str, sort: &str, judged: &Judged, rows: &Listing) -> Option<String> {
     let judgement = Some(&judged.judgement).filter(|judgement| judgement.verdict == Verdict::Fail)?;
     let mib = |bytes: Option<f64>| bytes.map(|bytes| format!("{:.1}", bytes / MIB));
     let (growth, low, high) =
         (mib(judgement.growth_per_min)?, mib(judgement.ci_low)?, mib(judgement.ci_high)?);
     let stretch = judged.line.map_or(ALWAYS, |line| (line.from_s, line.to_s));
-    let classes = classes(&attribution::growths(rows, (name, &[]), stretch, stretch));
+    let classes = classes(&attribution::growths(rows, (name, None), stretch, stretch));
     Some(format!("{name}'s {sort} memory grows {growth} MiB/min ({low} to {high}){classes}"))
 }
 
@@ -173,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::growth::warmup::Warmup;
+    use crate::result::MappedBytes;
     use crate::run::analyze::Known;
 
     fn question(limits: &[(&str, f64)]) -> Question {
@@ -181,20 +170,14 @@ mod tests {
         Question { limits, bounds: BTreeMap::new(), warmup, known: Known::default() }
     }
 
-    fn watched(per_min: u64) -> Vec<KindCount> {
-        let row = |second: u64| KindCount {
-            elapsed_s: second as f64,
-            target: "t".into(),
-            kind: "inotify".into(),
-            count: 3 + second * per_min / 60,
-        };
-        (0..400).step_by(10).map(row).collect()
+    fn watched(per_min: u64) -> Vec<(f64, u64)> {
+        (0..400).step_by(10).map(|second| (second as f64, 3 + second * per_min / 60)).collect()
     }
 
     #[test]
     fn watches_are_judged_where_there_are_any() {
-        let said = |rows: &[KindCount], limits: &[(&str, f64)]| {
-            let (points, judged) = watches(rows, &question(limits), 400.0)?;
+        let said = |counts: &[(f64, u64)], limits: &[(&str, f64)]| {
+            let (points, judged) = watches(counts, &question(limits), 400.0)?;
             assert_eq!(points.len(), 40);
             Some((watches_leak("t", &judged), judged.judgement.verdict))
         };
@@ -206,22 +189,16 @@ mod tests {
         assert_eq!(said(&watched(0), &asked), Some((None, Verdict::Pass)));
         assert_eq!(said(&watched(30), &[(WATCHES, 90.0)]), Some((None, Verdict::Pass)));
         assert_eq!(said(&watched(30), &[("fds", 2.0)]), None, "nobody asks");
-        let none: Vec<KindCount> = watched(0).into_iter().map(|row| KindCount { count: 0, ..row }).collect();
+        let none: Vec<(f64, u64)> = watched(0).into_iter().map(|(at, _)| (at, 0)).collect();
         assert_eq!(said(&none, &asked), None);
     }
 
     #[test]
     fn listings_that_came_closer_at_first_are_thinned() {
         let moments = (0..60).map(f64::from).chain((60..900).step_by(10).map(f64::from));
-        let row =
-            |elapsed_s, kind: &str| KindCount { elapsed_s, target: "t".into(), kind: kind.into(), count: 2 };
-        let rows: Vec<KindCount> = moments.flat_map(|moment| [row(moment, "a"), row(moment, "b")]).collect();
-        let kept = together(&rows, 900.0);
+        let counts: Vec<(f64, u64)> = moments.map(|moment| (moment, 4)).collect();
+        let kept = apart(&counts, 900.0);
         assert!((88..=91).contains(&kept.len()), "{}", kept.len());
-        assert!(
-            kept.iter().all(|point| (point.count - 4.0).abs() < 1e-9),
-            "both kinds of each moment: {kept:?}"
-        );
         let apart = kept.windows(2).map(|pair| pair[1].elapsed_s - pair[0].elapsed_s);
         assert!(apart.clone().all(|apart_s| (9.0..20.0).contains(&apart_s)), "{kept:?}");
         let every = [10.0, 40.0, 200.0, 4000.0].map(every_s).into_iter().zip([1.0, 1.0, 5.0, 10.0]);
@@ -242,14 +219,21 @@ mod tests {
         (0..60).flat_map(at).collect()
     }
 
-    fn memory(rows: &[MappedBytes], threads_leak: bool) -> Memory<'_> {
-        Memory { rows, length_s: 60.0, threads_leak, starts_s: &[] }
+    fn listed(rows: &[MappedBytes]) -> Listings {
+        let memory = rows.iter().map(|row| row.counted(row.bytes)).collect();
+        let resident = rows.iter().filter_map(|row| Some(row.counted(row.resident_bytes?))).collect();
+        Listings { memory, resident, ..Listings::default() }
+    }
+
+    fn memory(rows: &Listings, threads_leak: bool) -> Memory<'_> {
+        Memory { rows, name: "t", length_s: 60.0, threads_leak, starts_s: &[] }
     }
 
     #[test]
     fn the_memory_that_grows_is_named_by_its_class() {
-        let said =
-            |classes: &[(&str, u64)], threads_leak| memory(&mapped(classes), threads_leak).grows("t", None);
+        let said = |classes: &[(&str, u64)], threads_leak| {
+            memory(&listed(&mapped(classes)), threads_leak).grows(None)
+        };
         let heap = said(&[("heap", 200), ("anonymous", 0)], false).unwrap();
         assert!(
             heap.starts_with("t's mapped memory grows 11.7 MiB/min (11.") && heap.ends_with("), all heap"),
@@ -266,18 +250,19 @@ mod tests {
     #[test]
     fn memory_that_is_only_used_more_is_resident() {
         let rows = mapped(&[("heap", 400)]);
-        let resident = memory(&rows, false).judged(&counted(&rows, |row| row.resident_bytes));
+        let all = listed(&rows);
+        let resident = memory(&all, false).judged(&all.resident);
         let flat: Vec<MappedBytes> =
             rows.iter().map(|row| MappedBytes { bytes: 1 << 30, ..row.clone() }).collect();
-        let said = memory(&flat, false).grows("t", Some(&resident)).unwrap();
+        let said = memory(&listed(&flat), false).grows(Some(&resident)).unwrap();
         assert!(
             said.starts_with("t's resident memory grows 11.7 MiB/min") && said.ends_with(", all heap"),
             "{said}"
         );
         let unlisted: Vec<MappedBytes> =
             flat.iter().map(|row| MappedBytes { resident_bytes: None, ..row.clone() }).collect();
-        let said = memory(&unlisted, false).grows("t", Some(&resident)).unwrap();
+        let said = memory(&listed(&unlisted), false).grows(Some(&resident)).unwrap();
         assert!(said.ends_with(" to 11.8)") || said.ends_with(" to 11.7)"), "{said}");
-        assert_eq!(memory(&flat, true).grows("t", Some(&resident)), None);
+        assert_eq!(memory(&listed(&flat), true).grows(Some(&resident)), None);
     }
 }
