@@ -11,7 +11,7 @@ use crate::run::analyze::{Known, Question};
 use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
-pub use ab::AbArgs;
+pub use ab::{AbArgs, ChangesArgs};
 pub use engine::{EngineArgs, generator};
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
 pub use watch::WatchArgs;
@@ -336,6 +336,9 @@ pub struct GenerateArgs {
     /// Ends after so many lines [default: at SIGTERM]
     #[arg(long)]
     pub lines: Option<u64>,
+    /// The file of what the rate is multiplied by, in millionths, read anew once a second [default: it stays]
+    #[arg(long, value_name = "FILE")]
+    pub tempo: Option<PathBuf>,
 }
 
 impl GenerateArgs {
@@ -351,6 +354,7 @@ impl GenerateArgs {
             seed: self.seed,
             truth: self.truth,
             lines: self.lines,
+            tempo: self.tempo,
         }
     }
 }

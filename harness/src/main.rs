@@ -34,7 +34,7 @@ use flatline::run::table::TableError;
 use flatline::run::watch::{self, WatchError};
 use flatline::run::{ab, actions, clean, power, so_far};
 use flatline::sample::daemons;
-use flatline::scenario::{self, Overrides};
+use flatline::scenario;
 use flatline::world::engine;
 use flatline::world::generate;
 use flatline::{clock, report};
@@ -113,8 +113,7 @@ fn in_words(error: &anyhow::Error) -> String {
 }
 
 async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
-    let overrides = Overrides { set: arguments.set, seed: arguments.seed, targets: arguments.targets };
-    let loaded = scenario::load(arguments.scenario.as_deref(), &overrides)?;
+    let loaded = scenario::load(arguments.scenario.as_deref(), &arguments.changes.overrides())?;
     let stamp = stamp();
     let default_out = || PathBuf::from("reports").join(format!("{stamp}-{}", loaded.scenario.name));
     let order = Order {

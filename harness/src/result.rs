@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 mod comparison;
+mod compression;
 mod drain;
 mod follow;
 mod kinds;
@@ -20,6 +21,7 @@ pub mod selftest;
 mod terms;
 
 pub use comparison::{Basis, Comparison, Estimate, Pair};
+pub use compression::Compression;
 pub use drain::DrainResult;
 pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
@@ -323,6 +325,9 @@ pub struct Manifest {
     pub phases: Vec<Phase>,
     /// Limits per minute by resource.
     pub limits: BTreeMap<Resource, f64>,
+    /// By how much time was compressed, if it was: durations, rates and limits are those of the run, as it took place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
     /// The sink's window: what is older is refused. Seconds.
     pub window_s: f64,
     /// The targets' names in the scenario's order.

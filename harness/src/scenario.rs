@@ -12,10 +12,13 @@ use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 use crate::faults::{self, Timed};
 use crate::loki::config::Said;
-use crate::result::Resource;
+use crate::result::{Compression, Resource};
 use crate::target::spec::{Entry, Kind, Spec};
-use crate::units::Span;
+use crate::units::{Factor, Span};
 use crate::world::load;
+use crate::world::script::Script;
+
+mod compressed;
 
 mod mistakes;
 mod overrides;
@@ -58,6 +61,9 @@ pub struct Scenario {
     pub loki: Said,
     /// What the containers do.
     pub containers: load::Config,
+    /// How lines and churn change over the load; they stay as they are where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
     /// What goes wrong, in the sinks and in the world, in times from the beginning of the load on.
     #[serde(default, deserialize_with = "faults::list", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,
@@ -148,8 +154,11 @@ pub struct Loaded {
     pub scenario: Scenario,
     /// Its targets, in its order.
     pub targets: Vec<Spec>,
-    /// The same as one YAML text.
+    /// The same as one YAML text: compressed, with every setting of the targets, so that it needs no option to say the
+    /// same again.
     pub yaml: String,
+    /// By how much time is compressed, if it is.
+    pub compression: Option<Compression>,
 }
 
 /// Reads a scenario and the files of its targets.
@@ -160,14 +169,32 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Scenar
     let source = Source { built_in: path.is_none() };
     let path = path.unwrap_or(Path::new(DEFAULT));
     let scenario = overrides.applied(parse(path, &source.read(path)?)?, path)?;
-    let mistakes = mistakes::all(&scenario);
-    if !mistakes.is_empty() {
-        return Err(ScenarioError::Mistakes { path: path.to_owned(), mistakes });
+    fit(path, mistakes::all(&scenario))?;
+    let by = overrides.compress;
+    let (mut scenario, kept) = compressed::scenario(scenario, by);
+    let when = |mistake| format!("{mistake} (compressed {by} times)");
+    fit(path, mistakes::all(&scenario).into_iter().map(when).collect())?;
+    let entries = scenario.targets.iter().map(|(name, entry)| target(&source, path, name, entry.clone()));
+    let mut targets: Vec<Spec> = entries.collect::<Result<_, _>>()?;
+    let is_compressed = by > Factor::ONE;
+    if is_compressed {
+        for (spec, entry) in targets.iter_mut().zip(scenario.targets.values_mut()) {
+            spec.kind.settings.values_mut().for_each(|value| compressed::settings(value, by));
+            entry.settings.clone_from(&spec.kind.settings);
+        }
     }
     let yaml = serde_saphyr::to_string(&scenario)
         .map_err(|error| ScenarioError::Parse { path: path.to_owned(), why: error.to_string() })?;
-    let targets = scenario.targets.iter().map(|(name, entry)| target(&source, path, name, entry.clone()));
-    Ok(Loaded { targets: targets.collect::<Result<_, _>>()?, scenario, yaml })
+    let compression = is_compressed.then_some(Compression { times: by, kept });
+    Ok(Loaded { scenario, targets, yaml, compression })
+}
+
+fn fit(path: &Path, mistakes: Vec<String>) -> Result<(), ScenarioError> {
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(ScenarioError::Mistakes { path: path.to_owned(), mistakes })
+    }
 }
 
 struct Source {

@@ -1,4 +1,5 @@
-//! Durations as people write them (`90s`, `1h 30m`, `7d`): parsed once, at the border.
+//! Durations as people write them (`90s`, `1h 30m`, `7d`), and by how much time is compressed: parsed once, at the
+//! border.
 
 use std::fmt;
 use std::str::FromStr;
@@ -109,6 +110,71 @@ impl fmt::Display for Offset {
     }
 }
 
+/// How many times time is compressed: durations are divided by it, rates multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Factor(f64);
+
+/// A number by which time can't be compressed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no number of 1 or more, such as 24 or 1.5")]
+pub struct InvalidFactor(String);
+
+impl Factor {
+    /// Time as it is.
+    pub const ONE: Self = Self(1.0);
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
+    /// A duration divided by it, in whole microseconds.
+    #[must_use]
+    pub fn shorten(self, span: Span) -> Span {
+        if self <= Self::ONE {
+            return span;
+        }
+        let micros = (span.0.div_f64(self.0).as_nanos() + 500) / 1000;
+        Span(Duration::from_nanos_u128(micros * 1000))
+    }
+}
+
+impl Default for Factor {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
+impl TryFrom<f64> for Factor {
+    type Error = InvalidFactor;
+    fn try_from(times: f64) -> Result<Self, Self::Error> {
+        let is_fit = times.is_finite() && times >= 1.0;
+        if is_fit { Ok(Self(times)) } else { Err(InvalidFactor(times.to_string())) }
+    }
+}
+
+impl FromStr for Factor {
+    type Err = InvalidFactor;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidFactor(text.to_owned());
+        text.parse::<f64>().map_err(|_| invalid())?.try_into().map_err(|_| invalid())
+    }
+}
+
+impl From<Factor> for f64 {
+    fn from(factor: Factor) -> Self {
+        factor.0
+    }
+}
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +207,20 @@ mod tests {
     fn a_number_without_a_unit_is_refused_with_advice() {
         let message = "90".parse::<Span>().unwrap_err().to_string();
         assert!(message.contains("write a number with a unit"), "{message}");
+    }
+
+    #[test]
+    fn a_factor_shortens_and_is_never_below_one() {
+        let shortened = |factor: &str, text: &str| {
+            factor.parse::<Factor>().unwrap().shorten(text.parse().unwrap()).to_string()
+        };
+        assert_eq!(shortened("24", "48h"), "2h");
+        assert_eq!(shortened("1.5", "3s"), "2s");
+        assert_eq!(shortened("24", "4s"), "166ms 667us");
+        assert_eq!(shortened("1", "1s 1ns"), "1s 1ns");
+        for text in ["0", "0.5", "-2", "inf", "NaN", "many", ""] {
+            let message = text.parse::<Factor>().unwrap_err().to_string();
+            assert!(message.contains("1 or more"), "{message}");
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 pub mod small_disk;
 pub mod engine;
+pub mod tempo;
 pub mod generate;
 pub mod image;
 pub mod own_engine;
 pub mod line;
 pub mod happened;
 pub mod load;
+pub mod script;
 pub mod truth;

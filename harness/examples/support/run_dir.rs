@@ -226,6 +226,7 @@ impl Made {
             machine: Machine::default(),
             phases: Vec::new(),
             limits: Resource::ALL.map(|resource| (resource, 2.0)).into_iter().collect(),
+            compression: None,
             window_s: 3_600.0,
             targets: self.targets.iter().map(|(name, _)| name.clone()).collect(),
             terms: self.targets.iter().map(|(name, per_min)| (name.clone(), terms(*per_min))).collect(),

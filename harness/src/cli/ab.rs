@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::run::order::EngineChoice;
+use crate::scenario::Overrides;
+use crate::units::Factor;
 
 pub(super) const EXAMPLES: &str = concat!(
     "\
@@ -12,6 +14,7 @@ Examples:
   flatline ab                                         the post-mortem's experiment, five minutes
   flatline ab --targets pool,archived                 two of its targets
   flatline ab --set phases.load=10m --set containers.count=16
+  flatline ab --set phases.load=1h --compress 12      an hour's events in five minutes
   flatline ab --set phases.load=8h --fail-fast        all night, but no longer than until a leak is called
   flatline ab --serve                                 with the report to be seen in a browser all the while
   flatline ab --set targets.archived.settings.leak_handles=false
@@ -23,14 +26,9 @@ Examples:
     exit_codes!()
 );
 
-/// Options of `flatline ab`.
+/// What the command line changes in a scenario.
 #[derive(Args, Debug)]
-pub struct AbArgs {
-    /// The scenario [default: scenarios/quick.yaml, which is built in]
-    pub scenario: Option<PathBuf>,
-    /// The run directory [default: reports/<time>-<scenario>]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
+pub struct ChangesArgs {
     /// Only these targets of the scenario
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub targets: Vec<String>,
@@ -40,6 +38,35 @@ pub struct AbArgs {
     /// Seed of everything that is drawn by chance
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Compresses time N times: 24 makes two hours of 48
+    ///
+    /// Every duration of the scenario and of the targets' settings is divided by it; the lines' rate and the limits are
+    /// multiplied. As much happens, in less time: growth per event stays what it is, growth per minute is N times as
+    /// high. What can't follow is said in the report.
+    #[arg(long, value_name = "N", default_value_t = Factor::ONE, hide_default_value = true)]
+    pub compress: Factor,
+}
+
+impl ChangesArgs {
+    /// The changes.
+    #[must_use]
+    pub fn overrides(self) -> Overrides {
+        let Self { targets, set, seed, compress } = self;
+        Overrides { set, seed, targets, compress }
+    }
+}
+
+/// Options of `flatline ab`.
+#[derive(Args, Debug)]
+pub struct AbArgs {
+    /// The scenario [default: scenarios/quick.yaml, which is built in]
+    pub scenario: Option<PathBuf>,
+    /// The run directory [default: reports/<time>-<scenario>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What is changed in the scenario
+    #[command(flatten)]
+    pub changes: ChangesArgs,
     /// Ends the load as soon as a target that must be flat is called a leak
     ///
     /// Only for `fail`, never for `pass`; only where a count has risen by more than the target's file declares

@@ -16,6 +16,7 @@ use super::limits::{
     ServerFile,
 };
 use crate::faults::Plan;
+use crate::units::{Factor, Span};
 
 /// A config is a page of text.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -35,6 +36,33 @@ pub struct Config {
     pub distributor: DistributorConfig,
     /// What concerns messages within Loki.
     pub server: ServerConfig,
+}
+
+impl Config {
+    /// The same in time that is compressed: times are divided, rates multiplied. What is refused as too old is the
+    /// run's own window, which is compressed where it is said, unless a tenant has another one.
+    #[must_use]
+    pub fn compressed(mut self, by: Factor) -> Self {
+        let shorten = |time: &mut Duration| *time = by.shorten(Span(*time)).0;
+        let window = self.limits_config.reject_old_samples_max_age;
+        for limits in std::iter::once(&mut self.limits_config).chain(self.overrides.values_mut()) {
+            shorten(&mut limits.creation_grace_period);
+            if limits.reject_old_samples_max_age != window {
+                shorten(&mut limits.reject_old_samples_max_age);
+            }
+            limits.ingestion_rate_mb *= by.get();
+            limits.per_stream_rate_limit = faster(limits.per_stream_rate_limit, by);
+            limits.shard_streams.desired_rate = faster(limits.shard_streams.desired_rate, by);
+        }
+        let IngesterConfig { max_chunk_age, chunk_idle_period, flush_check_period, .. } = &mut self.ingester;
+        [max_chunk_age, chunk_idle_period, flush_check_period].into_iter().for_each(shorten);
+        self
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn faster(per_second: usize, by: Factor) -> usize {
+    (per_second as f64 * by.get()) as usize
 }
 
 /// What a scenario says of its sinks, in Loki's own keys. The window is not among them: it has a field of its own.
@@ -200,6 +228,8 @@ fn read_bounded(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -250,5 +280,32 @@ mod tests {
         assert_eq!(Config::parse(""), Ok(Config::default()));
         assert_eq!(Config::parse("limits_config:\ningester:\noverrides:\n"), Ok(Config::default()));
         assert!(Config::parse("overrides: {a: }").unwrap().overrides.contains_key("a"));
+    }
+
+    #[test]
+    fn times_are_divided_and_rates_are_multiplied_where_time_is_compressed() {
+        let said = json!({
+            "limits_config": {"per_stream_rate_limit": "1MB", "creation_grace_period": "1h"},
+            "overrides": {"own": {"reject_old_samples_max_age": "24h"}, "none": {}},
+            "ingester": {"max_chunk_age": "12h"}
+        });
+        let window = Duration::from_mins(10);
+        let limits_config = Limits { reject_old_samples_max_age: window, ..Limits::default() };
+        let beneath = Config { limits_config, ..Config::default() };
+        let config = Said::try_from(said).unwrap().over(&beneath).compressed("12".parse().unwrap());
+        let (limits, of) = (&config.limits_config, &config.overrides);
+        assert_eq!(
+            (limits.per_stream_rate_limit, limits.ingestion_burst_size_mb.to_string()),
+            (12 << 20, "6".into())
+        );
+        assert_eq!(limits.ingestion_rate_mb.to_string(), "48");
+        assert_eq!(
+            (limits.creation_grace_period, limits.reject_old_samples_max_age),
+            (Duration::from_mins(5), window)
+        );
+        assert_eq!(of["own"].reject_old_samples_max_age, Duration::from_hours(2));
+        assert_eq!(of["none"].reject_old_samples_max_age, window);
+        assert_eq!(config.ingester.max_chunk_age, Duration::from_hours(1));
+        assert_eq!(config.ingester.chunk_idle_period, Duration::from_secs(150));
     }
 }

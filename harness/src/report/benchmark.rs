@@ -29,7 +29,10 @@ pub(super) fn render(result: &RunResult) -> serde_json::Result<String> {
 }
 
 fn of_target(result: &RunResult, name: &str, target: &TargetResult) -> Vec<Entry> {
-    let about = format!("{} at commit {}", result.manifest.scenario, result.manifest.commit);
+    let compressed = result.manifest.compression.as_ref();
+    let compressed =
+        compressed.map_or_else(String::new, |by| format!(", time compressed {} times", by.times));
+    let about = format!("{} at commit {}{compressed}", result.manifest.scenario, result.manifest.commit);
     let entry = |what: &str, unit, value: f64, extra: String| Entry {
         name: format!("{name}: {what}"),
         unit,

@@ -114,6 +114,7 @@ struct Page<'a> {
     unfinished: bool,
     stopped_early: Option<String>,
     unproven: Option<&'static str>,
+    compressed: Option<String>,
     cards: Vec<Card>,
     /// Whether there are targets to compare.
     several: bool,
@@ -165,6 +166,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         unfinished: result.verdict.is_unfinished(),
         stopped_early: view::stopped_early(result),
         unproven: view::unproven(result),
+        compressed: view::compressed(result),
         cards: view::cards(result),
         several: result.verdict.targets.len() > 1,
         ahead: ahead(result),

@@ -57,7 +57,7 @@ fn of<'a>(checks: &'a [Check], target: &str) -> Vec<&'a Check> {
 
 fn about_run(result: &RunResult) -> About {
     let manifest = &result.manifest;
-    vec![
+    let mut about = vec![
         ("outcome", view::outcome(result.verdict.outcome).word.to_owned()),
         ("reason", result.verdict.reason.clone()),
         ("run", manifest.run_id.clone()),
@@ -66,7 +66,9 @@ fn about_run(result: &RunResult) -> About {
         ("engine", manifest.engine.clone()),
         ("kernel", manifest.kernel.clone()),
         ("command", view::command(result)),
-    ]
+    ];
+    about.extend(view::compressed(result).map(|said| ("compressed", said)));
+    about
 }
 
 fn counts<'a>(checks: impl Iterator<Item = &'a Check> + Clone) -> [(&'static str, String); 4] {

@@ -69,7 +69,8 @@ fn head(result: &RunResult) -> String {
         ""
     };
     let noted = view::stopped_early(result).into_iter().chain(view::unproven(result).map(str::to_owned));
-    let noted: String = noted.map(|said| format!("> {}\n\n", safe(&said))).collect();
+    let noted: String =
+        noted.chain(view::compressed(result)).map(|said| format!("> {}\n\n", safe(&said))).collect();
     format!(
         "## {} {}\n\n{cut}{noted}{}\n\n",
         view::outcome(result.verdict.outcome).sign,
@@ -182,7 +183,8 @@ fn comparison(result: &RunResult) -> String {
 
 fn growth(cell: Option<&Growth>) -> String {
     cell.map_or("–".to_owned(), |cell| {
-        format!("{} {}<br>{}", cell.growth, cell.interval, marked(cell.verdict))
+        let uncompressed = cell.uncompressed.as_ref().map_or_else(String::new, |rate| format!("<br>{rate}"));
+        format!("{} {}{uncompressed}<br>{}", cell.growth, cell.interval, marked(cell.verdict))
     })
 }
 

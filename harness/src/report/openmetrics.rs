@@ -41,6 +41,9 @@ fn of_run(page: &mut Page<'_>, result: &RunResult) {
         ("commit", manifest.commit.as_str()),
     ];
     page.family(("flatline_run", "", "Which run this is, by which flatline."), vec![(about, 1.0)]);
+    let times = manifest.compression.as_ref().map_or(1.0, |compression| compression.times.get());
+    let compression = "How many times time was compressed: growth and limits are that many times as high.";
+    page.family(("flatline_run_compression", "", compression), vec![(vec![], times)]);
     let seconds = checks::seconds(result, None);
     let length = ("flatline_run_duration_seconds", "seconds", "How long the run took.");
     page.family(length, vec![(vec![], seconds)]);

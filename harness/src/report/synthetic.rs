@@ -113,6 +113,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         machine: Machine { cpu: "Example CPU".to_owned(), cores: 2, memory_bytes: 8_589_934_592 },
         phases: PHASES.map(|(name, from_s, to_s)| Phase { name: name.to_owned(), from_s, to_s }).to_vec(),
         limits: Resource::ALL.map(|resource| (resource, 2.0)).into_iter().collect(),
+        compression: None,
         window_s: 3_600.0,
         targets: names.map(str::to_owned).to_vec(),
         terms: terms(names),

@@ -20,6 +20,9 @@ pub(super) fn render(result: &RunResult) -> String {
     if let Some(unproven) = view::unproven(result) {
         out.push_str(&format!("\n  {unproven}"));
     }
+    if let Some(compressed) = view::compressed(result) {
+        out.push_str(&format!("\n  {compressed}"));
+    }
     let rows = view::growths(result);
     let kept = kinds::kept(result);
     for card in view::cards(result) {
@@ -27,13 +30,14 @@ pub(super) fn render(result: &RunResult) -> String {
         for row in &rows {
             for growth in row.cells.iter().flatten().filter(|growth| growth.target == card.name) {
                 out.push_str(&format!(
-                    "\n    {} {:<16} {:>12} {:<16}  {}, {}",
+                    "\n    {} {:<16} {:>12} {:<16}  {}, {}{}",
                     growth.verdict.sign,
                     growth.resource,
                     growth.growth,
                     growth.interval,
                     row.note,
-                    growth.floor
+                    growth.floor,
+                    growth.uncompressed.as_ref().map_or_else(String::new, |rate| format!(", {rate}"))
                 ));
             }
         }

@@ -8,7 +8,9 @@ use super::panel::{NARROW, WIDE};
 use super::scene::{Scene, Shape};
 use super::synthetic::{HOSTILE, run, samples, troubled};
 use super::*;
-use crate::result::{Judgement, Manifest, Resource, Sample, Samples, StoppedEarly, TargetResult, Verdict};
+use crate::result::{
+    Compression, Judgement, Manifest, Resource, Sample, Samples, StoppedEarly, TargetResult, Verdict,
+};
 
 mod programs;
 
@@ -136,6 +138,34 @@ fn a_run_without_docker_says_everywhere_what_that_leaves_unproven() {
     assert!(all(&run).iter().all(|text| !text.contains(said)), "{}", run.manifest.engine);
     run.manifest.engine = "embedded 0.1.0 (API 1.43)".to_owned();
     assert!(all(&run).iter().all(|text| text.contains(said)));
+}
+
+#[test]
+fn a_run_in_compressed_time_says_so_wherever_a_figure_depends_on_it() {
+    let mut run = run(NAMES);
+    let all = |run: &RunResult| {
+        [html::render(run).unwrap(), markdown::render(run, Pictures::Beside), terminal::render(run)]
+    };
+    let said = "Time compressed 24 times: a minute of this run holds what 24 minutes";
+    assert!(all(&run).iter().all(|text| !text.contains("compressed")));
+    let kept = vec!["sample_every is 100ms and not 42ms".to_owned()];
+    run.manifest.compression = Some(Compression { times: "24".parse().unwrap(), kept });
+    growth_of(run.verdict.targets.get_mut("archived").unwrap()).growth_per_min = Some(46.2);
+    for text in all(&run).map(|text| text.replace("&#x2f;", "/")) {
+        let parts = [
+            said,
+            "1.9/min uncompressed",
+            "(0.08/min uncompressed)",
+            "in full: sample",
+            "100ms and not 42ms",
+        ];
+        for part in parts {
+            assert!(text.replace('\\', "").contains(part), "{part}: {text}");
+        }
+    }
+    assert!(junit::render(&run).unwrap().contains(said));
+    assert!(benchmark::render(&run).unwrap().contains("time compressed 24 times"));
+    assert!(openmetrics::render(&run).contains("flatline_run_compression{scenario=\"quick\"} 24"));
 }
 
 #[test]

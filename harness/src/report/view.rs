@@ -8,8 +8,8 @@ use super::cost;
 pub(super) use super::cost::NOTHING;
 use super::{figures, headline};
 use crate::result::{
-    DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource, ResourceResult,
-    RunResult, TargetResult, Verdict,
+    Compression, DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource,
+    ResourceResult, RunResult, TargetResult, Verdict,
 };
 
 /// A word with the sign that stands beside it, and its class of colour.
@@ -31,6 +31,27 @@ pub(super) fn unproven(result: &RunResult) -> Option<&'static str> {
          Loki's answers is shown; what Docker itself adds is not: its API and its log follower under load and over restarts, \
          its limits, and what a shipper holds in dockerd.",
     )
+}
+
+/// What it means that time was compressed, if it was.
+pub(super) fn compressed(result: &RunResult) -> Option<String> {
+    let Compression { times, kept } = result.manifest.compression.as_ref()?;
+    let kept = if kept.is_empty() {
+        String::new()
+    } else {
+        format!(" Not compressed in full: {}.", kept.join("; "))
+    };
+    Some(format!(
+        "Time compressed {times} times: a minute of this run holds what {times} minutes of its scenario hold. Figures per \
+         minute and what follows from them, limits too, are those of this run: divided by {times} they are what they would \
+         be uncompressed. Figures per event are the same either way.{kept}"
+    ))
+}
+
+/// What a figure per minute is in the scenario's own time, where that was compressed.
+fn uncompressed(result: &RunResult, per_min: Option<f64>) -> Option<String> {
+    let times = result.manifest.compression.as_ref()?.times.get();
+    Some(format!("{} uncompressed", figures::rate(per_min? / times)))
 }
 
 /// When and why `--fail-fast` has ended the run, if it has.
@@ -151,6 +172,8 @@ pub(super) struct Growth {
     pub(super) target: String,
     pub(super) resource: &'static str,
     pub(super) growth: String,
+    /// The same in the scenario's own time, where that was compressed.
+    pub(super) uncompressed: Option<String>,
     pub(super) interval: String,
     pub(super) floor: String,
     pub(super) verdict: Mark,
@@ -263,11 +286,17 @@ fn interval(judged: &Judgement) -> String {
 pub(super) fn growths(result: &RunResult) -> Vec<Row<Option<Growth>>> {
     let rows = Resource::ALL.into_iter().map(|resource| {
         let cell = |(_, name, target): (usize, &str, &TargetResult)| {
-            target.resources.get(&resource).map(|found| growth(name, resource, found))
+            let found = target.resources.get(&resource)?;
+            let uncompressed = uncompressed(result, found.judgement.growth_per_min);
+            Some(Growth { uncompressed, ..growth(name, resource, found) })
         };
         let cells: Vec<Option<Growth>> = targets(result).into_iter().map(cell).collect();
         let limit = result.manifest.limits.get(&resource).copied();
-        let note = limit.map_or(String::new(), |limit| format!("limit {}", figures::rate(limit)));
+        let said = |limit| {
+            let uncompressed = uncompressed(result, Some(limit)).map(|rate| format!(" ({rate})"));
+            format!("limit {}{}", figures::rate(limit), uncompressed.unwrap_or_default())
+        };
+        let note = limit.map_or(String::new(), said);
         Row { title: resource.title(), note, cells }
     });
     rows.filter(|row| row.cells.iter().any(Option::is_some)).collect()
@@ -283,6 +312,7 @@ fn growth(name: &str, resource: Resource, found: &ResourceResult) -> Growth {
         target: name.to_owned(),
         resource: resource.title(),
         growth: judgement.growth_per_min.map_or("not measured".to_owned(), figures::growth),
+        uncompressed: None,
         interval: interval(judgement),
         floor: judgement.floor_per_min.map_or(NOTHING.to_owned(), figures::rate),
         verdict: verdict(judgement.verdict),

@@ -216,6 +216,7 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         machine: environment::machine(),
         phases: Vec::new(),
         limits: scenario.limits.clone(),
+        compression: order.loaded.compression.clone(),
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
         terms: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.terms())).collect(),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::ledger::Key;
 use crate::audit::reconcile::{Reconciled, Truth, reconcile};
 use crate::clock::Stopwatch;
-use crate::faults::{Change, Fault, Plan};
+use crate::faults::{Fault, Plan};
 use crate::loki::server::{Sink, SinkConfig};
 use crate::loki::weather::Tampered;
 use crate::record::files::RecordError;
@@ -31,9 +31,11 @@ use crate::world::happened::Happened;
 use crate::world::image;
 use crate::world::load::{self, Load};
 use crate::world::own_engine::OwnEngine;
+use crate::world::tempo::Tempo;
 use crate::world::truth::{Written, read_all};
 
 mod churn;
+mod timeline;
 mod trouble;
 
 use churn::Beat;
@@ -106,7 +108,10 @@ impl<'a> House<'a> {
         }
         let scenario = &order.loaded.scenario;
         let plan = Plan { seed: scenario.seed, faults: scenario.faults.clone() };
-        let sink = SinkConfig::for_run(scenario.window.0, plan.clone(), &scenario.loki);
+        let mut sink = SinkConfig::for_run(scenario.window.0, plan.clone(), &scenario.loki);
+        if let Some(compression) = &order.loaded.compression {
+            sink.loki = sink.loki.compressed(compression.times);
+        }
         let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
         let containers_root = engine.containers_root().await?;
         let happened = Arc::new(Happened::new(PathBuf::from(&containers_root)));
@@ -175,7 +180,8 @@ impl<'a> House<'a> {
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, ends)).await?;
         self.sinks.iter().for_each(|sink| sink.begin());
         self.note_early().await;
-        let changes = self.plan.changes(phases.load.0);
+        let changes =
+            timeline::changes(&self.plan, self.order.loaded.scenario.script.as_ref(), phases.load.0);
         self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, ends)).await?;
         if ends.enough.is_cancelled() {
             // A fault that was under way would keep the drain from draining.
@@ -187,59 +193,6 @@ impl<'a> House<'a> {
         self.settled(Instant::now() + phases.drain.0 / 2).await;
         self.engine.remove_containers().await?;
         wait(end, None, stop).await.map(drop)
-    }
-
-    /// A phase in which containers come and go and faults begin and end. While the world is at fault nobody comes
-    /// or goes: an engine that is down starts nobody, and one that is asked to stop a frozen container lets it go on.
-    async fn busy(
-        &mut self,
-        (name, length): (&'static str, Duration),
-        changes: &[Change],
-        (load, mut beat): (&mut Load, Option<&mut Beat>),
-        (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
-    ) -> Result<(), RunError> {
-        let began = Instant::now();
-        tell(notes, Note::Phase(name, Some(length))).await;
-        let mut world_at_fault = false;
-        for change in changes {
-            let beat = beat.as_deref_mut().filter(|_| !world_at_fault);
-            self.churn_until(began + change.at, load, beat, (notes, ends)).await?;
-            if ends.enough.is_cancelled() {
-                return Ok(());
-            }
-            let event = if change.begins { "fault" } else { "fault_end" };
-            tell(notes, Note::Event(event, change.what.clone())).await;
-            let fault = self.plan.faults.get(change.place).and_then(|timed| timed.fault.of_the_world());
-            if let Some(fault) = fault {
-                world_at_fault = change.begins;
-                if change.begins {
-                    self.strike(fault, load.running(), notes).await?;
-                } else {
-                    self.relent(fault, notes).await?;
-                }
-            }
-        }
-        self.churn_until(began + length, load, beat, (notes, ends)).await
-    }
-
-    async fn churn_until(
-        &mut self,
-        end: Instant,
-        load: &mut Load,
-        mut beat: Option<&mut Beat>,
-        (notes, ends): (&mpsc::Sender<Note>, &Ends<'_>),
-    ) -> Result<(), RunError> {
-        loop {
-            let woke = tokio::select! {
-                biased;
-                () = ends.enough.cancelled() => Woke::End,
-                woke = wait(end, beat.as_deref_mut(), ends.stop) => woke?,
-            };
-            match woke {
-                Woke::Churn => self.churn(load, notes).await?,
-                Woke::End => return Ok(()),
-            }
-        }
     }
 
     async fn start_containers(&mut self, stop: &CancellationToken) -> Result<Load, RunError> {
@@ -280,6 +233,7 @@ impl<'a> House<'a> {
             run_id: self.order.run_id.clone(),
             entrypoint,
             truth: self.truth_folder.clone(),
+            tempo: scenario.script.as_ref().map(|_| Tempo::file(&self.truth_folder)),
             seed: scenario.seed,
             happened: Arc::clone(&self.happened),
         };
@@ -295,18 +249,6 @@ impl<'a> House<'a> {
         wait(must_arrive, None, stop).await?;
         self.old = read_all(&self.truth_folder)?;
         wait(end, None, stop).await.map(drop)
-    }
-
-    fn churn_beat(&self) -> Option<Beat> {
-        let scenario = &self.order.loaded.scenario;
-        Some(Beat::start(scenario.containers.churn.as_ref()?.every.0, scenario.seed))
-    }
-
-    async fn churn(&mut self, load: &mut Load, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
-        let done = load.churn().await?;
-        self.containers_started = load.started();
-        tell(notes, Note::Event("churn", done)).await;
-        Ok(())
     }
 
     /// Waits until nothing is under way in any target, by their own counts, or until `deadline`.

@@ -14,6 +14,7 @@ use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
 use crate::world::own_engine::OwnEngineError;
 use crate::world::small_disk::DiskError;
+use crate::world::tempo::TempoError;
 use crate::world::truth::TruthError;
 
 /// Who runs the containers.
@@ -84,6 +85,9 @@ pub enum RunError {
     /// The generators' counters.
     #[error(transparent)]
     Truth(#[from] TruthError),
+    /// The generators' tempo.
+    #[error(transparent)]
+    Tempo(#[from] TempoError),
     /// The report.
     #[error(transparent)]
     Report(#[from] report::ReportError),

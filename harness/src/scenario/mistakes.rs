@@ -9,18 +9,16 @@ use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 use crate::units::Span;
 use crate::world::generate::{LINE_BYTES_MAX, RATE_MAX};
-use crate::world::load;
+use crate::world::load::{self, SHORTEST_CHURN};
 
 /// Longer than any soak test; shorter than what clocks and timers can add up.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A look at every process, or a request to the engine, takes some milliseconds.
-const SHORTEST_BEAT: Duration = Duration::from_millis(100);
+pub(super) const SHORTEST_BEAT: Duration = Duration::from_millis(100);
 /// Names become parts of file names.
 const NAME_MAX: usize = 64;
 /// More than one machine's engine runs, be it the embedded one.
 const CONTAINERS_MAX: usize = 10_000;
-/// The embedded engine restarts a container in some milliseconds.
-const SHORTEST_CHURN: Duration = Duration::from_millis(10);
 
 /// Each with its field.
 pub(super) fn all(scenario: &Scenario) -> Vec<String> {
@@ -30,6 +28,7 @@ pub(super) fn all(scenario: &Scenario) -> Vec<String> {
     mistakes.extend(containers(&scenario.containers));
     mistakes.extend(burst(scenario));
     mistakes.extend(faults(scenario));
+    mistakes.extend(script(scenario));
     mistakes
 }
 
@@ -130,6 +129,12 @@ fn faults(scenario: &Scenario) -> Vec<String> {
         mistakes.extend(plan.mistakes_of_the_world(load));
     }
     mistakes
+}
+
+fn script(scenario: &Scenario) -> Vec<String> {
+    let Some(script) = &scenario.script else { return Vec::new() };
+    // A load that is too long is told as that.
+    script.mistakes(&scenario.containers, scenario.phases.load.0.min(LONGEST))
 }
 
 /// A container writes when as many lines are due.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{Scenario, ScenarioError, plain};
+use crate::units::Factor;
 
 /// What the command line changes.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// `--targets`; all where empty.
     pub targets: Vec<String>,
+    /// `--compress`: what all of it is compressed by in the end.
+    pub compress: Factor,
 }
 
 impl Overrides {

@@ -1,6 +1,7 @@
 //! `flatline generate`: what runs in a container. Writes numbered, checksummed lines at a set pace to
 //! its outputs, and notes in the truth file what it has written.
 
+use std::future::pending;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +11,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
 use crate::world::line::{self, Fields, Stream};
+use crate::world::tempo::{Pace, Tempo, TempoError};
 use crate::world::truth::{TruthError, TruthFile, Written};
 
 /// The shortest pause between two batches of lines.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The tempo is read anew this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Lines of one batch, so that SIGTERM is heard between them.
 const LINES_PER_BEAT_MAX: u64 = 10_000;
 /// The most lines a second that make sense: one process can't write more.
@@ -40,6 +44,8 @@ pub struct Config {
     pub truth: PathBuf,
     /// How many lines in all; until SIGTERM where it is left out.
     pub lines: Option<u64>,
+    /// The file of what the rate is multiplied by; nothing where it is left out.
+    pub tempo: Option<PathBuf>,
 }
 
 /// Why generating ended early.
@@ -48,6 +54,9 @@ pub enum GenerateError {
     /// The counter file.
     #[error(transparent)]
     Truth(#[from] TruthError),
+    /// The tempo.
+    #[error(transparent)]
+    Tempo(#[from] TempoError),
     /// An output is closed, or the signal handler could not be set.
     #[error("can't write lines: {0}")]
     Output(#[from] io::Error),
@@ -83,14 +92,31 @@ pub async fn run(config: Config) -> Result<(), GenerateError> {
 /// As [`run`].
 pub async fn lines(config: Config, outputs: Outputs) -> Result<(), GenerateError> {
     let (truth, written) = TruthFile::open(&config.truth)?;
+    let pace = Pace::new(config.rate, config.tempo()?);
     let mut writer =
-        Writer { truth, written, first: written.total(), buffer: String::new(), outputs, config };
+        Writer { truth, written, first: written.total(), pace, buffer: String::new(), outputs, config };
     let started = Instant::now();
+    let mut look = writer.config.tempo.as_ref().map(|_| LOOK_EVERY);
     while !writer.catch_up(started.elapsed())? {
-        let next = started + writer.next_due();
-        sleep_until(next.max(Instant::now() + PAUSE_MIN)).await;
+        let due = [writer.next_due(), look].into_iter().flatten().min();
+        let pause_min = Instant::now() + PAUSE_MIN;
+        match due.and_then(|due| started.checked_add(due)) {
+            Some(next) => sleep_until(next.max(pause_min)).await,
+            None => pending().await,
+        }
+        let elapsed = started.elapsed();
+        if look.is_some_and(|look| look <= elapsed) {
+            writer.pace.change(elapsed, writer.config.tempo()?);
+            look = Some(elapsed + LOOK_EVERY);
+        }
     }
     Ok(())
+}
+
+impl Config {
+    fn tempo(&self) -> Result<Tempo, TempoError> {
+        self.tempo.as_deref().map_or(Ok(Tempo::ONE), Tempo::read)
+    }
 }
 
 struct Writer {
@@ -98,24 +124,23 @@ struct Writer {
     written: Written,
     /// Lines that earlier lives of the container had written.
     first: u64,
+    /// What is due since this life began.
+    pace: Pace,
     buffer: String,
     outputs: Outputs,
     config: Config,
 }
 
 impl Writer {
-    /// After how long the next burst is due. Whoever writes seldom is woken seldom.
-    fn next_due(&self) -> Duration {
+    /// After how long the next burst is due, if ever. Whoever writes seldom is woken seldom.
+    fn next_due(&self) -> Option<Duration> {
         let line = self.written.total() - self.first + u64::from(self.config.burst.max(1));
-        let line = line.min(self.config.lines.unwrap_or(u64::MAX));
-        let millis = (u128::from(line) * 1000).div_ceil(u128::from(self.config.rate.max(1)));
-        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+        self.pace.when(line.min(self.config.lines.unwrap_or(u64::MAX)))
     }
 
     /// Writes what is due after `elapsed`. Answers whether the last line is written.
     fn catch_up(&mut self, elapsed: Duration) -> Result<bool, GenerateError> {
-        let per_second = u128::from(self.config.rate);
-        let due = u64::try_from(elapsed.as_millis() * per_second / 1000).unwrap_or(u64::MAX);
+        let due = self.pace.due(elapsed);
         let due = due - due % u64::from(self.config.burst.max(1));
         let due = due.min(self.config.lines.unwrap_or(u64::MAX));
         // A signal is heard between two beats: one that has fallen far behind must not outlast it.
@@ -156,7 +181,11 @@ fn is_for_stderr(before: u64, percent: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::world::truth::read_all;
 
     #[test]
     fn each_hundred_lines_have_their_share_on_standard_error_and_it_is_spread() {
@@ -166,5 +195,67 @@ mod tests {
             let widest = chosen.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
             assert!(widest <= 100_u64.div_ceil(u64::from(percent).max(1)), "{percent}: {chosen:?}");
         }
+    }
+
+    /// What goes to an output, shared with who looks at it.
+    #[derive(Clone, Default)]
+    struct Output(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Output {
+        fn lines(&self) -> Vec<String> {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_generator_that_runs_follows_the_tempo_and_its_lines_stay_numbered_without_a_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let (truth, stdout, stderr) = (folder.path().join("c01"), Output::default(), Output::default());
+        let config = Config {
+            source: "c01".to_owned(),
+            rate: 100,
+            line_bytes: 100,
+            burst: 1,
+            stderr_percent: 0,
+            seed: 1,
+            truth,
+            lines: None,
+            tempo: Some(Tempo::file(folder.path())),
+        };
+        let outputs = Outputs { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr) };
+        let written = || read_all(folder.path()).unwrap()["c01"].stdout;
+        let set = |times| Tempo::times(times).set(folder.path()).unwrap();
+        let lines = lines(config, outputs);
+        let mut lines = pin!(lines);
+        let mut count = 0;
+        // How many lines come in ten seconds, once a second to look has passed.
+        for (times, least, most) in
+            [(1.0, 999, 1001), (0.0, 0, 0), (0.2, 199, 201), (3.0, 2999, 3001), (0.0, 0, 0)]
+        {
+            set(times);
+            for seconds in [2, 10] {
+                let end = sleep_until(Instant::now() + Duration::from_secs(seconds));
+                tokio::select! { () = end => {}, ended = &mut lines => panic!("{ended:?}") }
+                if seconds == 10 {
+                    assert!((least..=most).contains(&(written() - count)), "{times}: {}", written() - count);
+                }
+                count = written();
+            }
+        }
+        let numbers: Vec<u64> = stdout.lines().iter().map(|text| line::parse(text).unwrap().number).collect();
+        assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+        std::fs::write(Tempo::file(folder.path()), "fast").unwrap();
+        let message = lines.await.unwrap_err().to_string();
+        assert!(message.contains("tempo"), "{message}");
     }
 }

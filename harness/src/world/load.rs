@@ -38,6 +38,9 @@ pub struct Config {
     pub churn: Option<Churn>,
 }
 
+/// The embedded engine restarts a container in some milliseconds.
+pub const SHORTEST_CHURN: Duration = Duration::from_millis(10);
+
 fn one() -> u32 {
     1
 }
@@ -84,6 +87,8 @@ pub struct Setting {
     pub entrypoint: Vec<String>,
     /// The folder of the counter files, absolute.
     pub truth: PathBuf,
+    /// The file of what the lines' rate is multiplied by, where that changes.
+    pub tempo: Option<PathBuf>,
     /// Seed of the lines' padding.
     pub seed: u64,
     /// Where to keep count of starts and restarts.
@@ -205,9 +210,10 @@ impl Load {
             format!("--seed={}", self.setting.seed),
             format!("--truth={}", truth.display()),
         ];
+        let tempo = self.setting.tempo.iter().map(|tempo| format!("--tempo={}", tempo.display()));
         ContainerSpec {
             name: format!("flatline-{}-{source}", self.setting.run_id),
-            command: self.setting.entrypoint.iter().cloned().chain(arguments).collect(),
+            command: self.setting.entrypoint.iter().cloned().chain(arguments).chain(tempo).collect(),
             mount: self.setting.truth.display().to_string(),
             log_max_bytes: self.config.rotate.max_size.as_u64(),
             log_max_files: self.config.rotate.max_files,

@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::world::tempo::Tempo;
+
 /// Lines written by one source, by output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -78,6 +80,9 @@ pub fn read_all(folder: &Path) -> Result<BTreeMap<String, Written>, TruthError> 
     let mut all = BTreeMap::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(Tempo::is_about) {
+            continue;
+        }
         let failed = |source| TruthError { path: path.clone(), source };
         let written = File::open(&path).and_then(|file| read_counters(&file)).map_err(failed)?;
         if let Some(source) = path.file_name().and_then(|name| name.to_str()) {
@@ -114,6 +119,13 @@ mod tests {
         file.note(written).unwrap();
         assert_eq!(TruthFile::open(&path).unwrap().1, written);
         assert_eq!(read_all(folder.path()).unwrap(), BTreeMap::from([("c01".to_owned(), written)]));
+    }
+
+    #[test]
+    fn the_tempo_beside_the_counters_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        Tempo::times(0.5).set(folder.path()).unwrap();
+        assert_eq!(read_all(folder.path()).unwrap(), BTreeMap::new());
     }
 
     #[test]
