@@ -10,7 +10,7 @@ use crate::sample::sampler::OWN_NAME;
 
 /// What the table rests on, to stand above it.
 pub(super) const NOTE: &str = "Growth under load of every process that takes part, with its 90 % interval. The targets \
-     are judged above. The engine's processes serve all targets at once and are not judged; what they gain for sure is \
+     are judged above. Those of the engine serve all targets at once and are not judged; what they gain for sure is \
      named. flatline is what measures: where it grows itself, the run is invalid. Its descriptors are counted without \
      those that the targets hold open at its sinks.";
 
