@@ -9,7 +9,7 @@
 //! A stream that ends proves nothing: Docker also cuts it when the container stops, before its last lines
 //! are out. So a container that has stopped is asked once more for all that is left.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +32,11 @@ use crate::source::{Closed, Inputs, Outlet};
 pub mod cursor;
 pub mod frames;
 pub mod lease;
+pub mod queue;
 
 use cursor::{Cursor, Mark};
 use lease::{Ending, Lease, Reader};
+use queue::Queue;
 
 /// Docker's answer for a driver whose logs it can't read, and that keeps no copy that it could.
 const NOT_IMPLEMENTED: u16 = 501;
@@ -88,9 +90,7 @@ struct Pool {
     outlet: Outlet,
     metrics: Arc<Metrics>,
     places: HashMap<ContainerId, Place>,
-    waiting: VecDeque<ContainerId>,
-    /// Those that have stopped: their logs may go any moment, so they are served first.
-    ending: VecDeque<ContainerId>,
+    waiting: Queue,
     /// One permit for each container that waits: a lease whose slice is over takes one and ends.
     claims: Arc<Semaphore>,
     leases: JoinSet<(ContainerId, Reader, Ending)>,
@@ -151,8 +151,7 @@ impl Pool {
             unreadable: Unreadable::new(Arc::clone(&inputs.metrics)),
             metrics: inputs.metrics,
             places: HashMap::new(),
-            waiting: VecDeque::new(),
-            ending: VecDeque::new(),
+            waiting: Queue::default(),
             claims: Arc::new(Semaphore::new(0)),
             leases: JoinSet::new(),
             complaint: Complaint::default(),
@@ -180,7 +179,7 @@ impl Pool {
     /// Gives free connections to those who have waited longest, and tells the leases how many still wait.
     fn lend(&mut self) {
         while self.leases.len() < self.config.connections_max {
-            let Some(id) = self.ending.pop_front().or_else(|| self.waiting.pop_front()) else { break };
+            let Some(id) = self.waiting.pop() else { break };
             let Some(place) = self.places.get_mut(&id) else { continue };
             match std::mem::replace(&mut place.stage, Stage::Leased) {
                 Stage::Waiting(reader) => {
@@ -204,8 +203,7 @@ impl Pool {
                 stage @ (Stage::Idle(_) | Stage::Resting(..) | Stage::Leased) => place.stage = stage,
             }
         }
-        let wanted = self.ending.len() + self.waiting.len();
-        let offered = self.claims.available_permits();
+        let (wanted, offered) = (self.waiting.len(), self.claims.available_permits());
         if wanted > offered {
             self.claims.add_permits(wanted - offered);
         } else {
@@ -292,8 +290,8 @@ impl Pool {
             place.stopping.cancel();
         }
         if matches!((life, &place.stage), (Life::Stopped { .. }, Stage::Waiting(_))) {
-            self.leave_queue(id);
-            self.ending.push_back(id.clone());
+            self.waiting.leave(id);
+            self.waiting.push(id.clone(), false);
         }
         self.queue(id);
         true
@@ -306,18 +304,12 @@ impl Pool {
             && !self.unreadable.contains(id);
         place.stage = match std::mem::replace(&mut place.stage, Stage::Leased) {
             Stage::Idle(reader) | Stage::Resting(reader, _) if wants => {
-                let queue = if place.life == Life::Running { &mut self.waiting } else { &mut self.ending };
-                queue.push_back(id.clone());
+                self.waiting.push(id.clone(), place.life == Life::Running);
                 Stage::Waiting(reader)
             }
             Stage::Idle(reader) | Stage::Resting(reader, _) => Stage::Idle(reader),
             stage @ (Stage::Waiting(_) | Stage::Leased) => stage,
         };
-    }
-
-    fn leave_queue(&mut self, id: &ContainerId) {
-        self.ending.retain(|waiting| waiting != id);
-        self.waiting.retain(|waiting| waiting != id);
     }
 
     async fn take_back(&mut self, id: ContainerId, reader: Reader, ending: Ending) -> Result<(), Error> {
@@ -370,7 +362,7 @@ impl Pool {
         let ids: Vec<_> =
             self.places.iter().filter(|(_, place)| gone(place)).map(|(id, _)| id.clone()).collect();
         for id in ids {
-            self.leave_queue(&id);
+            self.waiting.leave(&id);
             let removed = self.places.remove(&id).map(|place| (place.container(), place.stage));
             if let Some((container, stage)) = removed
                 && let Stage::Idle(mut reader) | Stage::Waiting(mut reader) | Stage::Resting(mut reader, _) =
