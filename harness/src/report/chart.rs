@@ -163,7 +163,8 @@ fn near_range(series: &[Series], limit: Option<[Point; 2]>, (_, full): (f64, f64
     }
     let near = series.iter().filter(|one| one.extent((0.0, 0.0)).1 < full / CROWDED);
     let (low, high) = near.fold((-limit * 0.4, limit * 1.35), |range, one| one.extent(range));
-    Some((low * 1.1, high * 1.1))
+    // What falls far below once the load is over would press the limit flat again.
+    Some((low.max(-high) * 1.1, high * 1.1))
 }
 
 /// Faults as stretches of time: from a `fault` to its `fault_end`, or to the run's end.
