@@ -26,6 +26,7 @@ mod kinds;
 mod events;
 mod processes;
 mod versus;
+mod ablation;
 mod account;
 mod checks;
 mod pictures;

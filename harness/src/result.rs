@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod comparison;
 mod compression;
 mod drain;
+mod figures;
 mod follow;
 mod kinds;
 mod lines;
@@ -23,6 +24,7 @@ mod terms;
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use compression::Compression;
 pub use drain::DrainResult;
+pub use figures::{Bar, Figure, FigureResult};
 pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
@@ -218,6 +220,9 @@ pub struct TargetResult {
     /// Bytes that it has mapped, by class of mapping, over the load: nothing is judged by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub memory: Vec<KindGrowth>,
+    /// What it did beside growing, as far as it was sampled.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<Figure, FigureResult>,
     /// Its lines; `None` where the run did not come to the end, at which they are accounted for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<Audit>,

@@ -208,6 +208,8 @@ impl Made {
             design: "made up".to_owned(),
             expect: if per_min > 2.0 { Expect::Leak } else { Expect::Flat },
             must_leak: vec![Resource::Fds],
+            must_not_leak: Vec::new(),
+            figures: BTreeMap::new(),
             bounds: BTreeMap::from([(Resource::Fds, 60)]),
         };
         let words = |text: &str| text.to_owned();

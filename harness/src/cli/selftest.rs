@@ -223,6 +223,8 @@ mod tests {
             file: String::new(),
             expect: Expect::Leak,
             must_leak: vec![],
+            must_not_leak: vec![],
+            figures: BTreeMap::new(),
             bounds: BTreeMap::new(),
             settings,
         };

@@ -7,7 +7,10 @@
 use super::figures;
 use super::kinds;
 use super::view::{self, NOTHING};
-use crate::result::{Audit, DrainResult, Expect, Resource, ResourceResult, RunResult, TargetResult, Verdict};
+use crate::result::{
+    Audit, DrainResult, Expect, Figure, FigureResult, Resource, ResourceResult, RunResult, TargetResult,
+    Verdict,
+};
 
 /// What came of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,14 +82,23 @@ struct Held<'a> {
 impl Held<'_> {
     fn checks(&self) -> Vec<Check> {
         let growths = || Resource::ALL.iter().filter_map(|resource| self.growth(*resource));
-        match self.target.expect {
+        let mut checks: Vec<Check> = match self.target.expect {
             Expect::Flat => {
                 let drains = Resource::ALL.iter().filter_map(|resource| self.drain(*resource));
                 growths().chain(drains).chain([self.lines(), self.process()]).collect()
             }
             Expect::Leak => growths().collect(),
             Expect::Lose => vec![self.lines()],
-        }
+        };
+        checks.extend(self.target.figures.iter().filter_map(|(figure, found)| self.figure(*figure, *found)));
+        checks
+    }
+
+    fn figure(&self, figure: Figure, found: FigureResult) -> Option<Check> {
+        let status = if found.holds()? { Status::Passed } else { Status::Failed };
+        let value = found.value.map_or("not sampled".to_owned(), figures::level);
+        let said = format!("{} {value}, {}", figure.title().to_lowercase(), found.bar?.words());
+        Some(self.check(figure.key().to_owned(), (status, said), Vec::new()))
     }
 
     fn check(&self, name: String, (status, said): (Status, String), figures: Vec<String>) -> Check {

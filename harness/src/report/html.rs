@@ -10,6 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::ablation::{self, Table};
 use super::cost::{self, Cost};
 use super::events::{self, Against};
 use super::headline::{self, Better};
@@ -121,6 +122,8 @@ struct Page<'a> {
     ahead: Ahead,
     target_costs: Vec<Cost>,
     growths: Vec<Row<Option<Growth>>>,
+    contributions: Option<Table>,
+    contributions_note: &'static str,
     versus: Vec<Versus>,
     versus_note: &'static str,
     leaks: Vec<String>,
@@ -172,6 +175,8 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         ahead: ahead(result),
         target_costs: cost::target_costs(result),
         growths: view::growths(result),
+        contributions: ablation::table(result),
+        contributions_note: ablation::NOTE,
         versus: versus::all(result),
         versus_note: versus::NOTE,
         leaks: kinds::leaks(result),

@@ -2,6 +2,7 @@
 //!
 //! Every string from outside is escaped for Markdown and for the HTML that it may carry.
 
+use super::ablation;
 use super::account;
 use super::events;
 use super::kinds;
@@ -33,6 +34,7 @@ pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
     };
     let parts = [
         comparison(result),
+        contributions(result),
         leaks(result),
         told_apart(result),
         if shown == Pictures::Beside { pictures(result) } else { String::new() },
@@ -77,6 +79,25 @@ fn head(result: &RunResult) -> String {
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)
     )
+}
+
+/// What each setting contributes, where targets differ in their settings alone.
+fn contributions(result: &RunResult) -> String {
+    let Some(table) = ablation::table(result) else { return String::new() };
+    let mut out = format!("What each setting contributes. {}\n\n", ablation::NOTE);
+    out.push_str(&header(
+        "Target",
+        &table.columns.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>(),
+    ));
+    for ablation::Row { name, cells, .. } in table.rows {
+        let cells = cells.into_iter().map(|cell| {
+            let cell = cell.map(|cell| format!("{} {}", cell.value, cell.mark.map_or("", |mark| mark.sign)));
+            cell.unwrap_or_else(|| view::NOTHING.to_owned())
+        });
+        out.push_str(&row(&format!("**{}**", safe(&name)), cells));
+    }
+    out.push('\n');
+    out
 }
 
 /// What leaks, in a sentence for each target of which that can be said.

@@ -128,7 +128,17 @@ fn terms(names: [&str; 3]) -> BTreeMap<String, Terms> {
     let of = |(name, expect): (&str, Expect)| {
         let must_leak =
             if expect == Expect::Leak { vec![Resource::Tasks, Resource::Fds] } else { Vec::new() };
-        (name.to_owned(), Terms { design: name.to_owned(), expect, must_leak, bounds: BTreeMap::new() })
+        (
+            name.to_owned(),
+            Terms {
+                design: name.to_owned(),
+                expect,
+                must_leak,
+                must_not_leak: Vec::new(),
+                figures: BTreeMap::new(),
+                bounds: BTreeMap::new(),
+            },
+        )
     };
     names.into_iter().zip(expect).map(of).collect()
 }
@@ -177,6 +187,7 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
                  instances, one per started container")
         }),
         watches: Some(KindGrowth { share: None, ..kind("inotify", 12, fds, fds) }),
+        figures: BTreeMap::new(),
         memory: vec![kind("heap", 8 << 20, tasks * 65_536.0, tasks * 65_536.0)],
         audit: Some(Audit {
             sent: 21_600,

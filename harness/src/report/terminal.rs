@@ -1,6 +1,6 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
-use super::{kinds, processes, versus, view};
+use super::{ablation, kinds, processes, versus, view};
 use crate::result::RunResult;
 
 /// Renders it, without colours: it is read in logs as well.
@@ -46,6 +46,19 @@ pub(super) fn render(result: &RunResult) -> String {
         }
         out.push_str(&format!("\n    lines: {}", card.lines));
     }
+    if let Some(table) = ablation::table(result) {
+        out.push_str("\n\nWhat each setting contributes:");
+        let heads = ["target"].into_iter().chain(table.columns.iter().copied()).map(str::to_owned).collect();
+        let rows = table.rows.into_iter().map(|row| {
+            let cell = |cell: Option<ablation::Cell>| {
+                let cell =
+                    cell.map(|cell| format!("{} {}", cell.value, cell.mark.map_or("", |mark| mark.sign)));
+                cell.unwrap_or_else(|| view::NOTHING.to_owned())
+            };
+            std::iter::once(row.name).chain(row.cells.into_iter().map(cell)).collect()
+        });
+        aligned(&std::iter::once(heads).chain(rows).collect::<Vec<Vec<String>>>(), &mut out);
+    }
     for (index, sentence) in (0..).zip(kinds::leaks(result)) {
         let head = if index == 0 { "\n\nWhat leaks:" } else { "" };
         out.push_str(&format!("{head}\n    {sentence}"));
@@ -59,4 +72,18 @@ pub(super) fn render(result: &RunResult) -> String {
         out.push_str(&format!("{head}\n    {}: {}", one.resource, one.sentence));
     }
     out
+}
+
+/// Rows of cells in columns as wide as they need be, the first to the left and the others to the right.
+fn aligned(rows: &[Vec<String>], out: &mut String) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let wide = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|at| wide(at).unwrap_or(0)).collect();
+    for row in rows {
+        out.push_str("\n   ");
+        for (at, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let cell = cell.trim_end();
+            out.push_str(&if at == 0 { format!(" {cell:<width$}") } else { format!("  {cell:>width$}") });
+        }
+    }
 }

@@ -47,6 +47,15 @@ pub struct Sample {
     /// Rotations of containers' logs that were seen so far; empty where the logs can't be looked at.
     #[serde(default)]
     pub rotations: Option<u64>,
+    /// Items that wait in the target's retry queue, by its own metric.
+    #[serde(default)]
+    pub queue: Option<u64>,
+    /// Requests to the engine so far, by the target's own metric.
+    #[serde(default)]
+    pub docker_requests: Option<u64>,
+    /// Lines that the target has read so far, by its own metric.
+    #[serde(default)]
+    pub lines_read: Option<u64>,
 }
 
 impl Sample {
@@ -71,6 +80,9 @@ impl Sample {
             starts: None,
             restarts: None,
             rotations: None,
+            queue: None,
+            docker_requests: None,
+            lines_read: None,
         }
     }
 }

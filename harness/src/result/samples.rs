@@ -34,11 +34,17 @@ pub enum Count {
     Restarts,
     /// Rotations of logs.
     Rotations,
+    /// Items in the retry queue.
+    Queue,
+    /// Requests to the engine.
+    DockerRequests,
+    /// Lines read.
+    LinesRead,
 }
 
 impl Count {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Threads,
         Self::Tasks,
         Self::Fds,
@@ -53,6 +59,9 @@ impl Count {
         Self::Starts,
         Self::Restarts,
         Self::Rotations,
+        Self::Queue,
+        Self::DockerRequests,
+        Self::LinesRead,
     ];
 
     /// The same column of a sample.
@@ -73,6 +82,9 @@ impl Count {
             Self::Starts => sample.starts,
             Self::Restarts => sample.restarts,
             Self::Rotations => sample.rotations,
+            Self::Queue => sample.queue,
+            Self::DockerRequests => sample.docker_requests,
+            Self::LinesRead => sample.lines_read,
         }
     }
 }

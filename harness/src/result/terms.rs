@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expect, Resource};
+use super::{Bar, Expect, Figure, Resource};
 
 /// The terms of one target, as its file and the scenario set them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Terms {
     /// `pool`, `hybrid`, `archived`, or another shipper's design.
     pub design: String,
@@ -16,6 +16,12 @@ pub struct Terms {
     /// What a control that leaks must leak; means nothing for the others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub must_leak: Vec<Resource>,
+    /// What it must not leak, though it is a control.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must_not_leak: Vec<Resource>,
+    /// What its figures are held to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<Figure, Bar>,
     /// How far each count may rise because queues, pools and caches fill.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bounds: BTreeMap<Resource, u32>,

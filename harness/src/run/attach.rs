@@ -12,7 +12,7 @@ use crate::audit::reconcile::Claims;
 use crate::result::Stability;
 use crate::sample::metrics;
 use crate::sample::process::{self, Limits};
-use crate::sample::sampler::{Sampler, Subject, TasksGauge};
+use crate::sample::sampler::{Others, Sampler, Subject, TasksGauge};
 use crate::target::process::{Place, Process, ProcessError};
 use crate::target::spec::{DeadLetters, Facts, Filled, MetricNames, Spec, TemplateError};
 use crate::world::small_disk::{DiskError, SmallDisk};
@@ -171,10 +171,13 @@ impl Attached {
     /// How to look at it; `None` while it is down.
     #[must_use]
     pub(super) fn subject(&self) -> Option<Subject> {
-        let MetricNames { tasks, tasks_by_kind: by_kind, .. } = self.spec.kind.metrics.clone();
+        let MetricNames { tasks, tasks_by_kind: by_kind, queue, docker_requests, read, .. } =
+            self.spec.kind.metrics.clone();
+        let others = Others { queue, docker_requests, read };
         // Who counts tasks by kind alone has them all in their sum.
         let name = tasks.or_else(|| by_kind.clone());
-        let tasks = name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind });
+        let tasks =
+            name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind, others });
         Some(Subject { name: self.spec.name.clone(), pid: self.process.as_ref()?.pid(), tasks })
     }
 

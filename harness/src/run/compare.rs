@@ -271,6 +271,7 @@ mod tests {
             leaks: None,
             watches: None,
             memory: Vec::new(),
+            figures: BTreeMap::new(),
             audit: None,
             latency: None,
             stability: Stability::default(),

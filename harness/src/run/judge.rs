@@ -23,6 +23,7 @@ use crate::run::compare::compare;
 use crate::run::{events, processes};
 use crate::sample::process::Limits;
 
+mod figures;
 mod outcome;
 
 use outcome::outcome;
@@ -130,9 +131,11 @@ impl Case<'_> {
         });
         let (met, reason) = match terms.expect {
             Expect::Flat => self.stays_flat(&resources, audit, stability.crashes),
-            Expect::Leak => leaks(&resources, &terms.must_leak),
+            Expect::Leak => leaks(&resources, terms),
             Expect::Lose => loses(audit),
         };
+        let figures = figures::all(self, name, terms);
+        let (met, reason) = figures::said((met, reason), &figures);
         TargetResult {
             design: terms.design.clone(),
             expect: terms.expect,
@@ -149,6 +152,7 @@ impl Case<'_> {
                 attribution::growths(&self.kinds.memory, (name, None), load, load)
             }),
             resources,
+            figures,
             audit,
             latency,
             stability: stability.clone(),
@@ -355,10 +359,15 @@ fn kept(resources: &BTreeMap<Resource, ResourceResult>) -> impl Iterator<Item = 
     })
 }
 
-fn leaks(resources: &BTreeMap<Resource, ResourceResult>, must_leak: &[Resource]) -> (bool, String) {
+fn leaks(resources: &BTreeMap<Resource, ResourceResult>, terms: &Terms) -> (bool, String) {
     let leaking = named(resources, Verdict::Fail);
-    let unseen: Vec<&str> =
-        must_leak.iter().map(|resource| resource.key()).filter(|key| !leaking.contains(key)).collect();
+    let of = |resources: &[Resource]| resources.iter().map(|resource| resource.key()).collect::<Vec<_>>();
+    let unseen: Vec<&str> = of(&terms.must_leak).into_iter().filter(|key| !leaking.contains(key)).collect();
+    let besides: Vec<&str> =
+        of(&terms.must_not_leak).into_iter().filter(|key| leaking.contains(key)).collect();
+    if !besides.is_empty() {
+        return (false, format!("it leaks {}, which it must not", besides.join(", ")));
+    }
     if unseen.is_empty() {
         return (true, format!("leaks {}, as a control must", leaking.join(", ")));
     }

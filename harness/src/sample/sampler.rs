@@ -39,6 +39,28 @@ pub struct TasksGauge {
     pub name: String,
     /// Name of the metric whose labels say which kinds of tasks there are.
     pub by_kind: Option<String>,
+    /// Names of what else is read there.
+    pub others: Others,
+}
+
+/// Names of metrics that stand on the same page.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// Items in the retry queue.
+    pub queue: Option<String>,
+    /// Requests to the engine.
+    pub docker_requests: Option<String>,
+    /// Lines read.
+    pub read: Option<String>,
+}
+
+/// What a process says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    tasks: Option<u64>,
+    queue: Option<u64>,
+    docker_requests: Option<u64>,
+    read: Option<u64>,
 }
 
 /// Looks at processes.
@@ -51,23 +73,30 @@ impl Sampler {
     /// One row for each subject, in their order, sink figures left open. What can't be read is left out
     /// of the row, never guessed.
     pub async fn look(&self, elapsed_s: f64, subjects: &[Subject]) -> Vec<Sample> {
-        let tasks = join_all(subjects.iter().map(|subject| self.tasks(subject))).await;
-        let rows = subjects.iter().zip(tasks);
-        let row = |(subject, tasks): (&Subject, _)| {
-            sample(elapsed_s, &subject.name, process::read(subject.pid).ok(), tasks)
+        let said = join_all(subjects.iter().map(|subject| self.said(subject))).await;
+        let rows = subjects.iter().zip(said);
+        let row = |(subject, said): (&Subject, _)| {
+            sample(elapsed_s, &subject.name, process::read(subject.pid).ok(), said)
         };
         rows.map(row).collect()
     }
 
     /// The row of a subject of which the rest is known by now.
     pub async fn row(&self, elapsed_s: f64, subject: &Subject, reading: Option<Reading>) -> Sample {
-        sample(elapsed_s, &subject.name, reading, self.tasks(subject).await)
+        sample(elapsed_s, &subject.name, reading, self.said(subject).await)
     }
 
-    async fn tasks(&self, subject: &Subject) -> Option<u64> {
-        match &subject.tasks {
-            Some(gauge) => metrics::count(&self.page(&gauge.url).await?, &gauge.name),
-            None => own_tasks(subject),
+    async fn said(&self, subject: &Subject) -> Said {
+        let Some(TasksGauge { url, name, others, .. }) = &subject.tasks else {
+            return Said { tasks: own_tasks(subject), ..Said::default() };
+        };
+        let Some(page) = self.page(url).await else { return Said::default() };
+        let count = |name: &Option<String>| metrics::count(&page, name.as_ref()?);
+        Said {
+            tasks: metrics::count(&page, name),
+            queue: count(&others.queue),
+            docker_requests: count(&others.docker_requests),
+            read: count(&others.read),
         }
     }
 
@@ -97,7 +126,7 @@ impl Sampler {
     }
 
     async fn task_kinds(&self, subject: &Subject) -> Counts {
-        let Some(TasksGauge { url, name, by_kind: Some(by_kind) }) = &subject.tasks else {
+        let Some(TasksGauge { url, name, by_kind: Some(by_kind), .. }) = &subject.tasks else {
             return Counts::new();
         };
         self.page(url).await.map(|page| kinds::tasks(&page, name, by_kind)).unwrap_or_default()
@@ -174,10 +203,13 @@ fn own_tasks(subject: &Subject) -> Option<u64> {
     own.then(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64)
 }
 
-fn sample(elapsed_s: f64, name: &str, reading: Option<Reading>, tasks: Option<u64>) -> Sample {
+fn sample(elapsed_s: f64, name: &str, reading: Option<Reading>, said: Said) -> Sample {
     Sample {
         threads: reading.map(|reading| reading.threads),
-        tasks,
+        tasks: said.tasks,
+        queue: said.queue,
+        docker_requests: said.docker_requests,
+        lines_read: said.read,
         fds: reading.and_then(|reading| reading.fds),
         rss_bytes: reading.map(|reading| reading.rss_bytes),
         cpu_seconds: reading.map(|reading| reading.cpu_seconds),

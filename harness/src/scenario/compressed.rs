@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Scenario;
 use super::mistakes::SHORTEST_BEAT;
 use crate::faults::{Fault, Slow, Status, Timed};
+use crate::result::Bar;
 use crate::units::{Factor, Offset, Span};
 
 /// The scenario compressed, and what could not follow.
@@ -31,6 +32,11 @@ pub(super) fn scenario(whole: Scenario, by: Factor) -> (Scenario, Vec<String>) {
     }
     scenario.containers.lines_per_second = lines(scenario.containers.lines_per_second, by, &mut kept);
     scenario.limits.values_mut().for_each(|limit| *limit *= by.get());
+    let figures = scenario.targets.values_mut().flat_map(|entry| &mut entry.figures);
+    for (_, bar) in figures.filter(|(figure, _)| figure.is_rate()) {
+        let (Bar::Above(bar) | Bar::Below(bar)) = bar;
+        *bar *= by.get();
+    }
     for (place, timed) in scenario.faults.iter_mut().enumerate() {
         fault(place, timed, by, &mut kept);
     }

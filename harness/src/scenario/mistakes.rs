@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Scenario;
 use crate::faults::{self, Plan};
-use crate::result::Expect;
+use crate::result::{Expect, Resource};
 use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 use crate::units::Span;
@@ -71,9 +71,13 @@ fn controls(scenario: &Scenario) -> Vec<String> {
         if entry.must_leak.is_empty() {
             mistakes.push(format!("targets.{name}.must_leak: name at least one of tasks, threads, fds"));
         }
-        for resource in entry.must_leak.iter().filter(|resource| !scenario.limits.contains_key(resource)) {
-            let key = resource.key();
-            mistakes.push(format!("targets.{name}.must_leak: {key} has no limit, so its leak is never seen"));
+        let unseen = |resource: &&Resource| !scenario.limits.contains_key(resource);
+        for (field, named) in [("must_leak", &entry.must_leak), ("must_not_leak", &entry.must_not_leak)] {
+            for resource in named.iter().filter(unseen) {
+                let key = resource.key();
+                mistakes
+                    .push(format!("targets.{name}.{field}: {key} has no limit, so its leak is never seen"));
+            }
         }
     }
     mistakes

@@ -11,7 +11,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::result::{Expect, Resource, Terms};
+use crate::result::{Bar, Expect, Figure, Resource, Terms};
 
 /// A kind of shipper: one file in `scenarios/targets/`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -55,6 +55,15 @@ pub struct MetricNames {
     /// The same by kind: the values of its labels are the kinds. What `tasks` counts beyond it is `unnamed`.
     #[serde(default)]
     pub tasks_by_kind: Option<String>,
+    /// Items that wait to be sent again.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Requests to the engine so far.
+    #[serde(default)]
+    pub docker_requests: Option<String>,
+    /// Lines read so far.
+    #[serde(default)]
+    pub read: Option<String>,
     /// Lines passed over for a counted reason.
     #[serde(default)]
     pub skipped: Option<String>,
@@ -95,6 +104,12 @@ pub struct Entry {
     /// What a control that leaks must leak; ignored for the others.
     #[serde(default = "default_must_leak")]
     pub must_leak: Vec<Resource>,
+    /// What a control must not leak.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub must_not_leak: Vec<Resource>,
+    /// What its figures are held to, beside all else: `{ queue: { below: 20 }, docker_requests: { above: 120 } }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<Figure, Bar>,
     /// Overrides of the file's settings.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
@@ -138,6 +153,10 @@ pub struct Spec {
     pub expect: Expect,
     /// What a control must leak.
     pub must_leak: Vec<Resource>,
+    /// What it must not leak.
+    pub must_not_leak: Vec<Resource>,
+    /// What its figures are held to.
+    pub figures: BTreeMap<Figure, Bar>,
     /// Its kind, settings overridden.
     pub kind: Kind,
 }
@@ -200,7 +219,8 @@ impl Spec {
             }
         }
         kind.bounds.extend(entry.bounds);
-        Ok(Self { name: name.to_owned(), expect: entry.expect, must_leak: entry.must_leak, kind })
+        let Entry { expect, must_leak, must_not_leak, figures, .. } = entry;
+        Ok(Self { name: name.to_owned(), expect, must_leak, must_not_leak, figures, kind })
     }
 
     /// What it is held to.
@@ -210,6 +230,8 @@ impl Spec {
             design: self.kind.design.clone(),
             expect: self.expect,
             must_leak: if self.expect == Expect::Leak { self.must_leak.clone() } else { Vec::new() },
+            must_not_leak: self.must_not_leak.clone(),
+            figures: self.figures.clone(),
             bounds: self.kind.bounds.clone(),
         }
     }
@@ -266,7 +288,20 @@ pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec
     };
     let must_leak = vec![Resource::Tasks, Resource::Fds];
     let (settings, bounds) = (BTreeMap::new(), BTreeMap::new());
-    Spec::join(name, kind, Entry { file: String::new(), expect, must_leak, settings, bounds }).unwrap()
+    Spec::join(
+        name,
+        kind,
+        Entry {
+            file: String::new(),
+            expect,
+            must_leak,
+            must_not_leak: vec![],
+            figures: BTreeMap::new(),
+            settings,
+            bounds,
+        },
+    )
+    .unwrap()
 }
 
 #[cfg(test)]
@@ -287,7 +322,15 @@ mod tests {
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
         let bounds = BTreeMap::from([(Resource::Fds, 12)]);
-        let entry = Entry { file: String::new(), expect: Expect::Flat, must_leak: vec![], settings, bounds };
+        let entry = Entry {
+            file: String::new(),
+            expect: Expect::Flat,
+            must_leak: vec![],
+            must_not_leak: vec![],
+            figures: BTreeMap::new(),
+            settings,
+            bounds,
+        };
         Spec::join("pool", kind, entry).unwrap()
     }
 

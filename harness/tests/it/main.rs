@@ -21,5 +21,6 @@ mod loki;
 mod outputs;
 mod script;
 mod selftest;
+mod shipped;
 mod support;
 mod watch;

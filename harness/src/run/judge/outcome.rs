@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{kept, named};
-use crate::result::{Expect, Outcome, TargetResult, Verdict};
+use crate::result::{Expect, FigureResult, Outcome, TargetResult, Verdict};
 
 /// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
 /// then what is not decided.
@@ -57,5 +57,11 @@ fn is_missed(target: &TargetResult, cut_short: bool) -> bool {
     let audit = target.audit.unwrap_or_default();
     let loses = audit.lost > 0 && !cut_short;
     let keeps = kept(&target.resources).next().is_some();
-    leaks || keeps || loses || audit.altered + audit.altered_copies > 0 || target.stability.crashes > 0
+    let passes = target.figures.values().any(FigureResult::is_passed);
+    leaks
+        || keeps
+        || loses
+        || passes
+        || audit.altered + audit.altered_copies > 0
+        || target.stability.crashes > 0
 }

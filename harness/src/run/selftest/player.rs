@@ -8,7 +8,7 @@ use tokio::time::{Instant, interval};
 use crate::run::selftest::SelftestError;
 use crate::run::selftest::cast::Part;
 use crate::sample::process::{self, Limits};
-use crate::sample::sampler::{Subject, TasksGauge};
+use crate::sample::sampler::{Others, Subject, TasksGauge};
 use crate::target::process::{Ended, Place, Process};
 use crate::target::spec::Filled;
 
@@ -57,7 +57,7 @@ impl Player {
     /// How to look at it.
     pub(super) fn subject(&self) -> Subject {
         let (url, name) = (format!("{}/metrics", self.url), "tokio_alive_tasks".to_owned());
-        let gauge = TasksGauge { url, name, by_kind: None };
+        let gauge = TasksGauge { url, name, by_kind: None, others: Others::default() };
         Subject { name: self.part.name.to_owned(), pid: self.process.pid(), tasks: Some(gauge) }
     }
 

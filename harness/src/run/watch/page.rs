@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::run::watch::WatchError;
 use crate::run::watch::target::{State, Target};
 use crate::sample::metrics;
-use crate::sample::sampler::{Sampler, TasksGauge};
+use crate::sample::sampler::{Others, Sampler, TasksGauge};
 
 /// Where nobody names one, the first of these that a page has: Tokio's tasks, Go's goroutines.
 pub const GAUGES: [&str; 2] = ["tokio_alive_tasks", "go_goroutines"];
@@ -51,7 +51,7 @@ impl Page {
             let page = sampler.page(&self.url).await;
             if let Some(name) = page.as_deref().and_then(|page| self.found(page)) {
                 let by_kind = Some(self.by_kind.clone().unwrap_or_else(|| name.clone()));
-                return Ok(TasksGauge { url: self.url.clone(), name, by_kind });
+                return Ok(TasksGauge { url: self.url.clone(), name, by_kind, others: Others::default() });
             }
             if let State::Ended(ended) = target.state().await {
                 return Err(WatchError::Ended { words: ended.words, last_words: target.last_words() });

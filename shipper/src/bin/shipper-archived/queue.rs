@@ -96,7 +96,11 @@ fn settled(groups: &[Group], result: &Result<Answer, Failure>, metrics: &Metrics
             let of_group = |group: &Group| {
                 group.entries.iter().filter(|entry| refusal.fits(&group.labels.text, entry)).count() as u64
             };
-            groups.iter().map(of_group).sum()
+            match groups.iter().map(of_group).sum() {
+                // Refused, and no word of which.
+                0 => all,
+                some => some,
+            }
         }
         Outcome::Refused | Outcome::Split => all,
         Outcome::Retry { .. } | Outcome::Limited { .. } | Outcome::Hold => return false,
