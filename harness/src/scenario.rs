@@ -50,6 +50,9 @@ pub struct Scenario {
     pub seed: u64,
     /// How long each stretch takes.
     pub phases: Phases,
+    /// By how much time is compressed where `--compress` does not say otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compress: Option<Factor>,
     /// One sample this often.
     #[serde(default = "default_sample_every")]
     pub sample_every: Span,
@@ -168,9 +171,10 @@ pub struct Loaded {
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ScenarioError> {
     let source = Source { built_in: path.is_none() };
     let path = path.unwrap_or(Path::new(DEFAULT));
-    let scenario = overrides.applied(parse(path, &source.read(path)?)?, path)?;
+    let mut scenario = overrides.applied(parse(path, &source.read(path)?)?, path)?;
     fit(path, mistakes::all(&scenario))?;
-    let by = overrides.compress;
+    let own = scenario.compress.take().unwrap_or_default();
+    let by = if overrides.compress > Factor::ONE { overrides.compress } else { own };
     let (mut scenario, kept) = compressed::scenario(scenario, by);
     let when = |mistake| format!("{mistake} (compressed {by} times)");
     fit(path, mistakes::all(&scenario).into_iter().map(when).collect())?;
@@ -292,6 +296,28 @@ mod tests {
             let loaded = load(Some(&scenario), &Overrides::default());
             assert!(loaded.is_ok(), "{}: {}", scenario.display(), loaded.unwrap_err());
         }
+    }
+
+    #[test]
+    fn the_nightly_run_is_the_soak_of_two_days_compressed() {
+        let of = |name: &str| {
+            let path = format!("{}/../scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+            let text = fs::read_to_string(path).unwrap();
+            let mut value: Value = serde_saphyr::from_str(&text).unwrap();
+            let fields = value.as_object_mut().unwrap();
+            (fields.remove("compress"), fields.remove("name"), value)
+        };
+        let ((by, _, nightly), (_, _, soak)) = (of("nightly"), of("soak_48h"));
+        assert_eq!((by, nightly), (Some(Value::from(24)), soak));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/nightly.yaml");
+        let load_of = |compress: &str| {
+            let compress = compress.parse().unwrap();
+            load(Some(&path), &Overrides { compress, ..Overrides::default() }).unwrap()
+        };
+        let loaded = load_of("1");
+        assert_eq!(loaded.scenario.phases.load, Span::secs(110 * 60));
+        assert!(loaded.compression.is_some() && loaded.scenario.compress.is_none());
+        assert_eq!(load_of("48").scenario.phases.load, Span::secs(55 * 60), "the command line decides");
     }
 
     #[test]
