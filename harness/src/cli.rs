@@ -11,7 +11,7 @@ use crate::run::analyze::{Known, Question};
 use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
-pub use ab::{AbArgs, ChangesArgs};
+pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions};
 pub use engine::{EngineArgs, generator};
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
 pub use watch::WatchArgs;
@@ -31,6 +31,7 @@ Exit codes:
 
 mod ab;
 mod engine;
+pub mod exit;
 mod selftest;
 mod watch;
 
@@ -55,6 +56,9 @@ pub enum Command {
     /// for every line. Everything that it started is gone afterwards, also after Ctrl-C.
     #[command(after_help = EXIT_CODES, after_long_help = ab::EXAMPLES)]
     Ab(AbArgs),
+    /// Runs any scenario, as `flatline ab` does
+    #[command(after_help = EXIT_CODES, after_long_help = ab::RUN_EXAMPLES)]
+    Run(RunArgs),
     /// Gives a verdict on any recorded series: a CSV file with a column elapsed_s
     ///
     /// A column `target` tells series apart. Without --limit the columns tasks, threads and fds are judged,

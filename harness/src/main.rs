@@ -13,25 +13,24 @@ use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_worst, in_words};
 use flatline::cli::{
-    self, AbArgs, AnalyzeArgs, Cli, Command, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs, SelftestArgs,
-    UsageError, WatchArgs,
+    self, AbArgs, AnalyzeArgs, Cli, Command, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs, RunArgs,
+    RunOptions, SelftestArgs, WatchArgs,
 };
 use flatline::embedded::Embedded;
 use flatline::faults::Plan;
 use flatline::leaky::Leaky;
-use flatline::loki::config::{Config, ConfigError, load_faults};
+use flatline::loki::config::{Config, load_faults};
 use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
-use flatline::result::{Outcome, Verdict};
 use flatline::run::analyze::analyze;
 use flatline::run::live::Live;
-use flatline::run::order::{Order, RunError};
+use flatline::run::order::Order;
 use flatline::run::progress::Show;
-use flatline::run::selftest::{self, SelftestError};
-use flatline::run::table::TableError;
-use flatline::run::watch::{self, WatchError};
+use flatline::run::selftest;
+use flatline::run::watch;
 use flatline::run::{ab, actions, clean, power, so_far};
 use flatline::sample::daemons;
 use flatline::scenario;
@@ -39,11 +38,6 @@ use flatline::world::engine;
 use flatline::world::generate;
 use flatline::{clock, report};
 
-const MET: u8 = 0;
-const MISSED: u8 = 1;
-const BAD_USAGE: u8 = 2;
-const UNDECIDED: u8 = 3;
-const ENVIRONMENT: u8 = 4;
 /// How long the mock Loki says that it is stopping.
 const STOPPING_LASTS: Duration = Duration::from_millis(500);
 const STOPPING: &str = "flatline: stopping in order; this takes some seconds";
@@ -63,7 +57,8 @@ fn main() -> ExitCode {
 
 async fn carry_out(command: Command) -> ExitCode {
     let done = match command {
-        Command::Ab(arguments) => Box::pin(ab(arguments)).await,
+        Command::Ab(AbArgs { scenario, options }) => Box::pin(run(scenario.as_deref(), options)).await,
+        Command::Run(arguments) => Box::pin(run_named(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
         Command::Report { run_dir, open, page } => draw(&run_dir, open, page),
@@ -83,37 +78,13 @@ async fn carry_out(command: Command) -> ExitCode {
     })
 }
 
-/// A file or a command line is the user's to mend, and a run that was stopped before it began has decided nothing;
-/// whatever else fails is the environment.
-fn code_of(error: &anyhow::Error) -> u8 {
-    let of_the_user =
-        error.is::<scenario::ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
-    let unfit = matches!(error.downcast_ref(), Some(RunError::NotEmbedded { .. }));
-    if of_the_user
-        || unfit
-        || error.is::<UsageError>()
-        || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
-    {
-        BAD_USAGE
-    } else if matches!(error.downcast_ref(), Some(RunError::Stopped))
-        || matches!(error.downcast_ref(), Some(SelftestError::Stopped))
-        || matches!(error.downcast_ref(), Some(WatchError::Stopped))
-    {
-        UNDECIDED
-    } else {
-        ENVIRONMENT
-    }
+async fn run_named(arguments: RunArgs) -> anyhow::Result<ExitCode> {
+    let scenario = arguments.named()?;
+    run(Some(&scenario), arguments.options).await
 }
 
-/// The message, and of its causes those that it does not tell itself: most of ours do, libraries' don't.
-fn in_words(error: &anyhow::Error) -> String {
-    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |said, cause| {
-        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
-    })
-}
-
-async fn ab(arguments: AbArgs) -> anyhow::Result<ExitCode> {
-    let loaded = scenario::load(arguments.scenario.as_deref(), &arguments.changes.overrides())?;
+async fn run(scenario: Option<&Path>, arguments: RunOptions) -> anyhow::Result<ExitCode> {
+    let loaded = scenario::load(scenario, &arguments.changes.overrides())?;
     let stamp = stamp();
     let default_out = || PathBuf::from("reports").join(format!("{stamp}-{}", loaded.scenario.name));
     let order = Order {
@@ -157,14 +128,6 @@ fn stamp() -> String {
     clock::wall_rfc3339().replace([':', '-'], "")
 }
 
-fn code(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Met => MET,
-        Outcome::Missed => MISSED,
-        Outcome::Undecided | Outcome::Invalid => UNDECIDED,
-    }
-}
-
 /// Does `work`. The first SIGINT, SIGTERM or SIGHUP (the terminal was closed) cancels `stop`; the work
 /// then cleans up after itself, and further signals change nothing about that.
 async fn with_signals<T>(
@@ -202,14 +165,6 @@ fn judge_file(arguments: AnalyzeArgs) -> anyhow::Result<ExitCode> {
         say(&format!("plot: {}", path.display()));
     }
     Ok(ExitCode::from(code_of_worst(analysis.worst())))
-}
-
-fn code_of_worst(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Pass => MET,
-        Verdict::Fail => MISSED,
-        Verdict::Inconclusive | Verdict::Invalid => UNDECIDED,
-    }
 }
 
 async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {

@@ -1,9 +1,10 @@
-//! `flatline ab`.
+//! `flatline ab` and `flatline run`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cli::UsageError;
 use crate::run::order::EngineChoice;
 use crate::scenario::Overrides;
 use crate::units::Factor;
@@ -25,6 +26,21 @@ Examples:
 ",
     exit_codes!()
 );
+
+pub(super) const RUN_EXAMPLES: &str = concat!(
+    "\
+Examples:
+  flatline run scenarios/faults.yaml
+  flatline run my.yaml --set phases.load=8h --fail-fast
+
+`flatline ab --help` has more: the options are the same.
+
+",
+    exit_codes!()
+);
+
+/// The scenarios that ship.
+const SHIPPED: &str = env!("FLATLINE_SCENARIOS");
 
 /// What the command line changes in a scenario.
 #[derive(Args, Debug)]
@@ -61,6 +77,41 @@ impl ChangesArgs {
 pub struct AbArgs {
     /// The scenario [default: scenarios/quick.yaml, which is built in]
     pub scenario: Option<PathBuf>,
+    /// How it runs
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+/// Options of `flatline run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The scenario, a YAML file
+    pub scenario: Option<PathBuf>,
+    /// How it runs
+    #[command(flatten)]
+    pub options: RunOptions,
+}
+
+impl RunArgs {
+    /// Which scenario.
+    ///
+    /// # Errors
+    /// [`UsageError`] where none is named.
+    pub fn named(&self) -> Result<PathBuf, UsageError> {
+        self.scenario.clone().ok_or_else(|| {
+            let shipped: Vec<String> =
+                SHIPPED.split_whitespace().map(|name| format!("scenarios/{name}")).collect();
+            UsageError(format!(
+                "name a scenario: a file of your own, or one that ships: {}",
+                shipped.join(", ")
+            ))
+        })
+    }
+}
+
+/// How a scenario runs: options of whatever runs one.
+#[derive(Args, Debug)]
+pub struct RunOptions {
     /// The run directory [default: reports/<time>-<scenario>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -258,3 +258,32 @@ fn a_line_that_no_memory_holds_and_a_share_beyond_the_whole_are_bad_usage() {
         assert_eq!(output.status.code(), BAD_USAGE, "{wrong}: {}", said(&output));
     }
 }
+
+#[test]
+fn run_without_a_scenario_names_those_that_ship() {
+    let output = output(&["run"]);
+    assert_eq!(output.status.code(), BAD_USAGE);
+    let said = said(&output);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let scenarios: Vec<String> = files
+        .filter_map(|name| Some(name.to_str()?.to_owned()).filter(|name| name.ends_with(".yaml")))
+        .collect();
+    assert!(scenarios.len() > 5);
+    for name in scenarios {
+        assert!(said.contains(&format!("scenarios/{name}")), "{name}: {said}");
+    }
+}
+
+#[test]
+fn run_takes_a_scenario_and_the_options_of_ab() {
+    let bad = output(&["run", &scenario("short.yaml"), "--set", "phases.laod=1s"]);
+    assert_eq!(bad.status.code(), BAD_USAGE);
+    assert!(said(&bad).contains("laod") && said(&bad).contains("drain"), "{}", said(&bad));
+    let mut command = flatline();
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let nowhere = command
+        .args(["run", &scenario("short.yaml"), "--engine", "docker", "--out", "/tmp/never-made"])
+        .output();
+    assert_eq!(nowhere.unwrap().status.code(), ENVIRONMENT);
+}
