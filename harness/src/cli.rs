@@ -11,7 +11,7 @@ use crate::run::analyze::{Known, Question};
 use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
-pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions};
+pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions, ShowOptions};
 pub use engine::{EngineArgs, generator};
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
 pub use watch::WatchArgs;

@@ -29,3 +29,10 @@ pub fn machine() -> Machine {
 pub fn kernel() -> String {
     System::kernel_version().unwrap_or_else(|_| "unknown".to_owned())
 }
+
+/// What the kernel calls its present life: another one after each start of the machine. Empty where it does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}

@@ -208,6 +208,20 @@ impl Plan {
         changes.sort_by_key(|change| (change.at, change.begins));
         changes
     }
+
+    /// The same to somebody who comes when `done` of it is over: what holds then begins at once. Times count from there.
+    #[must_use]
+    pub fn changes_from(&self, done: Duration, until: Duration) -> Vec<Change> {
+        let (past, to_come): (Vec<Change>, Vec<Change>) =
+            self.changes(until).into_iter().partition(|change| change.at < done);
+        let mut holding: Vec<Change> = Vec::new();
+        for change in past {
+            holding.retain(|held| held.place != change.place);
+            holding.extend(change.begins.then_some(change));
+        }
+        let all = holding.into_iter().chain(to_come);
+        all.map(|change| Change { at: change.at.saturating_sub(done), ..change }).collect()
+    }
 }
 
 /// What makes no sense in these, each with its field.
@@ -310,6 +324,22 @@ mod tests {
                 row(35, false, "no answer"),
             ]
         );
+    }
+
+    #[test]
+    fn who_comes_late_meets_what_holds_at_once_and_the_rest_in_its_time() {
+        let plan = plan(vec![timed(10, 5, Some(20), Fault::Hang), timed(12, 100, None, Fault::Outage)]);
+        let told = |done| -> Vec<(u64, bool, usize)> {
+            let changes = plan.changes_from(Duration::from_secs(done), Duration::from_secs(40));
+            changes.into_iter().map(|change| (change.at.as_secs(), change.begins, change.place)).collect()
+        };
+        assert_eq!(
+            plan.changes_from(Duration::ZERO, Duration::from_mins(1)),
+            plan.changes(Duration::from_mins(1))
+        );
+        assert_eq!(told(14), [(0, true, 0), (0, true, 1), (1, false, 0), (16, true, 0), (21, false, 0)]);
+        assert_eq!(told(30), [(0, true, 1), (0, true, 0), (5, false, 0)]);
+        assert_eq!(told(40), [(0, true, 1)]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_worst, in_words};
 use flatline::cli::{
     self, AbArgs, AnalyzeArgs, Cli, Command, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs, RunArgs,
-    RunOptions, SelftestArgs, WatchArgs,
+    RunOptions, SelftestArgs, ShowOptions, WatchArgs,
 };
 use flatline::embedded::Embedded;
 use flatline::faults::Plan;
@@ -31,7 +31,7 @@ use flatline::run::order::Order;
 use flatline::run::progress::Show;
 use flatline::run::selftest;
 use flatline::run::watch;
-use flatline::run::{ab, actions, clean, power, so_far};
+use flatline::run::{ab, actions, clean, power, resume, so_far};
 use flatline::sample::daemons;
 use flatline::scenario;
 use flatline::world::engine;
@@ -79,6 +79,10 @@ async fn carry_out(command: Command) -> ExitCode {
 }
 
 async fn run_named(arguments: RunArgs) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &arguments.resume {
+        let order = resume::order(folder, orphans::run_id(&stamp()), Show::Progress)?;
+        return conduct(order, arguments.options.shown).await;
+    }
     let scenario = arguments.named()?;
     run(Some(&scenario), arguments.options).await
 }
@@ -96,7 +100,12 @@ async fn run(scenario: Option<&Path>, arguments: RunOptions) -> anyhow::Result<E
         command: std::env::args().collect(),
         show: Show::Progress,
         loaded,
+        earlier: None,
     };
+    conduct(order, arguments.shown).await
+}
+
+async fn conduct(order: Order, arguments: ShowOptions) -> anyhow::Result<ExitCode> {
     orphans::be_known().context("can't name this process")?;
     let mut live = None;
     if let Some(address) = arguments.serve {
@@ -224,9 +233,9 @@ fn open_page(page: &Path) -> anyhow::Result<()> {
 }
 
 async fn clean() -> anyhow::Result<ExitCode> {
-    let (cleaned, failed) = clean::clean().await?;
-    print(&cleaned)?;
-    failed.map_or(Ok(ExitCode::from(MET)), |error| Err(error.into()))
+    let removed = clean::clean().await?;
+    print(&removed.to_string())?;
+    removed.silent().map_or(Ok(ExitCode::from(MET)), |error| Err(error.into()))
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {

@@ -8,16 +8,39 @@ use std::path::Path;
 use procfs::process::Process;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::environment::boot_id;
+
 /// In the environment of everything that a run starts: how `flatline clean` finds what a killed run left.
 pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
 /// What the kernel calls a process that runs a scenario (proc(5), `comm`).
 const NAME: &str = "flatline";
 
-/// The id of a run that this process begins: a time for people, and the process's own id, by which
-/// others can see whether the run is still alive.
+/// The id of a run that this process begins: a time for people, where it runs, and the process's own id, by which others
+/// there can see whether the run is still alive.
 #[must_use]
 pub fn run_id(started: &str) -> String {
-    format!("{}-{}", started.to_ascii_lowercase(), std::process::id())
+    format!("{}-{}-{}", started.to_ascii_lowercase(), place(), std::process::id())
+}
+
+/// Where process ids mean the same: this life of this machine, and in it this table of processes. An engine may be shared
+/// by machines, and by containers of one machine.
+fn place() -> String {
+    let table = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let place = format!("{} {}", boot_id(), table.display());
+    format!("{:08x}", crc32fast::hash(place.as_bytes()))
+}
+
+/// The process that began this run.
+#[must_use]
+pub fn process_of(run_id: &str) -> Option<i32> {
+    run_id.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Whether this run was begun where this process runs, and is over for sure.
+#[must_use]
+pub fn is_orphan(run_id: &str) -> bool {
+    let at = run_id.rsplit_once('-').and_then(|(before, _)| before.rsplit_once('-'));
+    at.is_some_and(|(_, at)| at == place()) && !is_live(run_id)
 }
 
 /// Lets others see that this process is a run, whatever its file was renamed to.
@@ -32,8 +55,7 @@ pub fn be_known() -> io::Result<()> {
 /// somebody has waited for it (proc(5), state Z), and has left all the same.
 #[must_use]
 pub fn is_live(run_id: &str) -> bool {
-    let pid = run_id.rsplit_once('-').and_then(|(_, pid)| pid.parse::<i32>().ok());
-    let stat = pid.and_then(|pid| Process::new(pid).and_then(|process| process.stat()).ok());
+    let stat = process_of(run_id).and_then(|pid| Process::new(pid).and_then(|process| process.stat()).ok());
     stat.is_some_and(|stat| stat.comm == NAME && !matches!(stat.state, 'Z' | 'X'))
 }
 
@@ -116,6 +138,18 @@ mod tests {
 
     #[test]
     fn an_id_names_its_process() {
-        assert!(run_id("20260101T000000Z").ends_with(&format!("z-{}", std::process::id())));
+        let run_id = run_id("20260101T000000Z");
+        assert_eq!(process_of(&run_id), i32::try_from(std::process::id()).ok());
+        assert_eq!(process_of("no id"), None);
+    }
+
+    #[test]
+    fn only_what_was_begun_here_is_an_orphan_for_sure() {
+        // No process has this id (proc(5), `pid_max`).
+        let pid = i32::MAX;
+        assert!(is_orphan(&format!("20260101t000000z-{}-{pid}", place())));
+        for elsewhere in [format!("20260101t000000z-00000000-{pid}"), format!("20260101t000000z-{pid}")] {
+            assert!(!is_orphan(&elsewhere) && !is_live(&elsewhere), "{elsewhere}");
+        }
     }
 }

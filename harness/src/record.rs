@@ -3,4 +3,5 @@
 
 pub mod bound;
 pub mod files;
+mod table;
 pub mod recorder;

@@ -18,6 +18,7 @@ mod listings;
 mod processes;
 mod rows;
 mod samples;
+mod segments;
 pub mod selftest;
 mod terms;
 
@@ -32,6 +33,7 @@ pub use listings::{Counts, Listing, Listings};
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
 pub use samples::{Count, Moment, Samples, Series};
+pub use segments::{Phase, Segment, Unaccounted};
 pub use terms::Terms;
 
 /// Version of the serialised form.
@@ -261,6 +263,9 @@ pub struct VerdictFile {
     /// Why the run ended before its time, where `--fail-fast` has ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_early: Option<StoppedEarly>,
+    /// Whose lines no audit covers: those of segments that did not come to their end. The audits are of the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unaccounted: Vec<Unaccounted>,
     /// By name, in the scenario's order when read in order of the names.
     pub targets: BTreeMap<String, TargetResult>,
     /// The targets compared in each resource; empty where there are no two to compare.
@@ -286,17 +291,6 @@ pub struct StoppedEarly {
     pub at_s: f64,
     /// Why, in words.
     pub because: String,
-}
-
-/// A stretch of the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Phase {
-    /// `history`, `warmup`, `load`, `drain`.
-    pub name: String,
-    /// Its start, seconds since the run's start.
-    pub from_s: f64,
-    /// Its end.
-    pub to_s: f64,
 }
 
 /// `run.json`: what ran, where, and how it ended.
@@ -348,11 +342,23 @@ pub struct Manifest {
     /// What the sampling missed.
     #[serde(default)]
     pub missed: Missed,
+    /// The stretches between which it was killed; one for a run that was not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
 }
 
 impl Manifest {
     /// How a run has ended that has not.
     pub const RUNNING: &str = "running";
+
+    /// Notes how and when it ended.
+    pub fn end(&mut self, ended: String, at_s: f64) {
+        if let Some(segment) = self.segments.last_mut() {
+            segment.to_s = at_s;
+            segment.ended.clone_from(&ended);
+        }
+        self.ended = ended;
+    }
 }
 
 /// Facts of the machine.

@@ -2,7 +2,10 @@
 
 pub mod attach;
 pub mod progress;
+pub mod clean;
+mod segments;
 pub mod order;
+pub mod resume;
 mod beat;
 mod truth;
 mod compare;
@@ -20,7 +23,6 @@ pub mod so_far;
 pub mod live;
 pub mod actions;
 pub mod ab;
-pub mod clean;
 mod bounded;
 pub mod table;
 pub mod analyze;

@@ -151,7 +151,7 @@ fn bullets(mistakes: &[String]) -> String {
 }
 
 /// A scenario with its targets' files, ready to run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Loaded {
     /// The scenario after `--set`, `--seed` and `--targets`.
     pub scenario: Scenario,

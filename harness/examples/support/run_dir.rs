@@ -235,6 +235,7 @@ impl Made {
             containers_started: 0,
             ended: words("running"),
             missed: Missed::default(),
+            segments: Vec::new(),
         }
     }
 }

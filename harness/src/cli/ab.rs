@@ -32,6 +32,7 @@ pub(super) const RUN_EXAMPLES: &str = concat!(
 Examples:
   flatline run scenarios/faults.yaml
   flatline run my.yaml --set phases.load=8h --fail-fast
+  flatline run --resume reports/20261124T210835Z-my   after kill -9, a reboot or a full disk
 
 `flatline ab --help` has more: the options are the same.
 
@@ -87,6 +88,13 @@ pub struct AbArgs {
 pub struct RunArgs {
     /// The scenario, a YAML file
     pub scenario: Option<PathBuf>,
+    /// Goes on in this run directory, whose run was killed: by kill -9, a reboot, a full disk
+    ///
+    /// With the scenario and the options as they were; what the dead run left is removed first. The load that is still
+    /// owed follows, then the drain. The gap is marked, and each stretch is judged by itself; lines of the stretches that
+    /// were cut off are not accounted for, and the verdict says so.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["scenario", "out", "targets", "set", "seed", "compress", "fail_fast", "engine"])]
+    pub resume: Option<PathBuf>,
     /// How it runs
     #[command(flatten)]
     pub options: RunOptions,
@@ -125,6 +133,17 @@ pub struct RunOptions {
     /// controls alone the run is over when all that must leak was called. Then it drains, accounts and reports as ever.
     #[arg(long)]
     pub fail_fast: bool,
+    /// Who runs the containers
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
+    /// How it is shown
+    #[command(flatten)]
+    pub shown: ShowOptions,
+}
+
+/// How a run is shown.
+#[derive(Args, Debug)]
+pub struct ShowOptions {
     /// Shows the report while the run goes on; prints where [without ADDRESS: any free port of the loopback]
     ///
     /// The page is drawn from the run directory when somebody looks, and costs nothing while nobody does. It says so
@@ -134,9 +153,6 @@ pub struct RunOptions {
     /// Lets --serve listen where other machines reach it
     #[arg(long, requires = "serve")]
     pub expose: bool,
-    /// Who runs the containers
-    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
-    pub engine: EngineChoice,
     /// Prints the verdict as one JSON document on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@ use crate::cli::UsageError;
 use crate::loki::config::ConfigError;
 use crate::result::{Outcome, Verdict};
 use crate::run::order::RunError;
+use crate::run::resume::ResumeError;
 use crate::run::selftest::SelftestError;
 use crate::run::table::TableError;
 use crate::run::watch::WatchError;
@@ -29,6 +30,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     if of_the_user
         || unfit
         || error.is::<UsageError>()
+        || error.downcast_ref().is_some_and(ResumeError::is_refusal)
         || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
     {
         BAD_USAGE

@@ -39,6 +39,12 @@ pub fn judge_lives(points: &[Point], starts_s: &[f64], settings: &Settings) -> J
     judged
 }
 
+/// How long the longest life lasted, seconds.
+#[must_use]
+pub fn longest_s(points: &[Point], starts_s: &[f64]) -> f64 {
+    split(points, starts_s).into_iter().map(span_s).fold(0.0, f64::max)
+}
+
 fn split<'a>(points: &'a [Point], starts_s: &[f64]) -> Vec<&'a [Point]> {
     let mut rest = points;
     let mut lives = Vec::with_capacity(starts_s.len() + 1);
@@ -57,7 +63,7 @@ fn span_s(life: &[Point]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::judge_lives;
+    use super::{judge_lives, longest_s};
     use crate::growth::Point;
     use crate::growth::verdict::{Explained, Judged, Settings, judge};
     use crate::growth::warmup::Warmup;
@@ -107,6 +113,14 @@ mod tests {
         assert_eq!(found.verdict, Verdict::Pass, "{found:?}");
         let words = "in the one of its 3 lives that began at 10 s and lasted 20 min: ";
         assert!(found.reason.starts_with(words), "{found:?}");
+    }
+
+    #[test]
+    fn the_longest_life_is_measured_by_its_samples() {
+        let points = lives(&[(0.0, 0.0)]);
+        assert!((longest_s(&points, &[]) - 1199.0).abs() < 1e-9);
+        assert!((longest_s(&points, &[300.0, 1000.0]) - 699.0).abs() < 1e-9);
+        assert!(longest_s(&[], &[1.0]).abs() < 1e-9);
     }
 
     #[test]

@@ -122,8 +122,8 @@ impl Desk {
     }
 
     /// The times of its faults, and of lines, count from now on.
-    pub(super) fn begin(&self) {
-        self.faults.begin();
+    pub(super) fn begin(&self, done: Duration) {
+        self.faults.begin(done);
         self.books().ledger.latencies.count_from(clock::now_ns());
     }
 

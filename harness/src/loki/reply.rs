@@ -51,9 +51,9 @@ impl Faults {
         Self { plan, began: OnceLock::new(), begins: Notify::new(), met }
     }
 
-    /// Its times count from now on.
-    pub(super) fn begin(&self) {
-        self.began.get_or_init(Stopwatch::start);
+    /// Its times count from now on; so much of it is over.
+    pub(super) fn begin(&self, done: Duration) {
+        self.began.get_or_init(|| Stopwatch::going_on_from(done));
         self.begins.notify_one();
     }
 

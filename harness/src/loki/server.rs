@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::runtime;
@@ -123,7 +124,12 @@ impl Sink {
     /// The load begins: the times of its faults count from now on, and how long lines take that are written from
     /// now on.
     pub fn begin(&self) {
-        self.desk.begin();
+        self.begin_after(Duration::ZERO);
+    }
+
+    /// The same where so much of the load is over: a run that was killed goes on.
+    pub fn begin_after(&self, done: Duration) {
+        self.desk.begin(done);
     }
 
     /// From now on it says that it is stopping, and takes no push any more. To be dropped a little later.

@@ -1,7 +1,7 @@
 //! Names in a run directory, and reading them back.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub const WATCHES: &str = "watches.csv";
 pub const MEMORY: &str = "memory.csv";
 /// Every line accounted for, by target.
 pub const AUDIT: &str = "audit.json";
+/// What is needed to go on with the run.
+pub const ORDER: &str = "order.json";
 /// What was decided.
 pub const VERDICT: &str = "verdict.json";
 
@@ -105,7 +107,13 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RecordErro
         .map_err(|error| RecordError::Damaged { path: path.to_owned(), why: error.to_string() })?;
     text.push(b'\n');
     let temporary = path.with_extension("tmp");
-    let written = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    // On the disk before it takes the old one's place: after a power cut there is one of the two.
+    let on_disk = |text: &[u8]| {
+        let mut file = fs::File::create(&temporary)?;
+        file.write_all(text)?;
+        file.sync_all()
+    };
+    let written = on_disk(&text).and_then(|()| fs::rename(&temporary, path));
     written.map_err(|error| {
         // Half a file helps nobody; on a full disk it also takes the last room.
         fs::remove_file(&temporary).unwrap_or_default();

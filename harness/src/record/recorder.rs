@@ -1,12 +1,12 @@
 //! Writes a run directory while the run goes on. Every row is flushed, so that nothing but the row
 //! under way is lost by a kill.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
 use crate::record::files::{self, RecordError};
+use crate::record::table::Table;
 use crate::result::{Event, Kinds, Manifest, Sample};
 
 /// A run directory being written.
@@ -20,12 +20,8 @@ pub struct Recorder {
     fds: Table,
     watches: Table,
     memory: Table,
-}
-
-#[derive(Debug)]
-struct Table {
-    path: PathBuf,
-    writer: csv::Writer<File>,
+    /// Held as long as it writes: nobody else may.
+    _lock: File,
 }
 
 impl Recorder {
@@ -35,7 +31,29 @@ impl Recorder {
     /// [`RecordError::Io`] that names what could not be made.
     pub fn create(folder: &Path) -> Result<Self, RecordError> {
         fs::create_dir_all(folder).map_err(RecordError::io("write", folder))?;
-        let table = |name: &str| Table::create(&folder.join(name));
+        Self::with_tables(folder, |name| Table::create(&folder.join(name)))
+    }
+
+    /// Goes on with the files of a run that was killed. Rows that it had not written whole are cut; answers with how
+    /// many bytes those were.
+    ///
+    /// # Errors
+    /// [`RecordError`]: somebody else writes there, or a file can't be used.
+    pub fn open(folder: &Path) -> Result<(Self, u64), RecordError> {
+        let mut cut = 0;
+        let recorder = Self::with_tables(folder, |name| {
+            let (table, bytes) = Table::open(&folder.join(name))?;
+            cut += bytes;
+            Ok(table)
+        })?;
+        Ok((recorder, cut))
+    }
+
+    fn with_tables(
+        folder: &Path,
+        mut table: impl FnMut(&str) -> Result<Table, RecordError>,
+    ) -> Result<Self, RecordError> {
+        let lock = lock(folder).map_err(RecordError::io("write", folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             samples: table(files::SAMPLES)?,
@@ -45,6 +63,7 @@ impl Recorder {
             fds: table(files::FDS)?,
             watches: table(files::WATCHES)?,
             memory: table(files::MEMORY)?,
+            _lock: lock,
         })
     }
 
@@ -92,22 +111,21 @@ impl Recorder {
     }
 }
 
-impl Table {
-    fn create(path: &Path) -> Result<Self, RecordError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(RecordError::io("write", path))?;
-        Ok(Self { path: path.to_owned(), writer: csv::Writer::from_writer(file) })
-    }
+/// Whether somebody writes there now.
+#[must_use]
+pub fn is_written(folder: &Path) -> bool {
+    lock(folder).is_err_and(|error| error.kind() == ErrorKind::ResourceBusy)
+}
 
-    fn append<T: Serialize>(&mut self, rows: &[T]) -> Result<(), RecordError> {
-        for row in rows {
-            self.writer.serialize(row).map_err(|error| self.failed(error.into()))?;
+/// Of the folder itself, which no child inherits and which ends with the process, however that ends. Where the file
+/// system knows no locks there is none.
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::new(ErrorKind::ResourceBusy, "another flatline is writing there"))
         }
-        self.writer.flush().map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, source: std::io::Error) -> RecordError {
-        RecordError::Io { what: "write", path: self.path.clone(), source }
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
     }
 }
 
@@ -163,6 +181,26 @@ mod tests {
         fs::remove_file(folder.path().join(files::MEMORY)).unwrap();
         let older = files::read_kinds(folder.path()).unwrap();
         assert_eq!(older, Listings { memory: Listing::default(), ..read });
+    }
+
+    #[test]
+    fn a_killed_run_is_gone_on_with_and_by_one_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recorder = Recorder::create(folder.path()).unwrap();
+        recorder.event(&event("first")).unwrap();
+        assert!(is_written(folder.path()));
+        let message = Recorder::open(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("another flatline"), "{message}");
+        drop(recorder);
+        assert!(!is_written(folder.path()));
+        let torn = folder.path().join(files::SAMPLES);
+        fs::write(&torn, "elapsed_s,target\n2.5,pool\n3.").unwrap();
+        fs::remove_file(folder.path().join(files::MEMORY)).unwrap();
+        let (mut recorder, cut) = Recorder::open(folder.path()).unwrap();
+        assert_eq!(cut, 2);
+        recorder.event(&event("second")).unwrap();
+        let rows: Vec<Event> = files::read_csv(&folder.path().join(files::EVENTS)).unwrap();
+        assert_eq!(rows, [event("first"), event("second")]);
     }
 
     #[test]

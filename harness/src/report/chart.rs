@@ -13,7 +13,7 @@ use super::panel::Format;
 use super::scene::{Point, Scene};
 use super::series::{self, Series};
 use super::sheet::{Key, Sheet};
-use crate::result::{Event, Resource, RunResult};
+use crate::result::{Event, Phase, Resource, RunResult};
 
 /// The second panel appears where the first is so many times as high as the limit's end.
 const CROWDED: f64 = 4.0;
@@ -88,9 +88,7 @@ fn added(resource: Resource) -> String {
 
 /// The limit's line: its two ends. It starts at zero with the load and ends with it.
 fn limit_line(result: &RunResult, resource: Resource, end: f64) -> Option<[Point; 2]> {
-    let from = series::load_start(result);
-    let load = result.manifest.phases.iter().find(|phase| phase.name == "load");
-    let to = load.map_or(end, |phase| phase.to_s);
+    let (from, to) = series::load(result).unwrap_or((0.0, end));
     let limit = result.manifest.limits.get(&resource).copied()?;
     Some([(from, 0.0), (to, limit * (to - from) / 60.0)])
 }
@@ -98,9 +96,12 @@ fn limit_line(result: &RunResult, resource: Resource, end: f64) -> Option<[Point
 /// What happened meanwhile.
 fn ground(result: &RunResult, series: &[Series], limit: Option<[Point; 2]>, end: f64) -> Ground {
     let load_start = series::load_start(result);
+    let is_killed = result.manifest.segments.len() > 1;
     let cut = |one: &Series| {
         let warmup_s = one.judgement.as_ref().map_or(0.0, |judged| judged.warmup_s);
-        (warmup_s > 0.0).then_some((one.place, load_start + warmup_s))
+        // What is judged of a run that was killed is one of its loads: the line says which.
+        let judged_from_s = one.fitted.filter(|_| is_killed).map(|line| line.from_s);
+        (warmup_s > 0.0).then_some((one.place, judged_from_s.unwrap_or(load_start + warmup_s)))
     };
     let phases = result.manifest.phases.iter().map(|phase| Stretch {
         name: if phase.name == "warmup" { "warm-up".to_owned() } else { phase.name.clone() },
@@ -167,14 +168,19 @@ fn near_range(series: &[Series], limit: Option<[Point; 2]>, (_, full): (f64, f64
     Some((low.max(-high) * 1.1, high * 1.1))
 }
 
-/// Faults as stretches of time: from a `fault` to its `fault_end`, or to the run's end.
+/// Faults as stretches of time: from a `fault` to its `fault_end`, or to the end of the run, or to where it was killed.
 pub(super) fn faults(result: &RunResult, end: f64) -> Vec<Stretch> {
     let events = &result.events;
+    let killed_after = |at: f64| {
+        let gaps = result.manifest.phases.iter().filter(|phase| phase.name == Phase::GAP);
+        gaps.map(|gap| gap.from_s).find(|from_s| *from_s >= at).unwrap_or(end)
+    };
     let starts = events.iter().enumerate().filter(|(_, event)| event.event == "fault");
     let end_of = |index: usize, fault: &Event| {
         let mut later = events.iter().skip(index).filter(|event| event.event == "fault_end");
         let same = |event: &&Event| event.target == fault.target && event.detail == fault.detail;
-        later.find(same).map_or(end, |event| event.elapsed_s)
+        let until = killed_after(fault.elapsed_s);
+        later.find(same).map_or(end, |event| event.elapsed_s).min(until)
     };
     let stretch = |(index, event): (usize, &Event)| Stretch {
         name: event.detail.clone(),

@@ -95,7 +95,14 @@ pub(super) fn drawn(points: &[(f64, f64)], columns: usize) -> Vec<Vec<(f64, f64)
 
 /// When the load began; the run's start where it has no such phase.
 pub(super) fn load_start(result: &RunResult) -> f64 {
-    result.manifest.phases.iter().find(|phase| phase.name == "load").map_or(0.0, |phase| phase.from_s)
+    load(result).map_or(0.0, |(from_s, _)| from_s)
+}
+
+/// From where the load began to where it ended last.
+pub(super) fn load(result: &RunResult) -> Option<(f64, f64)> {
+    let mut loads = result.manifest.phases.iter().filter(|phase| phase.name == "load");
+    let first = loads.next()?;
+    Some((first.from_s, loads.next_back().unwrap_or(first).to_s))
 }
 
 /// The count that the plot calls zero: the last one before the load, or else the first of all.

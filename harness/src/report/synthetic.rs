@@ -31,6 +31,7 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
             .to_owned(),
         cut_short: false,
         stopped_early: None,
+        unaccounted: Vec::new(),
         targets: targets.collect(),
         comparisons: comparisons(names),
         processes: processes(names),
@@ -120,6 +121,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         containers_started: 42,
         ended: "finished".to_owned(),
         missed: Missed::default(),
+        segments: Vec::new(),
     }
 }
 

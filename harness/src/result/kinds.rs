@@ -139,3 +139,10 @@ pub struct Missed {
     /// Processes that could not be listed by kind when it was their turn: gone, or not ours to look at.
     pub listings: u64,
 }
+
+impl std::ops::AddAssign for Missed {
+    fn add_assign(&mut self, other: Self) {
+        self.beats += other.beats;
+        self.listings += other.listings;
+    }
+}

@@ -13,9 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Stopwatch};
 use crate::environment;
 use crate::faults::Fault;
+use crate::orphans;
 use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
+use crate::run::clean::{self, Removed};
 use crate::run::conclude::conclude;
 use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
@@ -23,6 +25,7 @@ use crate::run::journal::Journal;
 use crate::run::judge;
 use crate::run::order::{EngineChoice, Order, RunError};
 use crate::run::progress::Progress;
+use crate::run::resume::{self, Begun};
 use crate::run::surroundings::World;
 use crate::sample::daemons::Daemons;
 use crate::world::engine::{Engine, EngineError};
@@ -41,6 +44,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
     if stop.is_cancelled() {
         return Err(RunError::Stopped);
     }
+    sweep(&order).await?;
     let mut own = match own_engine(&order).await? {
         Some(kind) => Some(OwnEngine::start(kind, &order.run_id).await?),
         None => None,
@@ -62,6 +66,27 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         }
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// What dead runs have left goes first: of the run that goes on everything, of others what is dead for sure.
+async fn sweep(order: &Order) -> Result<(), RunError> {
+    let progress = Progress::new(order.show, &[]);
+    let tell = |removed: &Removed| {
+        if !removed.is_nothing() {
+            progress.tell(&format!("left by a run that is dead: {removed}"));
+        }
+    };
+    if let Some(earlier) = &order.earlier {
+        let of = |run_id: &str| earlier.manifest.segments.iter().any(|segment| segment.run_id == run_id);
+        tell(&clean::remove(of, &order.docker_host).await?);
+        remove_scratch(order)?;
+    }
+    match clean::remove(orphans::is_orphan, &order.docker_host).await {
+        Ok(removed) => tell(&removed),
+        // Others' leavings are no reason not to run.
+        Err(error) => progress.tell(&format!("what dead runs have left stays: {error}")),
+    }
+    Ok(())
 }
 
 /// Which engine of its own the run needs, if any: one that faults may stop, or one where there is no Docker.
@@ -97,8 +122,11 @@ async fn with_engine(
         () = stop.cancelled() => return Err(RunError::Stopped),
         engine = Engine::connect(host, &order.run_id) => engine?,
     };
-    let recorder = Recorder::create(&order.out)?;
-    let result = AssertUnwindSafe(conduct(order, &engine, own, recorder, stop)).catch_unwind().await;
+    let begun = match &order.earlier {
+        Some(earlier) => resume::take_up(order, earlier)?,
+        None => begin(order, &engine)?,
+    };
+    let result = AssertUnwindSafe(conduct(order, &engine, own, begun, stop)).catch_unwind().await;
     let mut containers = engine.remove_all().await;
     if !matches!(result, Ok(Ok(_))) {
         sleep(LATE_CONTAINER).await;
@@ -125,19 +153,25 @@ fn remove_scratch(order: &Order) -> Result<(), RunError> {
     }
 }
 
+fn begin(order: &Order, engine: &Engine) -> Result<Begun, RunError> {
+    let recorder = Recorder::create(&order.out)?;
+    resume::note(order)?;
+    let manifest = manifest(order, engine);
+    recorder.manifest(&manifest)?;
+    Ok(Begun { recorder, manifest, stopwatch: Stopwatch::start() })
+}
+
 async fn conduct(
     order: &Order,
     engine: &Engine,
     own: Option<&mut OwnEngine>,
-    recorder: Recorder,
+    Begun { recorder, mut manifest, stopwatch }: Begun,
     stop: &CancellationToken,
 ) -> Result<RunResult, RunError> {
-    let mut manifest = manifest(order, engine);
-    recorder.manifest(&manifest)?;
-    let mut house = match House::build(order, engine, own, Stopwatch::start()).await {
+    let mut house = match House::build(order, engine, own, stopwatch).await {
         Ok(house) => house,
         Err(error) => {
-            manifest.ended = format!("failed: {error}");
+            manifest.end(format!("failed: {error}"), stopwatch.elapsed_s());
             recorder.manifest(&manifest)?;
             return Err(error);
         }
@@ -161,15 +195,16 @@ async fn conduct(
     let mut journal = Journal::new(recorder, house.stopwatch, world, judged, progress);
     let end = house.live(&mut journal, stop).await;
     journal.progress().clear();
-    manifest.phases = journal.phases();
-    manifest.missed = journal.missed();
-    manifest.containers_started = house.containers_started;
-    manifest.ended = match &end {
+    manifest.phases.extend(journal.phases());
+    manifest.missed += journal.missed();
+    manifest.containers_started += house.containers_started;
+    let ended = match &end {
         Ok(End::Finished) if journal.stopped_early().is_some() => "stopped early".to_owned(),
         Ok(End::Finished) => "finished".to_owned(),
         Ok(End::CutShort) => "interrupted".to_owned(),
         Err(error) => format!("failed: {error}"),
     };
+    manifest.end(ended, house.stopwatch.elapsed_s());
     let noted = journal.recorder().manifest(&manifest);
     let end = match end {
         Ok(end) => end,
@@ -223,5 +258,6 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         containers_started: 0,
         ended: Manifest::RUNNING.to_owned(),
         missed: Missed::default(),
+        segments: vec![resume::now().segment(&order.run_id, 0.0)],
     }
 }

@@ -1,12 +1,19 @@
 //! `flatline clean`: what a killed run has left goes.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::orphans;
 use crate::world::engine::{self, Engine, EngineError};
 use crate::world::own_engine;
 use crate::world::small_disk::{self, DiskError};
+
+/// An engine that hangs must not hang those who can do without it.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -27,41 +34,88 @@ pub enum CleanError {
     },
 }
 
-/// Removes what runs have left that are over. Answers with what was removed, in words, and with why Docker's containers
-/// were not looked for, where it is here and does not answer.
+/// What was removed.
+#[derive(Debug)]
+pub struct Removed {
+    processes: usize,
+    engines: usize,
+    disks: usize,
+    /// Containers of Docker; or why they were not looked for.
+    containers: Result<usize, Why>,
+}
+
+/// Why Docker's containers were not looked for.
+#[derive(Debug)]
+enum Why {
+    NotHere,
+    Silent(EngineError),
+}
+
+/// Removes what runs have left that are over.
 ///
 /// # Errors
 /// [`CleanError`].
-pub async fn clean() -> Result<(String, Option<EngineError>), CleanError> {
-    let is_over = |run_id: &str| !orphans::is_live(run_id);
-    let processes = orphans::end_processes(is_over)?;
-    let disks = small_disk::unmount_all(is_over)?;
+pub async fn clean() -> Result<Removed, CleanError> {
+    remove(|run_id| !orphans::is_live(run_id), &engine::default_host()).await
+}
+
+/// Removes what the runs have left of which `of` says so, from this machine and from the engine at `host`.
+pub(super) async fn remove(of: impl Fn(&str) -> bool, host: &str) -> Result<Removed, CleanError> {
+    let processes = orphans::end_processes(&of)?;
+    let disks = small_disk::unmount_all(&of)?;
     let mut engines = 0;
-    for (_, folder) in own_engine::folders().into_iter().filter(|(run_id, _)| is_over(run_id)) {
+    for (_, folder) in own_engine::folders().into_iter().filter(|(run_id, _)| of(run_id)) {
         own_engine::remove(&folder).map_err(|source| CleanError::Folder { folder, source })?;
         engines += 1;
     }
-    let ended = format!(
-        "ended {}; removed {} of a run's own, {}",
-        counted(processes, "process", "processes"),
-        counted(engines, "engine", "engines"),
-        counted(disks, "small disk", "small disks"),
-    );
-    let removed = async {
-        let engine = Engine::connect(&engine::default_host(), "clean").await?;
-        engine.remove_runs(is_over).await
+    let connected = timeout(ANSWERS_WITHIN, Engine::connect(host, "clean")).await;
+    let silent = || {
+        let why = format!("no answer within {} s", ANSWERS_WITHIN.as_secs());
+        Err(EngineError::Unreachable { host: host.to_owned(), why })
     };
-    Ok(match removed.await {
-        Ok(containers) => {
-            let containers = counted(containers, "container", "containers");
-            (format!("{ended}, {containers} and the images of their runs"), None)
+    let containers = async { connected.unwrap_or_else(|_| silent())?.remove_runs(&of).await };
+    let containers = containers.await.map_err(|error| match engine::is_there(host) {
+        true => Why::Silent(error),
+        false => Why::NotHere,
+    });
+    Ok(Removed { processes, engines, disks, containers })
+}
+
+impl Removed {
+    /// Whether there was nothing.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.processes + self.engines + self.disks + self.containers.as_ref().map_or(0, |count| *count) == 0
+    }
+
+    /// Why Docker's containers were not looked for, where it is here and does not answer.
+    #[must_use]
+    pub fn silent(self) -> Option<EngineError> {
+        match self.containers {
+            Err(Why::Silent(error)) => Some(error),
+            _ => None,
         }
-        Err(_) if !engine::is_there() => {
-            (format!("{ended}; there is no Docker here, whose containers could be left"), None)
+    }
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ended {}; removed {} of a run's own, {}",
+            counted(self.processes, "process", "processes"),
+            counted(self.engines, "engine", "engines"),
+            counted(self.disks, "small disk", "small disks"),
+        )?;
+        match &self.containers {
+            Ok(count) => {
+                write!(f, ", {} and the images of their runs", counted(*count, "container", "containers"))
+            }
+            Err(Why::NotHere) => f.write_str("; there is no Docker here, whose containers could be left"),
+            // What is done is told also where no engine answers.
+            Err(Why::Silent(_)) => Ok(()),
         }
-        // What is done is told also where no engine answers.
-        Err(error) => (ended, Some(error)),
-    })
+    }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -68,6 +68,7 @@ pub(super) fn conclude(
         kinds: &kinds,
         phases: &manifest.phases,
         limits: &manifest.limits,
+        segments: &manifest.segments,
         cut_short: end == End::CutShort,
         stopped_early,
     };

@@ -178,11 +178,15 @@ impl<'a> House<'a> {
 
         let mut beat = self.churn_beat();
         self.busy(("warmup", phases.warmup.0), &[], (&mut load, beat.as_mut()), (notes, ends)).await?;
-        self.sinks.iter().for_each(|sink| sink.begin());
+        let done = self.order.load_done();
+        self.sinks.iter().for_each(|sink| sink.begin_after(done));
         self.note_early().await;
-        let changes =
-            timeline::changes(&self.plan, self.order.loaded.scenario.script.as_ref(), phases.load.0);
-        self.busy(("load", phases.load.0), &changes, (&mut load, beat.as_mut()), (notes, ends)).await?;
+        let owed = phases.load.0.saturating_sub(done);
+        if !owed.is_zero() {
+            let script = self.order.loaded.scenario.script.as_ref();
+            let changes = timeline::changes(&self.plan, script, (done, phases.load.0));
+            self.busy(("load", owed), &changes, (&mut load, beat.as_mut()), (notes, ends)).await?;
+        }
         if ends.enough.is_cancelled() {
             // A fault that was under way would keep the drain from draining.
             self.undo().await?;

@@ -15,16 +15,17 @@ use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
     Audit, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth, Latency,
-    Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Stability,
+    Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Segment, Stability,
     StoppedEarly, TargetResult, Terms, Verdict, VerdictFile,
 };
 use crate::run::attribution;
 use crate::run::compare::compare;
-use crate::run::{events, processes};
+use crate::run::{events, processes, segments};
 use crate::sample::process::Limits;
 
 mod figures;
 mod outcome;
+mod stretches;
 
 use outcome::outcome;
 
@@ -49,6 +50,8 @@ pub(super) struct Case<'a> {
     pub(super) kinds: &'a Listings,
     /// Its phases.
     pub(super) phases: &'a [Phase],
+    /// Its stretches between which it was killed.
+    pub(super) segments: &'a [Segment],
     /// Limits per minute.
     pub(super) limits: &'a BTreeMap<Resource, f64>,
     /// Whether the run was cut short.
@@ -148,7 +151,7 @@ impl Case<'_> {
                 }),
             ),
             watches: self.watches(name),
-            memory: self.phase("load").map_or_else(Vec::new, |load| {
+            memory: self.longest_load().map_or_else(Vec::new, |load| {
                 attribution::growths(&self.kinds.memory, (name, None), load, load)
             }),
             resources,
@@ -170,7 +173,8 @@ impl Case<'_> {
         );
         let events = self.followed(target, resource, &judged);
         let last_count = load.last().map_or(0.0, |point| point.count);
-        let idle = self.phase("warmup").map(|(from, to)| (from.max(to - IDLE_S), to));
+        let (warmup, drained) = self.around_the_load();
+        let idle = warmup.map(|(from, to)| (from.max(to - IDLE_S), to));
         ResourceResult {
             projection: project(confirmed(&judged.judgement), last_count, process_limit),
             judgement: judged.judgement,
@@ -182,14 +186,14 @@ impl Case<'_> {
             }),
             drain: drain(
                 &self.points(target, |sample| seen(sample, resource), idle),
-                &self.points(target, |sample| seen(sample, resource), self.phase("drain")),
+                &self.points(target, |sample| seen(sample, resource), drained),
             )
             .map(|found| DrainResult {
                 explained: terms.bounds.get(&resource).copied(),
                 kept: self.kept(target, resource),
                 ..found
             }),
-            kinds: self.phase("load").map_or_else(Vec::new, |load| {
+            kinds: self.load_of(judged.line).map_or_else(Vec::new, |load| {
                 let stretch = judged.line.map_or(load, |line| (line.from_s, line.to_s));
                 let samples = self.samples.of(target);
                 attribution::growths(self.kinds.of(resource), (target, samples), load, stretch)
@@ -211,14 +215,12 @@ impl Case<'_> {
     }
 
     fn kept(&self, target: &str, resource: Resource) -> Vec<KeptKind> {
-        let (Some(warmup), Some(drain)) = (self.phase("warmup"), self.phase("drain")) else {
-            return Vec::new();
-        };
+        let (Some(warmup), Some(drain)) = self.around_the_load() else { return Vec::new() };
         attribution::kept(self.kinds.of(resource), target, warmup, drain)
     }
 
     fn watches(&self, target: &str) -> Option<KindGrowth> {
-        let load = self.phase("load")?;
+        let load = self.longest_load()?;
         let watches =
             attribution::growths(&self.kinds.watches, (target, None), load, load).into_iter().next()?;
         // There is one kind of them.
@@ -273,31 +275,20 @@ impl Case<'_> {
         faults
     }
 
-    /// When it was started again.
-    pub(super) fn starts_s(&self, target: &str) -> Vec<f64> {
-        let starts =
-            self.events.iter().filter(|event| event.target == target && event.event == Event::RESTART);
-        starts.map(|event| event.elapsed_s).collect()
-    }
-
     /// Whether lines may have been under way that a whole run would have waited for.
     fn is_cut(&self) -> bool {
         self.cut_short || self.stopped_early.is_some()
-    }
-
-    fn phase(&self, name: &str) -> Option<(f64, f64)> {
-        self.phases.iter().find(|phase| phase.name == name).map(|phase| (phase.from_s, phase.to_s))
     }
 
     fn points(
         &self,
         target: &str,
         count: impl Fn(Moment<'_>) -> Option<f64>,
-        within: Option<(f64, f64)>,
+        within: impl IntoIterator<Item = (f64, f64)>,
     ) -> Vec<Point> {
-        let Some((from, to)) = within else { return Vec::new() };
-        let moments = self.samples.moments(target);
-        let inside = moments.filter(|sample| sample.elapsed_s() >= from && sample.elapsed_s() < to);
+        let within: Vec<(f64, f64)> = within.into_iter().collect();
+        let is_inside = |at: f64| within.iter().any(|(from, to)| at >= *from && at < *to);
+        let inside = self.samples.moments(target).filter(|sample| is_inside(sample.elapsed_s()));
         inside
             .filter_map(|sample| Some(Point { elapsed_s: sample.elapsed_s(), count: count(sample)? }))
             .collect()
@@ -305,7 +296,7 @@ impl Case<'_> {
 
     /// A count of a process under load, until the run was ended early, if it was.
     pub(super) fn under_load(&self, name: &str, count: impl Fn(Moment<'_>) -> Option<f64>) -> Vec<Point> {
-        let mut load = self.points(name, count, self.phase("load"));
+        let mut load = self.points(name, count, self.stretches("load"));
         load.retain(|point| self.stopped_early.is_none_or(|early| point.elapsed_s <= early.at_s));
         load
     }
@@ -325,6 +316,9 @@ impl Case<'_> {
             Some(distrust) => (Outcome::Invalid, format!("{distrust}; it would have said: {reason}")),
             None => (outcome, reason),
         };
+        let unaccounted = segments::unaccounted(self.segments);
+        let reason =
+            [Some(reason), segments::said(&unaccounted)].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let comparisons = compare(&targets);
         let stopped_early = self.stopped_early.cloned();
         VerdictFile {
@@ -333,6 +327,7 @@ impl Case<'_> {
             reason,
             cut_short: self.cut_short,
             stopped_early,
+            unaccounted,
             targets,
             comparisons,
             processes,
@@ -445,6 +440,7 @@ mod tests {
             events: &[],
             kinds: &kinds,
             phases: &phases,
+            segments: &[],
             limits: &limits,
             cut_short,
             stopped_early: None,

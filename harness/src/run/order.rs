@@ -1,14 +1,18 @@
 //! What is asked of a run, and why one fails.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
 use crate::loki::server::SinkError;
 use crate::record::files::RecordError;
 use crate::report;
+use crate::result::{Manifest, Phase};
 use crate::run::attach::AttachError;
+use crate::run::clean::CleanError;
 use crate::run::progress::Show;
+use crate::run::segments;
 use crate::scenario::Loaded;
 use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
@@ -47,6 +51,38 @@ pub struct Order {
     pub fail_fast: bool,
     /// How to show progress.
     pub show: Show,
+    /// What it did before, where it goes on after it was killed.
+    pub earlier: Option<Earlier>,
+}
+
+/// A run that was killed, as its directory says.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// Its `run.json`.
+    pub manifest: Manifest,
+    /// Its phases until then.
+    pub phases: Vec<Phase>,
+    /// How its last segment ended.
+    pub ended: String,
+    /// The last moment of which anything is known, seconds since the run's start.
+    pub last_s: f64,
+    /// Containers that it started.
+    pub containers_started: u64,
+}
+
+impl Order {
+    /// How much of the load is over.
+    #[must_use]
+    pub fn load_done(&self) -> Duration {
+        let phases = self.earlier.as_ref().map_or(&[][..], |earlier| &earlier.phases);
+        segments::load_done(phases, self.loaded.scenario.phases.load.0)
+    }
+
+    /// How often it was begun before.
+    #[must_use]
+    pub fn segments_before(&self) -> u64 {
+        self.earlier.as_ref().map_or(0, |earlier| earlier.manifest.segments.len() as u64)
+    }
 }
 
 /// Why a run failed: the environment's fault, never a target's.
@@ -88,6 +124,9 @@ pub enum RunError {
     /// The generators' tempo.
     #[error(transparent)]
     Tempo(#[from] TempoError),
+    /// What the killed run left can't be removed.
+    #[error(transparent)]
+    Clean(#[from] CleanError),
     /// The report.
     #[error(transparent)]
     Report(#[from] report::ReportError),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::growth::Point;
-use crate::growth::lives::judge_lives;
+use crate::growth::lives::{judge_lives, longest_s};
 use crate::growth::verdict::{Judged, LIMIT_PER_MIN, Settings};
 use crate::result::{Count, Moment, ProcessCount, ProcessGrowth, Verdict};
 use crate::run::events::whole;
@@ -41,8 +41,9 @@ fn of_process(case: &Case<'_>, name: &str) -> Growths {
     let one = |count: ProcessCount| {
         let points = case.under_load(name, |sample| value(name, sample, count));
         let is_own = name == OWN_NAME && count != ProcessCount::RssBytes;
-        let settings = if is_own { own_settings(&points) } else { plain_settings(count) };
-        let judged = judge_lives(&points, &case.starts_s(name), &settings);
+        let starts_s = case.starts_s(name);
+        let settings = if is_own { own_settings(&points, &starts_s) } else { plain_settings(count) };
+        let judged = judge_lives(&points, &starts_s, &settings);
         Some((count, growth(&points, judged, is_own)?))
     };
     ProcessCount::ALL.into_iter().filter_map(one).collect()
@@ -67,10 +68,9 @@ fn plain_settings(count: ProcessCount) -> Settings {
     Settings::by_limit(if count == ProcessCount::RssBytes { RSS_LIMIT_PER_MIN } else { LIMIT_PER_MIN })
 }
 
-/// Over the whole load no more than it may rise in any case: the longer the run, the nearer to none at all.
-fn own_settings(points: &[Point]) -> Settings {
-    let minutes = points.first().zip(points.last()).map_or(0.0, |(a, b)| b.elapsed_s - a.elapsed_s) / 60.0;
-    Settings::by_rise(OWN_RISE, minutes)
+/// Over the whole load no more than it may rise in any case: the longer it lives, the nearer to none at all.
+fn own_settings(points: &[Point], starts_s: &[f64]) -> Settings {
+    Settings::by_rise(OWN_RISE, longest_s(points, starts_s) / 60.0)
 }
 
 fn growth(
@@ -132,6 +132,7 @@ mod tests {
             events,
             kinds: &kinds,
             phases: &phases,
+            segments: &[],
             limits: &limits,
             cut_short: false,
             stopped_early: None,

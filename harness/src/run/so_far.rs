@@ -5,10 +5,12 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
 
+use crate::environment;
 use crate::orphans;
 use crate::record::files::{self, RecordError};
-use crate::result::{Event, Manifest, Phase, RunResult, Stability};
+use crate::result::{Event, Manifest, RunResult, Stability};
 use crate::run::judge::{Case, Party};
+use crate::run::segments;
 use crate::sample::process::Limits;
 
 /// Reads and, where nobody did, judges. Nothing is written.
@@ -35,11 +37,9 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
         (samples, kinds.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let (samples, kinds) = (samples?, kinds?);
-    if manifest.phases.is_empty() {
-        manifest.phases = phases(&events, samples.last_s());
-    }
+    manifest.phases = segments::phases(&manifest, &events, samples.last_s());
     if manifest.ended == Manifest::RUNNING && !orphans::is_live(&manifest.run_id) {
-        manifest.ended = "killed".to_owned();
+        manifest.ended = segments::ended(&manifest, &environment::boot_id());
     }
     let case = Case {
         samples: &samples,
@@ -47,6 +47,7 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
         kinds: &kinds,
         phases: &manifest.phases,
         limits: &manifest.limits,
+        segments: &manifest.segments,
         cut_short: true,
         stopped_early: None,
     };
@@ -59,20 +60,6 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
     });
     let verdict = case.whole(targets.collect());
     Ok(RunResult { manifest, verdict, samples, events })
-}
-
-/// The phases by their events, the last one up to `now_s`.
-fn phases(events: &[Event], now_s: f64) -> Vec<Phase> {
-    let begun: Vec<&Event> = events.iter().filter(|event| event.event == "phase").collect();
-    let ends = begun.iter().skip(1).map(|next| next.elapsed_s).chain([now_s]);
-    let phases = begun.iter().zip(ends);
-    phases
-        .map(|(event, to_s)| Phase {
-            name: event.detail.clone(),
-            from_s: event.elapsed_s,
-            to_s: to_s.max(event.elapsed_s),
-        })
-        .collect()
 }
 
 fn stability(events: &[Event], target: &str) -> Stability {

@@ -145,7 +145,7 @@ fn default_must_leak() -> Vec<Resource> {
 }
 
 /// A target of a run: its file and its entry joined.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Spec {
     /// Its name in the scenario.
     pub name: String,

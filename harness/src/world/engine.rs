@@ -91,10 +91,10 @@ pub fn default_host() -> String {
     named.unwrap_or_else(|| format!("unix://{SOCKET}"))
 }
 
-/// Whether this machine has Docker, be it running or not: it is named, or its socket is there.
+/// Whether there is Docker at this address, be it running or not: it is named, or its socket is there.
 #[must_use]
-pub fn is_there() -> bool {
-    default_host() != format!("unix://{SOCKET}") || std::path::Path::new(SOCKET).exists()
+pub fn is_there(host: &str) -> bool {
+    host != format!("unix://{SOCKET}") || std::path::Path::new(SOCKET).exists()
 }
 
 impl Engine {

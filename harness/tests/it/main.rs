@@ -19,6 +19,7 @@ mod engines;
 mod growth;
 mod loki;
 mod outputs;
+mod resume;
 mod script;
 mod selftest;
 mod shipped;

@@ -83,6 +83,13 @@ impl Run {
         Self { child, out }
     }
 
+    /// Goes on with a run that was killed.
+    pub(crate) fn go_on(&mut self) {
+        let mut command = flatline();
+        command.args(["run", "--resume"]).arg(&self.out).stdout(closed()).stderr(closed());
+        self.child = command.spawn().unwrap();
+    }
+
     /// Waits until the run has written that this phase began.
     pub(crate) fn wait_for_phase(&mut self, phase: &str) {
         self.wait_for_event(&format!(",phase,{phase}\n"));
@@ -90,11 +97,26 @@ impl Run {
 
     /// Waits until this stands in the run's events.
     pub(crate) fn wait_for_event(&mut self, part: &str) {
+        self.wait_for_events(part, 1);
+    }
+
+    /// Waits until this stands there so many times.
+    pub(crate) fn wait_for_events(&mut self, part: &str, count: usize) {
         let events = self.out.join("events.csv");
         wait_for(part, || {
             assert_eq!(self.child.try_wait().unwrap(), None, "the run ended before {part}");
-            std::fs::read_to_string(&events).is_ok_and(|events| events.contains(part))
+            std::fs::read_to_string(&events).is_ok_and(|events| events.matches(part).count() >= count)
         });
+    }
+
+    /// Kills it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {

@@ -31,11 +31,18 @@ enum What {
     Fault(faults::Change),
 }
 
-/// All of it before `until`. At one moment the step comes first: what goes wrong finds the load of its time.
-pub(super) fn changes(plan: &Plan, script: Option<&Script>, until: Duration) -> Vec<Change> {
-    let steps = script.map(|script| script.beginnings(until)).unwrap_or_default().into_iter();
-    let steps = steps.map(|(at, step)| Change { at, what: What::Step(step) });
-    let faults = plan.changes(until).into_iter();
+/// All of it before `until`, to those who come when `done` of the load is over: what holds then begins at once, and times
+/// count from there. At one moment the step comes first: what goes wrong finds the load of its time.
+pub(super) fn changes(
+    plan: &Plan,
+    script: Option<&Script>,
+    (done, until): (Duration, Duration),
+) -> Vec<Change> {
+    let steps = script.map(|script| script.beginnings(until)).unwrap_or_default();
+    let over = steps.partition_point(|(at, _)| *at <= done);
+    let steps = steps.into_iter().skip(over.saturating_sub(1));
+    let steps = steps.map(|(at, step)| Change { at: at.saturating_sub(done), what: What::Step(step) });
+    let faults = plan.changes_from(done, until).into_iter();
     let faults = faults.map(|change| Change { at: change.at, what: What::Fault(change) });
     let mut changes: Vec<Change> = steps.chain(faults).collect();
     changes.sort_by_key(|change| change.at);
@@ -130,7 +137,9 @@ impl House<'_> {
     /// When who comes or goes, if anybody does.
     pub(super) fn churn_beat(&self) -> Option<Beat> {
         let scenario = &self.order.loaded.scenario;
-        Some(Beat::start(scenario.containers.churn.as_ref()?.every.0, scenario.seed))
+        let every = scenario.containers.churn.as_ref()?.every.0;
+        // One that goes on draws other moments than those that it has had.
+        Some(Beat::start(every, scenario.seed.wrapping_add(self.order.segments_before())))
     }
 
     async fn churn(&mut self, load: &mut Load, notes: &mpsc::Sender<Note>) -> Result<(), RunError> {
@@ -145,22 +154,23 @@ impl House<'_> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn steps_and_faults_stand_in_one_order_and_a_step_before_a_fault_of_its_moment() {
+    /// When what begins and ends, to those who come after so many seconds.
+    fn told(done: u64) -> Vec<(u64, String)> {
         let plan = serde_saphyr::from_str(
             "faults: [{at: 3s, for: 4s, fault: hang}, {at: 1s, for: 5s, every: 10s, fault: pause}]",
         );
         let script = serde_saphyr::from_str("{cycle: 6s, steps: [{for: 3s, rate: 0}, {for: 3s}]}").unwrap();
-        let changes = changes(&plan.unwrap(), Some(&script), Duration::from_secs(12));
-        let told: Vec<(u64, String)> = changes
-            .iter()
-            .map(|change| match &change.what {
-                What::Step(step) => (change.at.as_secs(), format!("step {}", step.rate)),
-                What::Fault(fault) => {
-                    (change.at.as_secs(), format!("{} {}", if fault.begins { "+" } else { "-" }, fault.what))
-                }
-            })
-            .collect();
+        let within = (Duration::from_secs(done), Duration::from_secs(12));
+        let changes = changes(&plan.unwrap(), Some(&script), within);
+        let words = |what: &What| match what {
+            What::Step(step) => format!("step {}", step.rate),
+            What::Fault(fault) => format!("{} {}", if fault.begins { "+" } else { "-" }, fault.what),
+        };
+        changes.iter().map(|change| (change.at.as_secs(), words(&change.what))).collect()
+    }
+
+    #[test]
+    fn steps_and_faults_stand_in_one_order_and_a_step_before_a_fault_of_its_moment() {
         let expected = [
             (0, "step 0"),
             (1, "+ containers paused"),
@@ -172,6 +182,25 @@ mod tests {
             (9, "step 1"),
             (11, "+ containers paused"),
         ];
-        assert_eq!(told, expected.map(|(at, what)| (at, what.to_owned())));
+        assert_eq!(told(0), expected.map(|(at, what)| (at, what.to_owned())));
+    }
+
+    #[test]
+    fn who_comes_late_finds_the_step_and_the_faults_of_the_moment() {
+        let expected = [
+            (0, "step 1"),
+            (0, "+ containers paused"),
+            (0, "+ no answer"),
+            (1, "step 0"),
+            (1, "- containers paused"),
+            (2, "- no answer"),
+            (4, "step 1"),
+            (6, "+ containers paused"),
+        ];
+        assert_eq!(told(5), expected.map(|(at, what)| (at, what.to_owned())));
+        assert_eq!(
+            told(9)[..2],
+            [(0, "step 1"), (2, "+ containers paused")].map(|(at, what)| (at, what.to_owned()))
+        );
     }
 }
