@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use super::Case;
 use crate::result::{Bar, Figure, FigureResult, Terms};
 
-/// What it did beside growing until the end of the load, and all that it is held to.
+/// What it did beside growing until the end of the load, in the longest segment of a run that was killed; and all that it is held to.
 pub(super) fn all(case: &Case<'_>, target: &str, terms: &Terms) -> BTreeMap<Figure, FigureResult> {
-    let end = case.phase("load").map_or(f64::INFINITY, |(_, to)| to);
-    let samples = || case.samples.moments(target).take_while(|sample| sample.elapsed_s() <= end);
+    let (from, end) = case.until_the_load_ends();
+    let from_then = || case.samples.moments(target).skip_while(|sample| sample.elapsed_s() < from);
+    let samples = || from_then().take_while(|sample| sample.elapsed_s() <= end);
     let figure = |figure: Figure| {
         let result =
             FigureResult { value: figure.value(samples()), bar: terms.figures.get(&figure).copied() };

@@ -32,6 +32,14 @@ impl Case<'_> {
         self.stretches("load").max_by(|a, b| (a.1 - a.0).total_cmp(&(b.1 - b.0)))
     }
 
+    /// From the beginning of a segment to the end of its load: of the one whose load was the longest, as counters begin
+    /// anew with each.
+    pub(super) fn until_the_load_ends(&self) -> Span {
+        let Some((load, end)) = self.longest_load() else { return (0.0, f64::INFINITY) };
+        let begun = self.segments.iter().map(|segment| segment.from_s).filter(|from_s| *from_s <= load);
+        (begun.fold(0.0, f64::max), end)
+    }
+
     /// The load that was judged.
     pub(super) fn load_of(&self, line: Option<FittedLine>) -> Option<Span> {
         let judged = line
