@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::growth::warmup::Warmup;
 use crate::run::analyze::{Known, Question};
+use crate::scenario::schema;
 use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
@@ -104,6 +105,15 @@ pub enum Command {
     /// Runs the embedded engine alone: the part of Docker's API that log shippers use, where there is no Docker
     #[command(after_long_help = engine::ENGINE_HELP)]
     Engine(EngineArgs),
+    /// Prints the JSON Schema of scenarios, for editors
+    ///
+    /// An editor that knows it completes fields, shows what each is and marks what is wrong. With it in a file,
+    /// `# yaml-language-server: $schema=flatline.schema.json` as a scenario's first line does so in most editors.
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = schema::Of::Scenario)]
+        of: schema::Of,
+    },
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::Hasher;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -16,7 +17,7 @@ mod kind;
 pub use kind::{Fault, How, Of, Reject, Slow, Status, Tamper, World};
 
 /// One fault, and when it holds.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timed {
     /// When it begins.

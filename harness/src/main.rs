@@ -68,6 +68,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Selftest(arguments) => Box::pin(selftest(arguments)).await,
         Command::Leak(arguments) => leak(arguments).await,
         Command::Engine(arguments) => engine_alone(&arguments).await,
+        Command::Schema { of } => print_schema(of),
         Command::Generate(arguments) => generate(arguments).await,
     };
     done.unwrap_or_else(|error| {
@@ -130,6 +131,11 @@ async fn conduct(order: Order, arguments: ShowOptions) -> anyhow::Result<ExitCod
     say(&format!("report: {}", report.display()));
     actions::tell(&result).iter().for_each(|line| say(line));
     Ok(ExitCode::from(code(result.verdict.outcome)))
+}
+
+fn print_schema(of: scenario::schema::Of) -> anyhow::Result<ExitCode> {
+    print(&serde_json::to_string_pretty(&scenario::schema::of(of))?)?;
+    Ok(ExitCode::from(MET))
 }
 
 /// The time, as it stands in the names of run directories.

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
@@ -19,6 +20,8 @@ use crate::world::load;
 use crate::world::script::Script;
 
 mod compressed;
+mod include;
+pub mod schema;
 
 mod mistakes;
 mod overrides;
@@ -40,7 +43,7 @@ const BUILT_IN: [(&str, &str); 4] = [
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What runs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Its name: letters, digits, `-` and `_`; part of the run directory's name.
@@ -61,6 +64,7 @@ pub struct Scenario {
     /// What else the sinks are told, in Loki's own keys (`limits_config` and others, as `flatline mock-loki --config` takes
     /// them).
     #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub loki: Said,
     /// What the containers do.
     pub containers: load::Config,
@@ -72,13 +76,14 @@ pub struct Scenario {
     pub faults: Vec<Timed>,
     /// Growth allowed per minute, for each resource that is judged; where there are none, only lines are.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = serde_json::json!({"enum": Resource::ALL.map(Resource::key)})))]
     pub limits: BTreeMap<Resource, f64>,
     /// Who is tested.
     pub targets: IndexMap<String, Entry>,
 }
 
 /// The stretches of a run, in order.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phases {
     /// Containers log, no target is there yet.
@@ -171,10 +176,10 @@ pub struct Loaded {
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ScenarioError> {
     let source = Source { built_in: path.is_none() };
     let path = path.unwrap_or(Path::new(DEFAULT));
-    let mut scenario = overrides.applied(parse(path, &source.read(path)?)?, path)?;
+    let mut scenario = overrides.applied(include::read(&source, path)?, path)?;
     fit(path, mistakes::all(&scenario))?;
     let own = scenario.compress.take().unwrap_or_default();
-    let by = if overrides.compress > Factor::ONE { overrides.compress } else { own };
+    let by = overrides.compress.unwrap_or(own);
     let (mut scenario, kept) = compressed::scenario(scenario, by);
     let when = |mistake| format!("{mistake} (compressed {by} times)");
     fit(path, mistakes::all(&scenario).into_iter().map(when).collect())?;
@@ -310,14 +315,21 @@ mod tests {
         let ((by, _, nightly), (_, _, soak)) = (of("nightly"), of("soak_48h"));
         assert_eq!((by, nightly), (Some(Value::from(24)), soak));
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/nightly.yaml");
-        let load_of = |compress: &str| {
-            let compress = compress.parse().unwrap();
+        let load_of = |compress: Option<&str>| {
+            let compress = compress.map(|times| times.parse().unwrap());
             load(Some(&path), &Overrides { compress, ..Overrides::default() }).unwrap()
         };
-        let loaded = load_of("1");
+        let loaded = load_of(None);
         assert_eq!(loaded.scenario.phases.load, Span::secs(110 * 60));
         assert!(loaded.compression.is_some() && loaded.scenario.compress.is_none());
-        assert_eq!(load_of("48").scenario.phases.load, Span::secs(55 * 60), "the command line decides");
+        for (times, hours) in [("48", 44.0 / 48.0), ("1", 44.0)] {
+            let load = load_of(Some(times)).scenario.phases.load;
+            assert_eq!(
+                load,
+                Span(std::time::Duration::from_secs_f64(hours * 3600.0)),
+                "the command line decides"
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Durations as people write them (`90s`, `1h 30m`, `7d`), and by how much time is compressed: parsed once, at the
 //! border.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A duration that reads and prints as text with units.
@@ -59,6 +61,60 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
+}
+
+/// A duration's units, as `humantime` reads them.
+const SPAN: &str = "([0-9]+ *(nsec|ns|usec|us|µs|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y) *)+|0";
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A duration with its unit.",
+            "examples": ["500ms", "90s", "1h 30m", "7d"],
+            "pattern": format!("^({SPAN})$"),
+        })
+    }
+}
+
+impl JsonSchema for Offset {
+    fn schema_name() -> Cow<'static, str> {
+        "Offset".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A duration with its unit, with a minus to go back.",
+            "examples": ["30m", "-2h"],
+            "pattern": format!("^[+-]?({SPAN})$"),
+        })
+    }
+}
+
+impl JsonSchema for Factor {
+    fn schema_name() -> Cow<'static, str> {
+        "Factor".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 1 })
+    }
+}
+
+/// A size in bytes, as `bytesize` reads it.
+pub fn byte_size_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "integer"],
+        "description": "A size in bytes, or with its unit.",
+        "examples": ["256KiB", "1MB"],
+        "pattern": "^[0-9]+(\\.[0-9]+)? *([kKmMgGtTpP]([iI]?[bB])?|[bB])?$",
+        "minimum": 0,
+    })
 }
 
 /// A duration either way, as text: a [`Span`], with a minus before it where it goes back.

@@ -55,13 +55,13 @@ pub struct ChangesArgs {
     /// Seed of everything that is drawn by chance
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Compresses time N times: 24 makes two hours of 48
+    /// Compresses time N times: 24 makes two hours of 48 [default: the scenario's `compress`, or 1]
     ///
     /// Every duration of the scenario and of the targets' settings is divided by it; the lines' rate and the limits are
     /// multiplied. As much happens, in less time: growth per event stays what it is, growth per minute is N times as
     /// high. What can't follow is said in the report.
-    #[arg(long, value_name = "N", default_value_t = Factor::ONE, hide_default_value = true)]
-    pub compress: Factor,
+    #[arg(long, value_name = "N")]
+    pub compress: Option<Factor>,
 }
 
 impl ChangesArgs {

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::units::{Offset, Span};
 
 /// What goes wrong. Pushes that meet one of the first four are not stored.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
-    /// An answer with this status: 401, 413, 429, 500, 503, 260 and others. No success: see [`How::Withhold`].
+    /// An answer with this status: 401, 413, 429, 500, 503, 260 and others. No success: `tamper` is for that.
     Status(Status),
     /// No answer at all.
     Hang,
@@ -64,8 +65,8 @@ pub enum World {
     Kill,
 }
 
-/// [`Fault::Status`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Answers with a status.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Status {
     /// The status.
@@ -78,8 +79,8 @@ pub struct Status {
     pub share: f64,
 }
 
-/// [`Fault::Slow`]: a log-normal distribution of times.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Slow answers: a log-normal distribution of times.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slow {
     /// Half of the answers take at most this.
@@ -88,8 +89,8 @@ pub struct Slow {
     pub p99: Span,
 }
 
-/// [`Fault::Reject`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Lines that are refused.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reject {
     /// Which part, 0 to 1.
@@ -99,7 +100,7 @@ pub struct Reject {
 }
 
 /// What is refused together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Of {
     /// Each line by itself.
@@ -110,8 +111,8 @@ pub enum Of {
     Batches,
 }
 
-/// [`Fault::Tamper`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+/// Lines that are tampered with.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tamper {
     /// Which part of the lines, 0 to 1.
@@ -121,7 +122,7 @@ pub struct Tamper {
 }
 
 /// What is done to a line on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     /// It does not arrive.

@@ -1,11 +1,12 @@
 //! What a target does beside growing: how much waits in it, what is refused, what it asks and reads.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Count, Moment};
 
 /// A figure of a target's activity, from its start to the end of the load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
     /// Items that wait in its retry queue at the end.
@@ -80,7 +81,7 @@ impl Figure {
 }
 
 /// What a figure is held to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Bar {
     /// It must be more than this: what a control must show.

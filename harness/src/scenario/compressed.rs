@@ -145,7 +145,7 @@ mod tests {
 
     fn compressed(times: &str, set: &[&str]) -> Result<Loaded, ScenarioError> {
         let set = set.iter().map(|set| (*set).to_owned()).collect();
-        load(None, &Overrides { compress: times.parse().unwrap(), set, ..Overrides::default() })
+        load(None, &Overrides { compress: Some(times.parse().unwrap()), set, ..Overrides::default() })
     }
 
     #[test]
@@ -209,6 +209,8 @@ mod tests {
         let kept = loaded.compression.unwrap().kept;
         assert!(kept.iter().any(|said| said.contains("retry_after is 2s and not 1s 500ms")), "{kept:?}");
         assert!(compressed("1", &[]).unwrap().compression.is_none());
+        let own = compressed("1", &["compress=24"]).unwrap();
+        assert!(own.compression.is_none(), "what the command line says holds");
     }
 
     #[test]

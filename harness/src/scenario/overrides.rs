@@ -16,8 +16,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// `--targets`; all where empty.
     pub targets: Vec<String>,
-    /// `--compress`: what all of it is compressed by in the end.
-    pub compress: Factor,
+    /// `--compress`: what all of it is compressed by in the end, whatever the scenario says.
+    pub compress: Option<Factor>,
 }
 
 impl Overrides {

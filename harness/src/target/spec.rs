@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::result::{Bar, Expect, Figure, Resource, Terms};
 
 /// A kind of shipper: one file in `scenarios/targets/`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kind {
     /// How it collects: `pool`, `hybrid`, `archived`, or another shipper's word.
@@ -41,12 +42,13 @@ pub struct Kind {
     /// target's own config allows, not what is usual. No rise within it is called a leak, and only a resource that
     /// has such a bound can end a run early (`--fail-fast`).
     #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = serde_json::json!({"enum": Resource::ALL.map(Resource::key)})))]
     pub bounds: BTreeMap<Resource, u32>,
 }
 
 /// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
 /// values of all series of a name are added up.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricNames {
     /// Asynchronous tasks (goroutines, …) alive.
@@ -82,7 +84,7 @@ pub struct MetricNames {
 }
 
 /// A folder of files of JSON, one document a line.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetters {
     /// The folder, a template; it need not be there.
@@ -94,7 +96,7 @@ pub struct DeadLetters {
 }
 
 /// A target's entry in a scenario.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The target's file, beside the scenario.
@@ -109,12 +111,14 @@ pub struct Entry {
     pub must_not_leak: Vec<Resource>,
     /// What its figures are held to, beside all else: `{ queue: { below: 20 }, docker_requests: { above: 120 } }`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = serde_json::json!({"enum": Figure::ALL.map(Figure::key)})))]
     pub figures: BTreeMap<Figure, Bar>,
     /// Overrides of the file's settings.
     #[serde(default)]
     pub settings: BTreeMap<String, serde_json::Value>,
     /// Overrides of the file's bounds, where settings or the scenario's containers change them.
     #[serde(default, deserialize_with = "bounds")]
+    #[schemars(extend("propertyNames" = serde_json::json!({"enum": Resource::ALL.map(Resource::key)})))]
     pub bounds: BTreeMap<Resource, u32>,
 }
 

@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::units::Span;
+use crate::units::{self, Span};
 use crate::world::engine::{ContainerSpec, Engine, EngineError};
 use crate::world::happened::Happened;
 
 /// What the containers do.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Containers")]
 pub struct Config {
     /// How many run at a time, at least one.
     pub count: usize,
@@ -46,17 +48,18 @@ fn one() -> u32 {
 }
 
 /// Docker's own options of the json-file driver.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// `max-size`.
+    #[schemars(schema_with = "units::byte_size_schema")]
     pub max_size: ByteSize,
     /// `max-file`.
     pub max_files: u32,
 }
 
 /// How containers come and go.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Churn {
     /// One step this often on average. Each pause is drawn between a quarter of it and seven quarters, by the scenario's
@@ -69,8 +72,9 @@ pub struct Churn {
 }
 
 /// One way to come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "ChurnStep")]
 pub enum Step {
     /// Stop it and start it again: same id, same log file.
     Restart,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::units::Span;
@@ -17,7 +18,7 @@ const TIMES_MAX: f64 = 1000.0;
 const BEGINNINGS_MAX: u128 = 100_000;
 
 /// Days and nights, bursts, storms and idle times of the load: steps that are taken in turn until the load ends.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
     /// How long all steps take together, after which the first one comes again.
@@ -27,8 +28,9 @@ pub struct Script {
 }
 
 /// A stretch of the load.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ScriptStep")]
 pub struct Step {
     /// How long it lasts.
     #[serde(rename = "for")]

@@ -159,6 +159,17 @@ fn faults_without_end_and_faults_that_are_none_are_bad_usage() {
 }
 
 #[test]
+fn the_schema_of_each_kind_of_file_is_one_json_document() {
+    for (of, field) in [("scenario", "targets"), ("part", "include"), ("target", "ready_url")] {
+        let printed = output(&["schema", of]);
+        assert_eq!(printed.status.code(), Some(0), "{}", said(&printed));
+        let schema: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+        assert!(schema["properties"][field]["description"].is_string(), "{of}: {schema}");
+    }
+    assert_eq!(output(&["schema", "fault"]).status.code(), BAD_USAGE);
+}
+
+#[test]
 fn a_word_that_is_no_command_is_bad_usage() {
     assert_eq!(output(&["abc"]).status.code(), BAD_USAGE);
     assert_eq!(output(&["ab", "--nope"]).status.code(), BAD_USAGE);
