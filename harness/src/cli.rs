@@ -353,6 +353,9 @@ pub struct GenerateArgs {
     /// The file of what the rate is multiplied by, in millionths, read anew once a second [default: it stays]
     #[arg(long, value_name = "FILE")]
     pub tempo: Option<PathBuf>,
+    /// The texts of the lines, as a run makes them ready of real logs [default: padding]
+    #[arg(long, value_name = "FILE")]
+    pub replay: Option<PathBuf>,
 }
 
 impl GenerateArgs {
@@ -369,6 +372,7 @@ impl GenerateArgs {
             truth: self.truth,
             lines: self.lines,
             tempo: self.tempo,
+            replay: self.replay,
         }
     }
 }

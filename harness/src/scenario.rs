@@ -178,6 +178,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Scenar
     let path = path.unwrap_or(Path::new(DEFAULT));
     let mut scenario = overrides.applied(include::read(&source, path)?, path)?;
     fit(path, mistakes::all(&scenario))?;
+    replayed(&mut scenario, path)?;
     let own = scenario.compress.take().unwrap_or_default();
     let by = overrides.compress.unwrap_or(own);
     let (mut scenario, kept) = compressed::scenario(scenario, by);
@@ -196,6 +197,17 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Scenar
         .map_err(|error| ScenarioError::Parse { path: path.to_owned(), why: error.to_string() })?;
     let compression = is_compressed.then_some(Compression { times: by, kept });
     Ok(Loaded { scenario, targets, yaml, compression })
+}
+
+/// Finds the folder of logs to replay, if there is to be one.
+fn replayed(scenario: &mut Scenario, path: &Path) -> Result<(), ScenarioError> {
+    let Some(folder) = &scenario.containers.replay else { return Ok(()) };
+    let beside = path.parent().unwrap_or(Path::new("")).join(folder);
+    let found = [folder.clone(), beside].into_iter().find(|folder| folder.is_dir());
+    let absolute = found.and_then(|folder| std::path::absolute(folder).ok());
+    let missing = format!("containers.replay: {} is no folder that is there", folder.display());
+    scenario.containers.replay = absolute;
+    fit(path, if scenario.containers.replay.is_some() { Vec::new() } else { vec![missing] })
 }
 
 fn fit(path: &Path, mistakes: Vec<String>) -> Result<(), ScenarioError> {

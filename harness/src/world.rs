@@ -4,6 +4,7 @@ pub mod small_disk;
 pub mod engine;
 pub mod tempo;
 pub mod generate;
+pub mod replay;
 pub mod image;
 pub mod own_engine;
 pub mod line;

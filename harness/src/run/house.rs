@@ -31,6 +31,7 @@ use crate::world::happened::Happened;
 use crate::world::image;
 use crate::world::load::{self, Load};
 use crate::world::own_engine::OwnEngine;
+use crate::world::replay::Ready;
 use crate::world::tempo::Tempo;
 use crate::world::truth::{Written, read_all};
 
@@ -87,6 +88,8 @@ pub(super) struct House<'a> {
     paused: Vec<String>,
     setting: Setting,
     truth_folder: PathBuf,
+    /// Logs to replay, made ready.
+    replay: Vec<PathBuf>,
     /// The counters when the oldest line that must arrive was written.
     old: BTreeMap<String, Written>,
     attached: Vec<Attached>,
@@ -136,6 +139,7 @@ impl<'a> House<'a> {
             paused: Vec::new(),
             setting,
             truth_folder,
+            replay: Vec::new(),
             old: BTreeMap::new(),
             attached: Vec::new(),
             containers_started: 0,
@@ -171,6 +175,14 @@ impl<'a> House<'a> {
         let stop = ends.stop;
         let phases = self.order.loaded.scenario.phases;
         tell(notes, Note::Phase("start", None)).await;
+        self.replay = match &self.order.loaded.scenario.containers.replay {
+            Some(folder) => {
+                let ready = Ready::make(folder, &self.truth_folder)?;
+                tell(notes, Note::Event("replay", ready.words())).await;
+                ready.files
+            }
+            None => Vec::new(),
+        };
         let mut load = self.start_containers(stop).await?;
         tell(notes, Note::Phase("history", Some(phases.history.0))).await;
         self.history(phases.history.0, stop).await?;
@@ -238,6 +250,7 @@ impl<'a> House<'a> {
             entrypoint,
             truth: self.truth_folder.clone(),
             tempo: scenario.script.as_ref().map(|_| Tempo::file(&self.truth_folder)),
+            replay: self.replay.clone(),
             seed: scenario.seed,
             happened: Arc::clone(&self.happened),
         };

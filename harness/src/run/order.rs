@@ -17,6 +17,7 @@ use crate::scenario::Loaded;
 use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
 use crate::world::own_engine::OwnEngineError;
+use crate::world::replay::ReplayError;
 use crate::world::small_disk::DiskError;
 use crate::world::tempo::TempoError;
 use crate::world::truth::TruthError;
@@ -127,6 +128,9 @@ pub enum RunError {
     /// What the killed run left can't be removed.
     #[error(transparent)]
     Clean(#[from] CleanError),
+    /// The logs to replay.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The report.
     #[error(transparent)]
     Report(#[from] report::ReportError),

@@ -10,7 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use crate::clock;
+pub use crate::world::line::LINE_BYTES_MAX;
 use crate::world::line::{self, Fields, Stream};
+use crate::world::replay::Replay;
 use crate::world::tempo::{Pace, Tempo, TempoError};
 use crate::world::truth::{TruthError, TruthFile, Written};
 
@@ -22,8 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LINES_PER_BEAT_MAX: u64 = 10_000;
 /// The most lines a second that make sense: one process can't write more.
 pub const RATE_MAX: u32 = 1_000_000;
-/// The longest line: Loki's default `max_line_size`.
-pub const LINE_BYTES_MAX: usize = 256 * 1024;
 
 /// What to write.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Config {
     pub lines: Option<u64>,
     /// The file of what the rate is multiplied by; nothing where it is left out.
     pub tempo: Option<PathBuf>,
+    /// The texts to write, made ready: then it is they that say how long a line is and where it goes.
+    pub replay: Option<PathBuf>,
 }
 
 /// Why generating ended early.
@@ -93,8 +95,9 @@ pub async fn run(config: Config) -> Result<(), GenerateError> {
 pub async fn lines(config: Config, outputs: Outputs) -> Result<(), GenerateError> {
     let (truth, written) = TruthFile::open(&config.truth)?;
     let pace = Pace::new(config.rate, config.tempo()?);
-    let mut writer =
-        Writer { truth, written, first: written.total(), pace, buffer: String::new(), outputs, config };
+    let replay = config.replay.as_deref().map(Replay::open).transpose()?;
+    let (first, buffer) = (written.total(), String::new());
+    let mut writer = Writer { truth, written, first, pace, buffer, outputs, replay, config };
     let started = Instant::now();
     let mut look = writer.config.tempo.as_ref().map(|_| LOOK_EVERY);
     while !writer.catch_up(started.elapsed())? {
@@ -128,6 +131,7 @@ struct Writer {
     pace: Pace,
     buffer: String,
     outputs: Outputs,
+    replay: Option<Replay>,
     config: Config,
 }
 
@@ -154,15 +158,21 @@ impl Writer {
     /// The counter is written after each line: whatever ends this process, the truth is never ahead of
     /// the outputs, and at most one line behind.
     fn write_line(&mut self) -> Result<(), GenerateError> {
-        let (stream, counter) = if is_for_stderr(self.written.total(), self.config.stderr_percent) {
-            (Stream::Err, &mut self.written.stderr)
-        } else {
-            (Stream::Out, &mut self.written.stdout)
+        let replayed = self.replay.as_mut().map(Replay::line).transpose()?;
+        let drawn = is_for_stderr(self.written.total(), self.config.stderr_percent);
+        let drawn = if drawn { Stream::Err } else { Stream::Out };
+        let stream = replayed.map_or(drawn, |(stream, _)| stream);
+        let counter = match stream {
+            Stream::Err => &mut self.written.stderr,
+            Stream::Out => &mut self.written.stdout,
         };
         let fields =
             Fields { source: &self.config.source, stream, number: *counter + 1, written_ns: clock::now_ns() };
         self.buffer.clear();
-        line::write(&mut self.buffer, &fields, self.config.seed, self.config.line_bytes);
+        match replayed {
+            Some((_, text)) => line::write_about(&mut self.buffer, &fields, text),
+            None => line::write(&mut self.buffer, &fields, self.config.seed, self.config.line_bytes),
+        }
         self.buffer.push('\n');
         match stream {
             Stream::Out => self.outputs.stdout.write_all(self.buffer.as_bytes())?,
@@ -231,6 +241,7 @@ mod tests {
             truth,
             lines: None,
             tempo: Some(Tempo::file(folder.path())),
+            replay: None,
         };
         let outputs = Outputs { stdout: Box::new(stdout.clone()), stderr: Box::new(stderr) };
         let written = || read_all(folder.path()).unwrap()["c01"].stdout;

@@ -13,6 +13,8 @@ use std::fmt::Write;
 
 /// What every line of ours begins with; the digit is the form's version.
 pub const MARK: &str = "fl1";
+/// The longest line: Loki's default `max_line_size`.
+pub const LINE_BYTES_MAX: usize = 256 * 1024;
 /// A blank and eight hexadecimal digits.
 const CHECKSUM_BYTES: usize = 9;
 
@@ -88,6 +90,25 @@ pub fn write(buf: &mut String, fields: &Fields<'_>, seed: u64, line_bytes: usize
     if let Some(padding) = line_bytes.checked_sub(used + 1) {
         buf.push(' ');
         pad(buf, (start, padding), seed ^ number.rotate_left(20) ^ u64::from(stream == Stream::Err));
+    }
+    let checksum = crc32fast::hash(buf.as_bytes().get(start..).unwrap_or_default());
+    write!(buf, " {checksum:08x}").unwrap_or_default();
+}
+
+/// Appends one line to `buf`, without a newline, that holds this text. A letter that Docker would cut in two is another
+/// one.
+pub fn write_about(buf: &mut String, fields: &Fields<'_>, text: &str) {
+    let start = buf.len();
+    let Fields { source, stream, number, written_ns } = *fields;
+    write!(buf, "{MARK} {source} {} {number} {written_ns} ", stream.letter()).unwrap_or_default();
+    let room = LINE_BYTES_MAX.saturating_sub(buf.len() - start + CHECKSUM_BYTES);
+    for sign in text.get(..text.floor_char_boundary(room)).unwrap_or(text).chars() {
+        let message_left = DOCKERS_MESSAGE_BYTES - (buf.len() - start) % DOCKERS_MESSAGE_BYTES;
+        if sign.len_utf8() > message_left {
+            (0..sign.len_utf8()).for_each(|_| buf.push('.'));
+        } else {
+            buf.push(sign);
+        }
     }
     let checksum = crc32fast::hash(buf.as_bytes().get(start..).unwrap_or_default());
     write!(buf, " {checksum:08x}").unwrap_or_default();

@@ -35,6 +35,10 @@ pub struct Config {
     pub stderr_percent: u32,
     /// Rotation by Docker's json-file driver.
     pub rotate: Rotate,
+    /// A folder of logs of Docker's json-file driver, whose lines' texts are written instead of padding, over and over, to
+    /// the outputs that they were written to. From where flatline runs, or beside the scenario.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<PathBuf>,
     /// Who comes and goes; nobody where it is left out.
     #[serde(default)]
     pub churn: Option<Churn>,
@@ -93,6 +97,8 @@ pub struct Setting {
     pub truth: PathBuf,
     /// The file of what the lines' rate is multiplied by, where that changes.
     pub tempo: Option<PathBuf>,
+    /// The logs to replay, made ready, which the containers take in turn; padding where there are none.
+    pub replay: Vec<PathBuf>,
     /// Seed of the lines' padding.
     pub seed: u64,
     /// Where to keep count of starts and restarts.
@@ -214,10 +220,21 @@ impl Load {
             format!("--seed={}", self.setting.seed),
             format!("--truth={}", truth.display()),
         ];
+        let turn = usize::try_from(self.started.saturating_sub(1)).unwrap_or_default();
+        let replay = self.setting.replay.iter().cycle().nth(turn % self.setting.replay.len().max(1));
+        let replay = replay.map(|file| format!("--replay={}", file.display()));
         let tempo = self.setting.tempo.iter().map(|tempo| format!("--tempo={}", tempo.display()));
         ContainerSpec {
             name: format!("flatline-{}-{source}", self.setting.run_id),
-            command: self.setting.entrypoint.iter().cloned().chain(arguments).chain(tempo).collect(),
+            command: self
+                .setting
+                .entrypoint
+                .iter()
+                .cloned()
+                .chain(arguments)
+                .chain(tempo)
+                .chain(replay)
+                .collect(),
             mount: self.setting.truth.display().to_string(),
             log_max_bytes: self.config.rotate.max_size.as_u64(),
             log_max_files: self.config.rotate.max_files,

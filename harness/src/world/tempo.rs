@@ -45,12 +45,6 @@ impl Tempo {
         folder.join(NAME)
     }
 
-    /// Whether a file of that folder is no source's.
-    #[must_use]
-    pub(super) fn is_about(name: &str) -> bool {
-        name == NAME || name == NEW
-    }
-
     /// Makes it the one that holds from now on.
     ///
     /// # Errors

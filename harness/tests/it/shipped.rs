@@ -84,3 +84,20 @@ fn each_defect_shows_its_signature_and_with_its_fix_it_is_gone() {
     let table: Vec<&str> = summary.lines().skip_while(|line| !line.starts_with("| Target | Tasks")).collect();
     assert!(table.len() > 13 && table[13].starts_with("| **mended\\_cache** |"), "{summary}");
 }
+
+#[test]
+fn real_logs_are_replayed_and_every_line_arrives_as_it_was_written() {
+    let (code, verdicts, _) =
+        run("real_files", &["phases.history=3s", "phases.warmup=5s", "phases.load=25s"]);
+    assert_eq!(code, Some(0), "{verdicts:#}");
+    for target in ["pool", "hybrid"] {
+        let audit = &verdicts["targets"][target]["audit"];
+        let [sent, delivered] = ["sent", "delivered"].map(|key| audit[key].as_u64().unwrap());
+        assert!(sent > 1000 && delivered == sent, "{target}: {audit}");
+        assert_eq!(
+            (&audit["altered"], &audit["altered_copies"]),
+            (&0.into(), &0.into()),
+            "{target}: {audit}"
+        );
+    }
+}
