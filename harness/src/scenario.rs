@@ -394,6 +394,17 @@ mod tests {
     }
 
     #[test]
+    fn logs_to_replay_are_found_beside_the_scenario_or_from_here_and_else_missed_by_their_field() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/real_files.yaml");
+        let replayed = |set: Vec<String>| load(Some(&path), &Overrides { set, ..Overrides::default() });
+        let folder = |set| replayed(set).unwrap().scenario.containers.replay.unwrap();
+        assert!(folder(Vec::new()).join("web-json.log").is_file());
+        assert!(folder(vec!["containers.replay=src".to_owned()]).join("lib.rs").is_file());
+        let message = replayed(vec!["containers.replay=nowhere".to_owned()]).unwrap_err().to_string();
+        assert!(message.contains("containers.replay: nowhere is no folder"), "{message}");
+    }
+
+    #[test]
     fn a_path_that_leads_nowhere_is_refused_with_the_names_that_there_are() {
         let message = set_one("phases.laod=45s").unwrap_err().to_string();
         assert!(message.contains("laod") && message.contains("drain"), "{message}");

@@ -20,33 +20,43 @@ fn run(name: &str, set: &[&str]) -> (Option<i32>, Value, String) {
 /// Long enough for the control's leak to be called one.
 const SHORT: [&str; 3] = ["phases.history=3s", "phases.warmup=12s", "phases.load=60s"];
 
-fn is_met(name: &str) {
-    let (code, verdicts, _) = run(name, &SHORT);
-    assert_eq!(code, Some(0), "{name}: {verdicts:#}");
+/// Nobody who must be flat leaks or loses a line, and the control's leak is there. What rises and falls with every fault
+/// needs the scenario's whole length to be decided.
+fn holds(name: &str, control_leaks: &str) {
+    let (code, verdicts, summary) = run(name, &SHORT);
+    assert!([Some(0), Some(3)].contains(&code), "{name}: {code:?}: {}\n{summary}", verdicts["reason"]);
+    let targets = &verdicts["targets"];
     for target in ["pool", "hybrid"] {
-        let audit = &verdicts["targets"][target]["audit"];
+        let audit = &targets[target]["audit"];
         assert!(audit["delivered"].as_u64().unwrap() > 1000, "{name}, {target}: {audit}");
+        assert_eq!((&audit["lost"], &audit["altered"]), (&0.into(), &0.into()), "{name}, {target}: {audit}");
+        assert_eq!(targets[target]["stability"]["crashes"], 0, "{name}, {target}");
+        for found in targets[target]["resources"].as_object().unwrap().values() {
+            assert_ne!(found["verdict"], "fail", "{name}, {target}: {}", found["reason"]);
+        }
     }
+    let growth = targets["archived"]["resources"][control_leaks]["growth_per_min"].as_f64().unwrap();
+    assert!(growth > 5.0, "{name}: {growth} {control_leaks} a minute\n{summary}");
 }
 
 #[test]
 fn a_storm_of_churn_leaves_nothing_behind() {
-    is_met("churn");
+    holds("churn", "fds");
 }
 
 #[test]
 fn both_designs_come_back_from_outages() {
-    is_met("outage");
+    holds("outage", "fds");
 }
 
 #[test]
 fn what_is_refused_leaves_nothing_behind() {
-    is_met("rejections");
+    holds("rejections", "tasks");
 }
 
 #[test]
 fn logs_that_rotate_every_few_seconds_are_read_whole() {
-    is_met("rotation");
+    holds("rotation", "fds");
 }
 
 /// Each defect's signature: where it is seen, and that the others do not have it.
@@ -88,7 +98,7 @@ fn each_defect_shows_its_signature_and_with_its_fix_it_is_gone() {
 #[test]
 fn real_logs_are_replayed_and_every_line_arrives_as_it_was_written() {
     let (code, verdicts, _) =
-        run("real_files", &["phases.history=3s", "phases.warmup=5s", "phases.load=25s"]);
+        run("real_files", &["phases.history=3s", "phases.warmup=5s", "phases.load=30s"]);
     assert_eq!(code, Some(0), "{verdicts:#}");
     for target in ["pool", "hybrid"] {
         let audit = &verdicts["targets"][target]["audit"];
