@@ -13,6 +13,7 @@ use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
 pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions, ShowOptions};
+pub use doctor::DoctorArgs;
 pub use engine::{EngineArgs, generator};
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
 pub use watch::WatchArgs;
@@ -31,6 +32,7 @@ Exit codes:
 }
 
 mod ab;
+mod doctor;
 mod engine;
 pub mod exit;
 mod selftest;
@@ -87,6 +89,9 @@ pub enum Command {
     },
     /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
     Clean,
+    /// Says what this machine lacks for a run, each with what to do, and how much a run writes
+    #[command(after_help = doctor::DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Runs the mock Loki alone
     ///
     /// Prints `listening on http://…` first, and on SIGINT or SIGTERM a summary of what it was sent.

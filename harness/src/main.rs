@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_worst, in_words};
 use flatline::cli::{
-    self, AbArgs, AnalyzeArgs, Cli, Command, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs, RunArgs,
-    RunOptions, SelftestArgs, ShowOptions, WatchArgs,
+    self, AbArgs, AnalyzeArgs, Cli, Command, DoctorArgs, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs,
+    RunArgs, RunOptions, SelftestArgs, ShowOptions, WatchArgs,
 };
 use flatline::embedded::Embedded;
 use flatline::faults::Plan;
@@ -25,13 +25,15 @@ use flatline::loki::config::{Config, load_faults};
 use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
+use flatline::result::SCHEMA;
 use flatline::run::analyze::analyze;
+use flatline::run::doctor::findings::{self, State};
 use flatline::run::live::Live;
 use flatline::run::order::Order;
 use flatline::run::progress::Show;
 use flatline::run::selftest;
 use flatline::run::watch;
-use flatline::run::{ab, actions, clean, power, resume, so_far};
+use flatline::run::{ab, actions, clean, doctor, power, resume, so_far};
 use flatline::sample::daemons;
 use flatline::scenario;
 use flatline::world::engine;
@@ -63,6 +65,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
         Command::Report { run_dir, open, page } => draw(&run_dir, open, page),
         Command::Clean => clean().await,
+        Command::Doctor(arguments) => doctor(arguments).await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
         Command::Selftest(arguments) if arguments.power => power(&arguments),
         Command::Selftest(arguments) => Box::pin(selftest(arguments)).await,
@@ -242,6 +245,20 @@ async fn clean() -> anyhow::Result<ExitCode> {
     let removed = clean::clean().await?;
     print(&removed.to_string())?;
     removed.silent().map_or(Ok(ExitCode::from(MET)), |error| Err(error.into()))
+}
+
+async fn doctor(arguments: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let loaded = scenario::load(arguments.scenario.as_deref(), &arguments.changes.overrides())?;
+    let host = engine::default_host();
+    let facts = doctor::facts_with_engine(&loaded, &arguments.out, arguments.engine, &host).await;
+    let findings = findings::all(&facts);
+    let is_missing = findings.iter().any(|finding| finding.state == State::Missing);
+    print(&if arguments.json {
+        serde_json::to_string_pretty(&serde_json::json!({ "schema": SCHEMA, "findings": findings }))?
+    } else {
+        findings::list(&findings)
+    })?;
+    Ok(ExitCode::from(if is_missing { ENVIRONMENT } else { MET }))
 }
 
 async fn mock_loki(arguments: MockLokiArgs) -> anyhow::Result<ExitCode> {

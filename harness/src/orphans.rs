@@ -13,7 +13,7 @@ use crate::environment::boot_id;
 /// In the environment of everything that a run starts: how `flatline clean` finds what a killed run left.
 pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
 /// What the kernel calls a process that runs a scenario (proc(5), `comm`).
-const NAME: &str = "flatline";
+pub const NAME: &str = "flatline";
 
 /// The id of a run that this process begins: a time for people, where it runs, and the process's own id, by which others
 /// there can see whether the run is still alive.

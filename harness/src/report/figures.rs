@@ -5,6 +5,8 @@
 
 use bytesize::ByteSize;
 
+use crate::result::Missed;
+
 /// The real minus sign.
 const MINUS: char = '\u{2212}';
 
@@ -186,6 +188,18 @@ fn grouped(digits: &str) -> String {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
 fn whole(seconds: f64) -> u64 {
     seconds.round().max(0.0) as u64
+}
+
+/// What the sampling missed, in words.
+pub(super) fn missed(Missed { beats, listings, sleeps, clock_jumps }: Missed) -> String {
+    let mut said = match (beats, listings) {
+        (0, 0) => "no beat and no listing missed".to_owned(),
+        _ => format!("{} beats and {} listings missed", count(beats), count(listings)),
+    };
+    if sleeps + clock_jumps > 0 {
+        said += &format!("; the machine slept {sleeps} times, its clock was set {clock_jumps} times");
+    }
+    said
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::cost;
 pub(super) use super::cost::NOTHING;
 use super::{figures, headline};
 use crate::result::{
-    Compression, DrainResult, Expect, Judgement, Machine, Manifest, Missed, Outcome, Projection, Resource,
+    Compression, DrainResult, Expect, Judgement, Machine, Manifest, Outcome, Projection, Resource,
     ResourceResult, RunResult, TargetResult, Verdict,
 };
 
@@ -366,7 +366,7 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
         ("Took", figures::duration(ended)),
         ("Ended", manifest.ended.clone()),
         ("Containers started", figures::count(manifest.containers_started)),
-        ("Sampling", missed(manifest.missed)),
+        ("Sampling", figures::missed(manifest.missed)),
         ("Sink refuses what is older than", figures::duration(manifest.window_s)),
         ("Machine", format!("{cpu}, {cores} cores, {}", figures::bytes(*memory_bytes))),
         ("Engine", manifest.engine.clone()),
@@ -375,13 +375,6 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
         ("Seed", manifest.seed.to_string()),
         ("Run", manifest.run_id.clone()),
     ]
-}
-
-fn missed(Missed { beats, listings }: Missed) -> String {
-    match (beats, listings) {
-        (0, 0) => "no beat and no listing missed".to_owned(),
-        _ => format!("{} beats and {} listings missed", figures::count(beats), figures::count(listings)),
-    }
 }
 
 /// The command line that repeats the run, quoted for a POSIX shell.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EventGrowth;
+use super::{EventGrowth, is_zero};
 
 /// What there is of one kind at one moment: a row of `fds.csv`, `threads.csv`, `tasks.csv` or `watches.csv`.
 ///
@@ -138,11 +138,19 @@ pub struct Missed {
     pub beats: u64,
     /// Processes that could not be listed by kind when it was their turn: gone, or not ours to look at.
     pub listings: u64,
+    /// How often the machine slept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sleeps: u64,
+    /// How often its wall clock was set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clock_jumps: u64,
 }
 
 impl std::ops::AddAssign for Missed {
     fn add_assign(&mut self, other: Self) {
         self.beats += other.beats;
         self.listings += other.listings;
+        self.sleeps += other.sleeps;
+        self.clock_jumps += other.clock_jumps;
     }
 }

@@ -95,7 +95,8 @@ pub struct Event {
     /// The target that it concerns; empty for all.
     pub target: String,
     /// `phase`, `churn`, `fault`, `fault_end` (of the fault that began last on the same target), `restart`,
-    /// `crash`, `end`; `fail_fast`, a leak that was called at a look under load, or who is not looked at; `unreadable`,
+    /// `crash`, `end`; `gap`, nobody looked, as the run had been killed; `sleep` and `clock`, the machine slept or its wall
+    /// clock was set; `fail_fast`, a leak that was called at a look under load, or who is not looked at; `unreadable`,
     /// what of a watched process can't be read.
     pub event: String,
     /// What exactly.
@@ -105,4 +106,6 @@ pub struct Event {
 impl Event {
     /// The target was started again, as planned: its counts begin anew.
     pub const RESTART: &str = "restart";
+    /// The machine slept: nobody looked, and no time passed for those that are looked at.
+    pub const SLEEP: &str = "sleep";
 }

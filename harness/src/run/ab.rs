@@ -19,6 +19,8 @@ use crate::record::recorder::Recorder;
 use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
 use crate::run::clean::{self, Removed};
 use crate::run::conclude::conclude;
+use crate::run::doctor;
+use crate::run::doctor::findings::{self, State};
 use crate::run::early::Early;
 use crate::run::house::{End, House, scratch};
 use crate::run::journal::Journal;
@@ -45,6 +47,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         return Err(RunError::Stopped);
     }
     sweep(&order).await?;
+    look_round(&order)?;
     let mut own = match own_engine(&order).await? {
         Some(kind) => Some(OwnEngine::start(kind, &order.run_id).await?),
         None => None,
@@ -85,6 +88,22 @@ async fn sweep(order: &Order) -> Result<(), RunError> {
         Ok(removed) => tell(&removed),
         // Others' leavings are no reason not to run.
         Err(error) => progress.tell(&format!("what dead runs have left stays: {error}")),
+    }
+    Ok(())
+}
+
+/// Says what the machine lacks, and how much will be written.
+fn look_round(order: &Order) -> Result<(), RunError> {
+    let facts = doctor::facts(&order.loaded, &order.out, order.load_done());
+    let progress = Progress::new(order.show, &[]);
+    progress.tell(&findings::room(&facts));
+    for finding in findings::all(&facts).into_iter().filter(|finding| finding.state != State::Good) {
+        match (finding.what, finding.state) {
+            ("space", State::Missing) => return Err(RunError::NoRoom(finding.found)),
+            ("space", _) => {}
+            // The rest is told by what it makes impossible, where it does.
+            (what, _) => progress.tell(&format!("{what}: {}; {}", finding.found, finding.advice)),
+        }
     }
     Ok(())
 }

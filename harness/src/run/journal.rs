@@ -16,6 +16,7 @@ use crate::record::files::RecordError;
 use crate::record::recorder::Recorder;
 use crate::result::{Event, Missed, Phase, Resource, Sample, StoppedEarly};
 use crate::run::beat::beats_missed;
+use crate::run::clocks::{Oddity, Reading};
 use crate::run::early::Early;
 use crate::run::judge;
 use crate::run::progress::Progress;
@@ -68,6 +69,7 @@ pub(super) struct Journal {
     ticks: u64,
     /// When the last beat was due.
     due: Option<Instant>,
+    clocks: Reading,
     missed: Missed,
 }
 
@@ -100,6 +102,7 @@ impl Journal {
             gone: BTreeMap::new(),
             ticks: 0,
             due: None,
+            clocks: Reading::now(stopwatch.elapsed()),
             missed: Missed::default(),
         }
     }
@@ -237,6 +240,7 @@ impl Journal {
     async fn tick(&mut self, due: Instant, every: Duration) -> Result<(), RecordError> {
         self.missed.beats += beats_missed(self.due, due, every);
         self.due = Some(due);
+        self.look_at_clocks()?;
         self.refresh_daemons()?;
         let elapsed_s = self.stopwatch.elapsed_s();
         let mut samples = self.sampler.look(elapsed_s, &self.everybody()).await;
@@ -253,6 +257,19 @@ impl Journal {
         self.ticks += 1;
         self.show(elapsed_s);
         Ok(())
+    }
+
+    fn look_at_clocks(&mut self) -> Result<(), RecordError> {
+        let now = Reading::now(self.stopwatch.elapsed());
+        let odd = now.since(std::mem::replace(&mut self.clocks, now));
+        odd.into_iter().try_for_each(|oddity| {
+            match oddity {
+                Oddity::Slept(_) => self.missed.sleeps += 1,
+                Oddity::Set(_) => self.missed.clock_jumps += 1,
+            }
+            self.progress.tell(&oddity.said());
+            self.event("", oddity.event(), oddity.said())
+        })
     }
 
     fn everybody(&self) -> Vec<Subject> {

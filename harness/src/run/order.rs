@@ -125,6 +125,9 @@ pub enum RunError {
     /// The generators' tempo.
     #[error(transparent)]
     Tempo(#[from] TempoError),
+    /// There is no room for what it is bound to write.
+    #[error("{0}\n  Free some space, or choose another place with --out DIR.")]
+    NoRoom(String),
     /// What the killed run left can't be removed.
     #[error(transparent)]
     Clean(#[from] CleanError),

@@ -240,6 +240,15 @@ fn end_of(log: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&end).into_owned())
 }
 
+/// Whether a target's program is where it is looked for.
+#[must_use]
+pub fn is_program(program: &str) -> bool {
+    let found = find_program(program);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    found.is_file()
+        || (!program.contains('/') && std::env::split_paths(&paths).any(|path| path.join(program).is_file()))
+}
+
 fn find_program(program: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
     match beside {

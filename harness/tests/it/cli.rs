@@ -298,3 +298,23 @@ fn run_takes_a_scenario_and_the_options_of_ab() {
         .output();
     assert_eq!(nowhere.unwrap().status.code(), ENVIRONMENT);
 }
+
+#[test]
+fn the_doctor_says_what_is_missing_and_what_to_do() {
+    let full = Disk::mount("size=8k");
+    let out = full.0.path().join("run").display().to_string();
+    let ill = output(&["doctor", &scenario("short.yaml"), "--out", &out, "--engine", "embedded"]);
+    assert_eq!(ill.status.code(), ENVIRONMENT);
+    let told = String::from_utf8(ill.stdout).unwrap();
+    assert!(told.contains("✗ space: this run writes at most") && told.contains(&out), "{told}");
+    assert!(told.contains("--out DIR") && told.contains("✓ engine: the embedded one"), "{told}");
+    let mut command = flatline();
+    command
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .args(["doctor", "--json", "--engine", "docker"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), ENVIRONMENT);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let engine = found["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "engine");
+    assert_eq!(engine.unwrap()["state"], "missing", "{found}");
+}

@@ -186,10 +186,15 @@ fn a_run_that_a_full_disk_has_ended_goes_on_when_there_is_room() {
             Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).status();
         assert!(mount.unwrap().success(), "this test mounts a tmpfs, for which it must be root");
     };
-    mount("size=200k");
+    mount("size=64m");
     let mut run = Run::start_on("embedded", "short.yaml", folder.path().join("run"));
+    run.wait_for_phase("load");
+    let ballast = folder.path().join("ballast");
+    let mut filling = std::fs::File::create(&ballast).unwrap();
+    while filling.write_all(&[0; 512]).is_ok() {}
     assert_eq!(run.wait().code(), Some(4));
-    mount("remount,size=64m");
+    drop(filling);
+    std::fs::remove_file(&ballast).unwrap();
     run.go_on();
     run.wait();
     let ended = json(&run.out, "run.json")["ended"].clone();
