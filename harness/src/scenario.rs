@@ -316,16 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nightly_run_is_the_soak_of_two_days_compressed() {
-        let of = |name: &str| {
-            let path = format!("{}/../scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
-            let text = fs::read_to_string(path).unwrap();
-            let mut value: Value = serde_saphyr::from_str(&text).unwrap();
-            let fields = value.as_object_mut().unwrap();
-            (fields.remove("compress"), fields.remove("name"), value)
-        };
-        let ((by, _, nightly), (_, _, soak)) = (of("nightly"), of("soak_48h"));
-        assert_eq!((by, nightly), (Some(Value::from(24)), soak));
+    fn a_scenario_may_be_meant_to_be_compressed_and_the_command_line_decides() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/nightly.yaml");
         let load_of = |compress: Option<&str>| {
             let compress = compress.map(|times| times.parse().unwrap());
