@@ -13,6 +13,7 @@ use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
 pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions, ShowOptions};
+pub use confine::ConfineArgs;
 pub use doctor::DoctorArgs;
 pub use engine::{EngineArgs, generator};
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
@@ -32,6 +33,7 @@ Exit codes:
 }
 
 mod ab;
+mod confine;
 mod doctor;
 mod engine;
 pub mod exit;
@@ -87,7 +89,7 @@ pub enum Command {
         #[arg(long, conflicts_with = "open")]
         page: bool,
     },
-    /// Removes what a killed run has left: containers, images, processes, small disks, Docker Engines of its own
+    /// Removes what a killed run has left: containers, images, processes, control groups, small disks, engines of its own
     Clean,
     /// Says what this machine lacks for a run, each with what to do, and how much a run writes
     #[command(after_help = doctor::DOCTOR_HELP)]
@@ -119,6 +121,9 @@ pub enum Command {
         #[arg(value_enum, default_value_t = schema::Of::Scenario)]
         of: schema::Of,
     },
+    /// Takes limits upon itself and becomes another program: how a target is started within its `resources`
+    #[command(hide = true)]
+    Confine(ConfineArgs),
     /// Writes numbered lines to standard output and standard error: what runs in the containers
     Generate(GenerateArgs),
 }

@@ -18,6 +18,7 @@ pub mod project;
 pub mod difference;
 pub mod follow;
 pub mod verdict;
+pub mod foretell;
 pub mod lives;
 
 pub(crate) use quality::SAMPLES_MIN;

@@ -70,6 +70,8 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Selftest(arguments) if arguments.power => power(&arguments),
         Command::Selftest(arguments) => Box::pin(selftest(arguments)).await,
         Command::Leak(arguments) => leak(arguments).await,
+        // Within the first thread, as this is carried out there.
+        Command::Confine(arguments) => Err(arguments.run().into()),
         Command::Engine(arguments) => engine_alone(&arguments).await,
         Command::Schema { of } => print_schema(of),
         Command::Generate(arguments) => generate(arguments).await,

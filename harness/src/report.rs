@@ -20,6 +20,7 @@ pub mod selftest;
 pub mod power;
 mod comparison;
 mod headline;
+mod limits;
 mod cost;
 mod view;
 mod kinds;

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod allowance;
 mod comparison;
 mod compression;
 mod drain;
+mod exhaustion;
 mod figures;
 mod follow;
 mod kinds;
@@ -20,12 +22,15 @@ mod processes;
 mod rows;
 mod samples;
 mod segments;
+mod stability;
 pub mod selftest;
 mod terms;
 
+pub use allowance::{Allowance, cpu_list};
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use compression::Compression;
 pub use drain::DrainResult;
+pub use exhaustion::{Exhausted, Exhaustion, Foretold};
 pub use figures::{Bar, Figure, FigureResult};
 pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
@@ -35,6 +40,7 @@ pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
 pub use samples::{Count, Moment, Samples, Series};
 pub use segments::{Phase, Segment, Unaccounted};
+pub use stability::{Stability, Unasked};
 pub use terms::Terms;
 
 /// Version of the serialised form.
@@ -189,17 +195,6 @@ pub enum Expect {
     Lose,
 }
 
-/// What became of a target's process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stability {
-    /// How often it ended unasked.
-    pub crashes: u32,
-    /// How it ended, in words (`exit status 0 after SIGTERM`, `signal 9 at 12.3 s`).
-    pub ended: String,
-    /// Its last log lines, where it crashed.
-    pub last_log_lines: Vec<String>,
-}
-
 /// One target's part of the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetResult {
@@ -234,6 +229,9 @@ pub struct TargetResult {
     pub latency: Option<Latency>,
     /// Its process.
     pub stability: Stability,
+    /// Which of its limits it reached, and what had been foretold of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exhausted: Vec<Exhaustion>,
 }
 
 /// The whole run.

@@ -1,5 +1,6 @@
 //! Runs: what happens when, who is asked, what is decided.
 
+mod keeper;
 pub mod attach;
 pub mod progress;
 pub mod clean;
@@ -12,6 +13,7 @@ mod clocks;
 mod truth;
 mod compare;
 mod events;
+mod exhaustion;
 mod attribution;
 mod judge;
 mod processes;

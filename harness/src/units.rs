@@ -117,6 +117,17 @@ pub fn byte_size_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A moment on the run's clock: `04:10`, from an hour on `1:04:10`; before zero `−04:10`, with the real minus sign.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+pub fn clock(seconds: f64) -> String {
+    let total = seconds.abs().round() as u64;
+    let sign = if seconds < 0.0 && total > 0 { "\u{2212}" } else { "" };
+    let (hours, minutes, rest) = (total / 3_600, total / 60 % 60, total % 60);
+    let hours = if hours > 0 { format!("{hours}:") } else { String::new() };
+    format!("{sign}{hours}{minutes:02}:{rest:02}")
+}
+
 /// A duration either way, as text: a [`Span`], with a minus before it where it goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

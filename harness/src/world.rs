@@ -1,5 +1,6 @@
 //! What the shippers read: containers of one run, the lines that they write, their churn.
 
+pub mod memory_group;
 pub mod small_disk;
 pub mod engine;
 pub mod tempo;

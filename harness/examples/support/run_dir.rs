@@ -7,7 +7,8 @@ use flatline::record::bound::{self, Volume};
 use flatline::record::files::RecordError;
 use flatline::record::recorder::Recorder;
 use flatline::result::{
-    Event, Expect, KindCount, Kinds, Machine, Manifest, MappedBytes, Missed, Resource, SCHEMA, Sample, Terms,
+    Allowance, Event, Expect, KindCount, Kinds, Machine, Manifest, MappedBytes, Missed, Resource, SCHEMA,
+    Sample, Terms,
 };
 
 /// Seconds of the idle phase before the load, and of the drain after it.
@@ -205,6 +206,7 @@ impl Made {
 
     fn manifest(&self) -> Manifest {
         let terms = |per_min: f64| Terms {
+            resources: Allowance::default(),
             design: "made up".to_owned(),
             expect: if per_min > 2.0 { Expect::Leak } else { Expect::Flat },
             must_leak: vec![Resource::Fds],

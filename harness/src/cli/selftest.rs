@@ -69,6 +69,9 @@ pub struct LeakArgs {
     /// Mappings of memory more, of 33 MiB each; nothing is written there
     #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
     pub maps: f64,
+    /// Mebibytes of memory more, written to
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = pace)]
+    pub memory: f64,
     /// So many of a class from the start on, e.g. sockets=300 (repeatable)
     #[arg(long, value_name = "CLASS=N", value_parser = held)]
     pub hold: Vec<(String, usize)>,
@@ -87,14 +90,14 @@ impl LeakArgs {
     /// What to leak.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        let &Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps, .. } = self;
+        let &Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps, memory, .. } = self;
         let mut held = Each::default();
         for (class, count) in &self.hold {
             held.named().into_iter().filter(|(name, _)| name == class).for_each(|(_, held)| *held += count);
         }
         Plan {
             held,
-            paces: Each { fds, sockets, pipes, inotify, watches, threads, tasks, maps },
+            paces: Each { fds, sockets, pipes, inotify, watches, threads, tasks, maps, memory },
             per: self.per,
             shape: self.shape,
             height: self.height,
@@ -184,13 +187,10 @@ It ends with 0 when it is told to, and with 4 where the system gives it no more.
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use clap::Parser;
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::result::Expect;
     use crate::target::spec::{Entry, Facts, Kind, Spec};
 
     #[test]
@@ -219,15 +219,8 @@ mod tests {
         let kind: Kind =
             serde_saphyr::from_str(include_str!("../../../scenarios/targets/leaky.yaml")).unwrap();
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let entry = Entry {
-            file: String::new(),
-            expect: Expect::Leak,
-            must_leak: vec![],
-            must_not_leak: vec![],
-            figures: BTreeMap::new(),
-            bounds: BTreeMap::new(),
-            settings,
-        };
+        let entry =
+            Entry { settings, ..serde_saphyr::from_str("{ file: leaky.yaml, expect: leak }").unwrap() };
         let facts = Facts {
             config: "c".into(),
             sink_url: "http://127.0.0.1:1".into(),

@@ -45,7 +45,9 @@ pub fn longest_s(points: &[Point], starts_s: &[f64]) -> f64 {
     split(points, starts_s).into_iter().map(span_s).fold(0.0, f64::max)
 }
 
-fn split<'a>(points: &'a [Point], starts_s: &[f64]) -> Vec<&'a [Point]> {
+/// The samples of each life; `starts_s` are the moments at which it was started again, in order.
+#[must_use]
+pub fn split<'a>(points: &'a [Point], starts_s: &[f64]) -> Vec<&'a [Point]> {
     let mut rest = points;
     let mut lives = Vec::with_capacity(starts_s.len() + 1);
     for start_s in starts_s {

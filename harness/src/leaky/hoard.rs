@@ -24,6 +24,8 @@ const STACK_BYTES: usize = 128 * 1024;
 /// From 32 MiB on (mallopt(3), `M_MMAP_THRESHOLD`) what is allocated is a mapping of its own, whatever was freed before.
 /// Nothing is written there, so that it takes room among the addresses and none in memory.
 const MAP_BYTES: usize = 33 * 1024 * 1024;
+/// A mebibyte.
+const MEMORY_BYTES: usize = 1 << 20;
 /// Where there are folders enough to watch, of which none is made for it.
 const FOLDERS: [&str; 2] = ["/sys", "/usr"];
 
@@ -53,6 +55,7 @@ pub(super) struct Hoard {
     /// The same with tasks.
     tasks: Vec<oneshot::Sender<Infallible>>,
     maps: Vec<Vec<u8>>,
+    memory: Vec<Vec<u8>>,
     owner: TaskTracker,
 }
 
@@ -80,6 +83,8 @@ impl Hoard {
         let owner = &self.owner;
         let Ok(()) = fill(&mut self.tasks, wanted.tasks, || Ok::<_, Infallible>(task_that_waits(owner)));
         let Ok(()) = fill(&mut self.maps, wanted.maps, || Ok::<_, Infallible>(vec![0; MAP_BYTES]));
+        // Of what is not zero no page can be left out.
+        let Ok(()) = fill(&mut self.memory, wanted.memory, || Ok::<_, Infallible>(vec![1; MEMORY_BYTES]));
         Ok(())
     }
 

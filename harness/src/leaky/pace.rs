@@ -43,12 +43,14 @@ pub struct Each<T> {
     pub tasks: T,
     /// Mappings of memory.
     pub maps: T,
+    /// Mebibytes of memory, written to.
+    pub memory: T,
 }
 
 impl<T> Each<T> {
     /// Something else of each.
     pub fn map<U>(self, of: impl Fn(T) -> U) -> Each<U> {
-        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps } = self;
+        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps, memory } = self;
         Each {
             fds: of(fds),
             sockets: of(sockets),
@@ -58,12 +60,13 @@ impl<T> Each<T> {
             threads: of(threads),
             tasks: of(tasks),
             maps: of(maps),
+            memory: of(memory),
         }
     }
 
     /// Each with its name on the command line.
-    pub fn named(&mut self) -> [(&'static str, &mut T); 8] {
-        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps } = self;
+    pub fn named(&mut self) -> [(&'static str, &mut T); 9] {
+        let Self { fds, sockets, pipes, inotify, watches, threads, tasks, maps, memory } = self;
         [
             ("fds", fds),
             ("sockets", sockets),
@@ -73,6 +76,7 @@ impl<T> Each<T> {
             ("threads", threads),
             ("tasks", tasks),
             ("maps", maps),
+            ("memory", memory),
         ]
     }
 }

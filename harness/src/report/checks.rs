@@ -6,6 +6,7 @@
 
 use super::figures;
 use super::kinds;
+use super::limits;
 use super::view::{self, NOTHING};
 use crate::result::{
     Audit, DrainResult, Expect, Figure, FigureResult, Resource, ResourceResult, RunResult, TargetResult,
@@ -198,7 +199,8 @@ impl Held<'_> {
         let stability = &self.target.stability;
         let said = view::stability(self.target);
         let status = if stability.crashes > 0 { Status::Failed } else { Status::Passed };
-        self.check("process".to_owned(), (status, said), stability.last_log_lines.clone())
+        let figures = limits::exhausted(self.target).into_iter().chain(stability.last_log_lines.clone());
+        self.check("process".to_owned(), (status, said), figures.collect())
     }
 }
 

@@ -6,6 +6,7 @@
 use bytesize::ByteSize;
 
 use crate::result::Missed;
+pub(super) use crate::units::clock;
 
 /// The real minus sign.
 const MINUS: char = '\u{2212}';
@@ -125,15 +126,6 @@ pub(super) fn duration(seconds: f64) -> String {
         rest %= size;
     }
     parts.join(" ")
-}
-
-/// A moment: `04:10`, from an hour on `1:04:10`; before zero `−04:10`.
-pub(super) fn clock(seconds: f64) -> String {
-    let total = whole(seconds.abs());
-    let sign = if seconds < 0.0 && total > 0 { MINUS.to_string() } else { String::new() };
-    let (hours, minutes, rest) = (total / 3_600, total / 60 % 60, total % 60);
-    let hours = if hours > 0 { format!("{hours}:") } else { String::new() };
-    format!("{sign}{hours}{minutes:02}:{rest:02}")
 }
 
 /// Decimals that a rate deserves: small rates are the interesting ones.

@@ -195,6 +195,14 @@ fn comparison(result: &RunResult) -> String {
         out.push_str(&row(&format!("**{title}**{limit}"), cells.iter().map(|cell| growth(cell.as_ref()))));
     }
     out.push_str(&row("**Stability**", cards.iter().map(|card| safe(&card.stability))));
+    if cards.iter().any(|card| card.allowed.is_some()) {
+        let allowed = |card: &Card| safe(card.allowed.as_deref().unwrap_or("none of its own"));
+        out.push_str(&row("**Limits**", cards.iter().map(allowed)));
+    }
+    if cards.iter().any(|card| !card.exhausted.is_empty()) {
+        let told = |card: &Card| safe(&card.exhausted.join("; "));
+        out.push_str(&row("**Exhausted**", cards.iter().map(told)));
+    }
     out.push_str(&row("**Lines lost**", cards.iter().map(lost)));
     out.push_str(&row("**Stays flat?**", cards.iter().map(|card| marked(card.flat))));
     out.push_str(&row("**Expected**", cards.iter().map(expected)));

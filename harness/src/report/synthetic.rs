@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::result::{
-    Audit, Basis, Comparison, DrainResult, Event, EventGrowth, EventKind, Expect, FittedLine, Judgement,
-    KeptKind, KindGrowth, Latency, Machine, Manifest, Missed, Outcome, Pair, Phase, ProcessCount,
-    ProcessGrowth, Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample, Stability, TargetResult,
-    Terms, Verdict, VerdictFile,
+    Allowance, Audit, Basis, Comparison, DrainResult, Event, EventGrowth, EventKind, Exhausted, Exhaustion,
+    Expect, FittedLine, Judgement, KeptKind, KindGrowth, Latency, Machine, Manifest, Missed, Outcome, Pair,
+    Phase, ProcessCount, ProcessGrowth, Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample,
+    Stability, TargetResult, Terms, Verdict, VerdictFile,
 };
 
 const PHASES: [(&str, f64, f64); 4] =
@@ -81,6 +81,17 @@ fn trouble(target: &mut TargetResult) {
     target.reason = HOSTILE.to_owned();
     target.audit = target.audit.map(|audit| Audit { lost: 3, ..audit });
     target.stability.crashes = 2;
+    target.stability.restarts = 2;
+    target.exhausted = vec![Exhaustion {
+        what: Exhausted::Fds,
+        limit: 1_024,
+        at_s: 91.0,
+        ended_at_s: Some(91.4),
+        projected: None,
+        sentence: format!(
+            "projected at 00:20 to exhaust 1,024 FDs at 01:34; it did at 01:31 and ended ({HOSTILE})"
+        ),
+    }];
     target.stability.last_log_lines = vec![HOSTILE.to_owned(), "goodbye".to_owned()];
     for (resource, found) in &mut target.resources {
         found.judgement.verdict = Verdict::Inconclusive;
@@ -139,6 +150,7 @@ fn terms(names: [&str; 3]) -> BTreeMap<String, Terms> {
                 must_not_leak: Vec::new(),
                 figures: BTreeMap::new(),
                 bounds: BTreeMap::new(),
+                resources: Allowance { fds: Some(1_024), ..Allowance::default() },
             },
         )
     };
@@ -211,10 +223,10 @@ fn target(name: &str, tasks: f64, fds: f64) -> TargetResult {
             max_s: 95.0,
         }),
         stability: Stability {
-            crashes: 0,
             ended: "exit status 0 after SIGTERM".to_owned(),
-            last_log_lines: Vec::new(),
+            ..Stability::default()
         },
+        exhausted: Vec::new(),
     }
 }
 

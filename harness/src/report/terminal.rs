@@ -45,6 +45,12 @@ pub(super) fn render(result: &RunResult) -> String {
             out.push_str(&format!("\n    after the load: {}", kept.sentence));
         }
         out.push_str(&format!("\n    lines: {}", card.lines));
+        if card.crashed {
+            out.push_str(&format!("\n    process: {}", card.stability));
+        }
+        for told in &card.exhausted {
+            out.push_str(&format!("\n    limit: {told}"));
+        }
     }
     if let Some(table) = ablation::table(result) {
         out.push_str("\n\nWhat each setting contributes:");

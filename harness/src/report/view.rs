@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::cost;
 pub(super) use super::cost::NOTHING;
-use super::{figures, headline};
+use super::{figures, headline, limits};
 use crate::result::{
     Compression, DrainResult, Expect, Judgement, Machine, Manifest, Outcome, Projection, Resource,
     ResourceResult, RunResult, TargetResult, Verdict,
@@ -153,6 +153,10 @@ pub(super) struct Card {
     pub(super) lost_any: bool,
     pub(super) cost: String,
     pub(super) stability: String,
+    /// What it was held to.
+    pub(super) allowed: Option<String>,
+    /// Which of that it used up, and what had been foretold.
+    pub(super) exhausted: Vec<String>,
     pub(super) crashed: bool,
     pub(super) log: Vec<String>,
 }
@@ -239,6 +243,8 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
             cost.cpu, cost.share, cost.rss
         ),
         stability: stability(target),
+        allowed: limits::allowed(result, name),
+        exhausted: limits::exhausted(target),
         crashed: target.stability.crashes > 0,
         log: target.stability.last_log_lines.clone(),
     }
@@ -274,7 +280,14 @@ pub(super) fn stability(target: &TargetResult) -> String {
         1 => "1 crash".to_owned(),
         many => format!("{many} crashes"),
     };
-    if target.stability.ended.is_empty() { crashes } else { format!("{crashes}; {}", target.stability.ended) }
+    let restarts = match target.stability.restarts {
+        0 => String::new(),
+        many => {
+            format!(", started again {} {}", figures::count(many), if many == 1 { "time" } else { "times" })
+        }
+    };
+    let ended = &target.stability.ended;
+    if ended.is_empty() { format!("{crashes}{restarts}") } else { format!("{crashes}{restarts}; {ended}") }
 }
 
 fn interval(judged: &Judgement) -> String {

@@ -17,6 +17,9 @@ pub struct Sample {
     pub fds: Option<u64>,
     /// Resident memory, bytes.
     pub rss_bytes: Option<u64>,
+    /// Memory of its control group that can't be given back, bytes; empty where its memory is not limited.
+    #[serde(default)]
+    pub anon_bytes: Option<u64>,
     /// CPU time used since the process's start, user and system, seconds.
     pub cpu_seconds: Option<f64>,
     /// Pushes that the target's sink has answered so far.
@@ -69,6 +72,7 @@ impl Sample {
             tasks: None,
             fds: None,
             rss_bytes: None,
+            anon_bytes: None,
             cpu_seconds: None,
             pushes: None,
             accepted: None,
@@ -104,8 +108,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// The target was started again, as planned: its counts begin anew.
+    /// The target was started again: its counts begin anew.
     pub const RESTART: &str = "restart";
+    /// The target ended unasked: how, and what it said last.
+    pub const CRASH: &str = "crash";
     /// The machine slept: nobody looked, and no time passed for those that are looked at.
     pub const SLEEP: &str = "sleep";
 }

@@ -14,6 +14,8 @@ pub enum Count {
     Fds,
     /// Resident memory.
     RssBytes,
+    /// Memory of its control group that can't be given back.
+    AnonBytes,
     /// Pushes answered.
     Pushes,
     /// Entries accepted.
@@ -44,11 +46,12 @@ pub enum Count {
 
 impl Count {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Threads,
         Self::Tasks,
         Self::Fds,
         Self::RssBytes,
+        Self::AnonBytes,
         Self::Pushes,
         Self::Accepted,
         Self::Rejected,
@@ -72,6 +75,7 @@ impl Count {
             Self::Tasks => sample.tasks,
             Self::Fds => sample.fds,
             Self::RssBytes => sample.rss_bytes,
+            Self::AnonBytes => sample.anon_bytes,
             Self::Pushes => sample.pushes,
             Self::Accepted => sample.accepted,
             Self::Rejected => sample.rejected,

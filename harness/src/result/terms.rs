@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bar, Expect, Figure, Resource};
+use super::{Allowance, Bar, Expect, Figure, Resource};
 
 /// The terms of one target, as its file and the scenario set them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,4 +25,7 @@ pub struct Terms {
     /// How far each count may rise because queues, pools and caches fill.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bounds: BTreeMap<Resource, u32>,
+    /// What it may use of the machine.
+    #[serde(default, skip_serializing_if = "Allowance::is_all")]
+    pub resources: Allowance,
 }

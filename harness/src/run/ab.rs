@@ -31,6 +31,7 @@ use crate::run::resume::{self, Begun};
 use crate::run::surroundings::World;
 use crate::sample::daemons::Daemons;
 use crate::world::engine::{Engine, EngineError};
+use crate::world::memory_group;
 use crate::world::own_engine::{Kind, OwnEngine};
 use crate::world::small_disk::unmount_all;
 
@@ -59,7 +60,7 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         Some(own) => own.end().await,
         None => Ok(()),
     };
-    let files = remove_scratch(&order);
+    let files = remove_scratch(&order).await;
     match result {
         Ok(result) => {
             let result = result?;
@@ -161,7 +162,8 @@ async fn with_engine(
     }
 }
 
-fn remove_scratch(order: &Order) -> Result<(), RunError> {
+async fn remove_scratch(order: &Order) -> Result<(), RunError> {
+    memory_group::remove_all(|run_id| run_id == order.run_id).await?;
     unmount_all(|run_id| run_id == order.run_id)?;
     let scratch = scratch(&order.out);
     match fs::remove_dir_all(&scratch) {
@@ -199,6 +201,7 @@ async fn conduct(
     let world = World {
         sinks: sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect(),
         happened: Arc::clone(&house.happened),
+        groups: house.groups(),
         daemons: Daemons::of(engine.host(), engine.is_embedded()),
     };
     let progress = Progress::new(order.show, &manifest.targets);
@@ -249,7 +252,7 @@ async fn report(
     journal: &Journal,
     end: End,
 ) -> Result<RunResult, RunError> {
-    let accounts = house.settle(end, journal.gone()).await?;
+    let accounts = house.settle(end).await?;
     conclude(order, manifest, &accounts, (end, journal.stopped_early()))
 }
 

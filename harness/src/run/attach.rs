@@ -4,21 +4,24 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use bytesize::ByteSize;
 use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
 
 use crate::audit::reconcile::Claims;
+use crate::clock::Stopwatch;
 use crate::result::Stability;
+use crate::run::journal::Note;
+use crate::run::keeper::{Keeper, Recipe};
 use crate::sample::metrics;
 use crate::sample::process::{self, Limits};
-use crate::sample::sampler::{Others, Sampler, Subject, TasksGauge};
-use crate::target::process::{Place, Process, ProcessError};
-use crate::target::spec::{DeadLetters, Facts, Filled, MetricNames, Spec, TemplateError};
+use crate::sample::sampler::{Sampler, Subject};
+use crate::target::confine::{ConfineError, Confinement};
+use crate::target::process::{Place, ProcessError};
+use crate::target::spec::{DeadLetters, Facts, MetricNames, Spec, TemplateError};
+use crate::world::memory_group::{GroupError, MemoryGroup};
 use crate::world::small_disk::{DiskError, SmallDisk};
-
-/// Longer than the shipper's own deadline of 8 s.
-const STOP_WITHIN: Duration = Duration::from_secs(12);
 
 /// Why the targets could not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,17 @@ pub enum AttachError {
     /// A process.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A limit that can't be kept here.
+    #[error("the limits of the target {target}: {why}")]
+    Confine {
+        /// Whose.
+        target: String,
+        /// Which, and why not.
+        why: ConfineError,
+    },
+    /// What holds it to its memory.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// Its state folder's file system.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -56,25 +70,23 @@ pub(super) struct Setting {
     pub(super) logs: PathBuf,
     /// Whether each state folder is a file system of its own, which can be filled up.
     pub(super) small_disks: bool,
+    /// What holds those targets to their memory whose memory is limited.
+    pub(super) groups: BTreeMap<String, MemoryGroup>,
+    /// The run's clock.
+    pub(super) stopwatch: Stopwatch,
 }
 
-/// A target that runs, or is down for a planned while.
+/// A target that runs, or is down for a while.
 #[derive(Debug)]
 pub(super) struct Attached {
-    /// What it is.
-    pub(super) spec: Spec,
     /// The kernel's limits on it.
-    pub(super) limits: Limits,
-    filled: Filled,
-    place: Place,
-    process: Option<Process>,
+    limits: Limits,
+    keeper: Keeper,
     disk: Option<SmallDisk>,
     /// What its earlier lives have counted.
     before: Said,
     /// What it had counted when the load began.
     early: Claims,
-    /// How an earlier life of it ended, unasked.
-    crashes: Vec<String>,
 }
 
 /// What a target says of its lines.
@@ -107,9 +119,29 @@ pub(super) struct Detached {
     pub(super) stability: Stability,
 }
 
+/// What holds those to their memory whose memory is limited, by their names. Made before anything runs, and their other
+/// limits are looked at as well, so that a machine where one can't be kept is told at once.
+///
+/// # Errors
+/// [`AttachError::Confine`] or [`AttachError::Group`].
+pub(super) fn memory_groups(
+    run_id: &str,
+    targets: &[Spec],
+) -> Result<BTreeMap<String, MemoryGroup>, AttachError> {
+    for Spec { name, kind, .. } in targets {
+        let confinement = Confinement::new(&kind.resources, None);
+        confinement.check().map_err(|why| AttachError::Confine { target: name.clone(), why })?;
+    }
+    let limited = targets.iter().filter_map(|spec| Some((&spec.name, spec.kind.resources.memory?)));
+    let make = |(name, memory): (&String, ByteSize)| {
+        Ok((name.clone(), MemoryGroup::make(run_id, name, memory.as_u64())?))
+    };
+    limited.map(make).collect()
+}
+
 impl Setting {
     /// Starts every target with its sink (in the same order) and waits until all are ready. Those
-    /// that were started are killed where one fails.
+    /// that were started are killed where one fails. From then on each is looked after: the notes tell of it.
     ///
     /// # Errors
     /// [`AttachError`] of the first that failed.
@@ -117,12 +149,18 @@ impl Setting {
         &self,
         specs: &[Spec],
         sink_urls: &[String],
+        notes: &mpsc::Sender<Note>,
     ) -> Result<Vec<Attached>, AttachError> {
-        let starts = specs.iter().zip(sink_urls).map(|(spec, sink_url)| self.start(spec, sink_url));
+        let starts = specs.iter().zip(sink_urls).map(|(spec, sink_url)| self.start(spec, sink_url, notes));
         try_join_all(starts).await
     }
 
-    async fn start(&self, spec: &Spec, sink_url: &str) -> Result<Attached, AttachError> {
+    async fn start(
+        &self,
+        spec: &Spec,
+        sink_url: &str,
+        notes: &mpsc::Sender<Note>,
+    ) -> Result<Attached, AttachError> {
         let place = Place {
             config: self.logs.join(format!("{}.config", spec.name)),
             log: self.logs.join(format!("{}.log", spec.name)),
@@ -131,18 +169,15 @@ impl Setting {
         };
         let filled = spec.fill(&self.facts(&place, sink_url)?)?;
         let disk = self.small_disks.then(|| SmallDisk::mount(&place.state_dir, &self.run_id)).transpose()?;
-        let mut process = Process::start(&spec.name, &filled, &place)?;
-        process.wait_ready(&filled.ready_url).await?;
+        let group = self.groups.get(&spec.name).cloned();
+        let recipe = Recipe { spec: spec.clone(), filled, place, group, stopwatch: self.stopwatch };
+        let process = recipe.start_ready().await?;
         Ok(Attached {
-            spec: spec.clone(),
             limits: process::limits(process.pid()),
-            filled,
-            place,
-            process: Some(process),
+            keeper: Keeper::begin(recipe, process, notes.downgrade()),
             disk,
             before: Said::default(),
             early: Claims::default(),
-            crashes: Vec::new(),
         })
     }
 
@@ -171,14 +206,7 @@ impl Attached {
     /// How to look at it; `None` while it is down.
     #[must_use]
     pub(super) fn subject(&self) -> Option<Subject> {
-        let MetricNames { tasks, tasks_by_kind: by_kind, queue, docker_requests, read, .. } =
-            self.spec.kind.metrics.clone();
-        let others = Others { queue, docker_requests, read };
-        // Who counts tasks by kind alone has them all in their sum.
-        let name = tasks.or_else(|| by_kind.clone());
-        let tasks =
-            name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind, others });
-        Some(Subject { name: self.spec.name.clone(), pid: self.process.as_ref()?.pid(), tasks })
+        self.keeper.subject()
     }
 
     /// The file system of its state folder, where it has one of its own.
@@ -188,8 +216,8 @@ impl Attached {
 
     /// Whether nothing is under way in it, by its own count; true where it has no such count.
     pub(super) async fn is_settled(&self, sampler: &Sampler) -> bool {
-        let Some(name) = &self.spec.kind.metrics.in_flight else { return true };
-        let page = sampler.page(&self.filled.metrics_url).await;
+        let Some(name) = &self.recipe().spec.kind.metrics.in_flight else { return true };
+        let page = sampler.page(&self.recipe().filled.metrics_url).await;
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
@@ -202,35 +230,19 @@ impl Attached {
     pub(super) async fn kill(&mut self, sampler: &Sampler) {
         let said = self.said(sampler).await;
         self.before = Said { claims: Claims { in_flight: 0, ..said.claims }, ..said };
-        if let Some(process) = self.process.take() {
-            let ended = process.kill().await;
-            self.crashes.extend(ended.map(|ended| unasked(&ended.words, None)));
-        }
+        self.keeper.kill().await;
     }
 
-    /// Starts it again on its state folder, where it is down, and waits until it is ready. One that does not come
-    /// back has failed, as one that crashes.
-    pub(super) async fn start_again(&mut self) {
-        if self.process.is_some() {
-            return;
-        }
-        match self.ready_again().await {
-            Ok(process) => self.process = Some(process),
-            Err(error) => self.crashes.push(format!("it did not come back: {error}")),
-        }
-    }
-
-    async fn ready_again(&self) -> Result<Process, ProcessError> {
-        let mut process = Process::start(&self.spec.name, &self.filled, &self.place)?;
-        process.wait_ready(&self.filled.ready_url).await?;
-        Ok(process)
+    /// Starts it again where it is down, and waits until it is ready.
+    pub(super) async fn start_again(&self) {
+        self.keeper.start_again().await;
     }
 
     /// What it says of all its lives.
     async fn said(&self, sampler: &Sampler) -> Said {
-        let page = sampler.page(&self.filled.metrics_url).await.unwrap_or_default();
-        let mut said = said(&page, &self.spec.kind.metrics);
-        if self.spec.kind.dead_letters.is_some() {
+        let page = sampler.page(&self.recipe().filled.metrics_url).await.unwrap_or_default();
+        let mut said = said(&page, &self.recipe().spec.kind.metrics);
+        if self.recipe().spec.kind.dead_letters.is_some() {
             // They are read line by line.
             said.dead_letters = std::mem::take(&mut said.claims.dead_lettered);
         }
@@ -238,42 +250,16 @@ impl Attached {
         Said { early: self.early, ..said }
     }
 
-    /// Reads its counters a last time and stops it. Where it has ended unasked, that was seen at `gone_at_s`.
-    pub(super) async fn detach(mut self, sampler: &Sampler, gone_at_s: Option<f64>) -> Detached {
+    /// Reads its counters a last time and stops it.
+    pub(super) async fn detach(self, sampler: &Sampler) -> Detached {
         let said = self.said(sampler).await;
-        let mut stability = match self.process.take() {
-            Some(process) => end(process, gone_at_s).await,
-            None => Stability { ended: "killed, as planned".to_owned(), ..Stability::default() },
-        };
-        stability.crashes += u32::try_from(self.crashes.len()).unwrap_or(u32::MAX);
-        stability.ended = self.crashes.into_iter().chain([stability.ended]).collect::<Vec<_>>().join("; ");
-        Detached {
-            spec: self.spec,
-            limits: self.limits,
-            said,
-            dead_letters: self.filled.dead_letters,
-            stability,
-        }
+        let (spec, dead_letters) = (self.recipe().spec.clone(), self.recipe().filled.dead_letters.clone());
+        Detached { spec, limits: self.limits, said, dead_letters, stability: self.keeper.end().await }
     }
-}
 
-async fn end(mut process: Process, gone_at_s: Option<f64>) -> Stability {
-    if let Some(ended) = process.ended() {
-        return Stability {
-            crashes: 1,
-            ended: unasked(&ended.words, gone_at_s),
-            last_log_lines: process.last_log_lines(),
-        };
+    fn recipe(&self) -> &Recipe {
+        self.keeper.recipe()
     }
-    let log = process.log().to_owned();
-    let ended = process.stop(STOP_WITHIN).await;
-    let last_log_lines = if ended.clean { Vec::new() } else { crate::target::process::last_lines(&log) };
-    Stability { crashes: 0, ended: ended.words, last_log_lines }
-}
-
-fn unasked(words: &str, gone_at_s: Option<f64>) -> String {
-    let at = gone_at_s.map_or_else(String::new, |seconds| format!(" at {seconds:.1} s"));
-    format!("{words}{at}, unasked")
 }
 
 fn said(page: &str, names: &MetricNames) -> Said {
@@ -320,12 +306,6 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_end_that_nobody_asked_for_is_told_with_its_time() {
-        assert_eq!(unasked("signal 9", Some(12.34)), "signal 9 at 12.3 s, unasked");
-        assert_eq!(unasked("exit status 1", None), "exit status 1, unasked");
-    }
 
     #[test]
     fn a_figure_that_the_target_lacks_is_zero() {

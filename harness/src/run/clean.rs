@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::orphans;
 use crate::world::engine::{self, Engine, EngineError};
+use crate::world::memory_group::{self, GroupError};
 use crate::world::own_engine;
 use crate::world::small_disk::{self, DiskError};
 
@@ -24,6 +25,9 @@ pub enum CleanError {
     /// A small disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What held a target to its memory.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The folder of an engine of a run's own.
     #[error("can't remove {}: {source}", folder.display())]
     Folder {
@@ -40,6 +44,7 @@ pub struct Removed {
     processes: usize,
     engines: usize,
     disks: usize,
+    groups: usize,
     /// Containers of Docker; or why they were not looked for.
     containers: Result<usize, Why>,
 }
@@ -63,6 +68,7 @@ pub async fn clean() -> Result<Removed, CleanError> {
 pub(super) async fn remove(of: impl Fn(&str) -> bool, host: &str) -> Result<Removed, CleanError> {
     let processes = orphans::end_processes(&of)?;
     let disks = small_disk::unmount_all(&of)?;
+    let groups = memory_group::remove_all(&of).await?;
     let mut engines = 0;
     for (_, folder) in own_engine::folders().into_iter().filter(|(run_id, _)| of(run_id)) {
         own_engine::remove(&folder).map_err(|source| CleanError::Folder { folder, source })?;
@@ -78,14 +84,19 @@ pub(super) async fn remove(of: impl Fn(&str) -> bool, host: &str) -> Result<Remo
         true => Why::Silent(error),
         false => Why::NotHere,
     });
-    Ok(Removed { processes, engines, disks, containers })
+    Ok(Removed { processes, engines, disks, groups, containers })
 }
 
 impl Removed {
     /// Whether there was nothing.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.processes + self.engines + self.disks + self.containers.as_ref().map_or(0, |count| *count) == 0
+        self.processes
+            + self.engines
+            + self.disks
+            + self.groups
+            + self.containers.as_ref().map_or(0, |count| *count)
+            == 0
     }
 
     /// Why Docker's containers were not looked for, where it is here and does not answer.
@@ -102,10 +113,11 @@ impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "ended {}; removed {} of a run's own, {}",
+            "ended {}; removed {} of a run's own, {}, {}",
             counted(self.processes, "process", "processes"),
             counted(self.engines, "engine", "engines"),
             counted(self.disks, "small disk", "small disks"),
+            counted(self.groups, "control group", "control groups"),
         )?;
         match &self.containers {
             Ok(count) => {

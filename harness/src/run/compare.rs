@@ -275,6 +275,7 @@ mod tests {
             audit: None,
             latency: None,
             stability: Stability::default(),
+            exhausted: Vec::new(),
         }
     }
 

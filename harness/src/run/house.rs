@@ -20,7 +20,7 @@ use crate::loki::server::{Sink, SinkConfig};
 use crate::loki::weather::Tampered;
 use crate::record::files::RecordError;
 use crate::result::Latency;
-use crate::run::attach::{Attached, Detached, Said, Setting};
+use crate::run::attach::{Attached, Detached, Said, Setting, memory_groups};
 use crate::run::journal::{Journal, Note};
 use crate::run::letters;
 use crate::run::order::{Order, RunError};
@@ -30,6 +30,7 @@ use crate::world::engine::Engine;
 use crate::world::happened::Happened;
 use crate::world::image;
 use crate::world::load::{self, Load};
+use crate::world::memory_group::MemoryGroup;
 use crate::world::own_engine::OwnEngine;
 use crate::world::replay::Ready;
 use crate::world::tempo::Tempo;
@@ -127,6 +128,8 @@ impl<'a> House<'a> {
             scratch,
             logs,
             small_disks: plan.has(&Fault::DiskFull),
+            groups: memory_groups(&order.run_id, &order.loaded.targets)?,
+            stopwatch,
         };
         Ok(Self {
             order,
@@ -229,7 +232,7 @@ impl<'a> House<'a> {
         let urls: Vec<String> = self.sinks.iter().map(|sink| sink.url()).collect();
         self.attached = tokio::select! {
             () = stop.cancelled() => return Err(RunError::Stopped),
-            attached = self.setting.attach(&self.order.loaded.targets, &urls) => attached?,
+            attached = self.setting.attach(&self.order.loaded.targets, &urls, notes) => attached?,
         };
         tell(notes, Note::Attached(self.attached.iter().filter_map(Attached::subject).collect())).await;
         Ok(())
@@ -280,29 +283,26 @@ impl<'a> House<'a> {
         }
     }
 
+    /// What holds targets to their memory.
+    pub(super) fn groups(&self) -> BTreeMap<String, MemoryGroup> {
+        self.setting.groups.clone()
+    }
+
     /// Whether there is anything to account for.
     #[must_use]
     pub(super) fn is_attached(&self) -> bool {
         !self.attached.is_empty()
     }
 
-    /// Ends the targets and accounts for every line; `gone` are those that have ended, and when.
-    pub(super) async fn settle(
-        mut self,
-        end: End,
-        gone: &BTreeMap<String, f64>,
-    ) -> Result<Vec<Account>, RunError> {
+    /// Ends the targets and accounts for every line.
+    pub(super) async fn settle(mut self, end: End) -> Result<Vec<Account>, RunError> {
         if end == End::CutShort {
             self.engine.stop_all().await?;
             self.settled(Instant::now() + SETTLE_WITHIN).await;
         }
         let sampler = Sampler::default();
         let attached = std::mem::take(&mut self.attached);
-        let detach = |attached: Attached| {
-            let gone_at_s = gone.get(&attached.spec.name).copied();
-            attached.detach(&sampler, gone_at_s)
-        };
-        let detached = join_all(attached.into_iter().map(detach)).await;
+        let detached = join_all(attached.into_iter().map(|attached| attached.detach(&sampler))).await;
         let all = read_all(&self.truth_folder)?;
         let truth = truth(&self.old, &all);
         let pairs = detached.into_iter().zip(&self.sinks);

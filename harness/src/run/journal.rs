@@ -1,7 +1,7 @@
 //! Keeps the beat: at every tick it looks at each process and writes down what it saw; between the ticks
 //! it writes down what happened. It owns the run directory's files while the run goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::run::early::Early;
 use crate::run::judge;
 use crate::run::progress::Progress;
 use crate::run::surroundings::World;
-use crate::sample::daemons::{self, Change};
+use crate::sample::daemons::Change;
 use crate::sample::process;
 use crate::sample::sampler::{OWN_NAME, Sampler, Subject};
 
@@ -36,10 +36,10 @@ pub(super) enum Note {
     Phase(&'static str, Option<Duration>),
     /// These processes are there from now on.
     Attached(Vec<Subject>),
-    /// The process of this target is about to be killed, as planned.
-    Away(String),
-    /// Those that were away are there again.
-    Back(Vec<Subject>),
+    /// The process of this target has ended unasked, so.
+    Ended(String, String),
+    /// Those that were away are there again, and why.
+    Back(Vec<Subject>, String),
     /// Something happened to all targets.
     Event(&'static str, String),
 }
@@ -62,10 +62,6 @@ pub(super) struct Journal {
     early: Option<Early>,
     /// Cancelled when the load may end.
     enough: CancellationToken,
-    /// Whose process was killed as planned.
-    away: BTreeSet<String>,
-    /// Who has ended unasked, and when.
-    gone: BTreeMap<String, f64>,
     ticks: u64,
     /// When the last beat was due.
     due: Option<Instant>,
@@ -98,8 +94,6 @@ impl Journal {
             left_s: BTreeMap::new(),
             early,
             enough: CancellationToken::new(),
-            away: BTreeSet::new(),
-            gone: BTreeMap::new(),
             ticks: 0,
             due: None,
             clocks: Reading::now(stopwatch.elapsed()),
@@ -129,12 +123,6 @@ impl Journal {
     #[must_use]
     pub(super) fn stopped_early(&self) -> Option<&StoppedEarly> {
         self.early.as_ref()?.over()
-    }
-
-    /// When each target ended that ended unasked, seconds since the run's start.
-    #[must_use]
-    pub(super) fn gone(&self) -> &BTreeMap<String, f64> {
-        &self.gone
     }
 
     /// What the sampling missed so far.
@@ -200,20 +188,23 @@ impl Journal {
                 self.subjects.splice(0..0, subjects);
                 Ok(())
             }
-            Note::Away(target) => {
-                self.away.insert(target);
-                Ok(())
+            Note::Ended(target, how) => self.has_ended(&target, how),
+            Note::Back(subjects, why) => {
+                subjects.into_iter().try_for_each(|subject| self.is_back(subject, why.clone()))
             }
-            Note::Back(subjects) => subjects.into_iter().try_for_each(|subject| self.is_back(subject)),
             Note::Event(event, detail) => self.event("", event, detail),
         }
     }
 
-    fn is_back(&mut self, subject: Subject) -> Result<(), RecordError> {
+    fn has_ended(&mut self, target: &str, how: String) -> Result<(), RecordError> {
+        // Its id may be another's by the next look; 0 is nobody's.
+        self.subjects.iter_mut().filter(|subject| subject.name == target).for_each(|subject| subject.pid = 0);
+        self.event(target, Event::CRASH, how)
+    }
+
+    fn is_back(&mut self, subject: Subject, why: String) -> Result<(), RecordError> {
         let name = subject.name.clone();
-        self.away.remove(&name);
         // Whatever became of an earlier life, this one is another.
-        self.gone.remove(&name);
         if let Some(known) = self.subjects.iter_mut().find(|known| known.name == name) {
             *known = subject;
         }
@@ -222,7 +213,7 @@ impl Journal {
         if let Some(early) = &mut self.early {
             early.restarted(&name);
         }
-        self.event(&name, Event::RESTART, "started again after it was killed, as planned".to_owned())
+        self.event(&name, Event::RESTART, why)
     }
 
     fn event(&mut self, target: &str, event: &str, detail: String) -> Result<(), RecordError> {
@@ -247,7 +238,6 @@ impl Journal {
         self.world.add(&mut samples);
         self.recorder.samples(&samples)?;
         for sample in &samples {
-            self.notice_end(sample)?;
             self.keep_live(sample)?;
         }
         if self.ticks.is_multiple_of(KINDS_EVERY) {
@@ -299,18 +289,6 @@ impl Journal {
             self.event(name, "unreadable", why)?;
         }
         Ok(())
-    }
-
-    /// A process that can't be looked at any more has ended: that is an event, once.
-    fn notice_end(&mut self, sample: &Sample) -> Result<(), RecordError> {
-        // The engine's processes are followed to their successors.
-        let is_daemon = daemons::NAMES.contains(&sample.target.as_str());
-        let known = is_daemon || self.away.contains(&sample.target) || self.gone.contains_key(&sample.target);
-        if sample.threads.is_some() || known {
-            return Ok(());
-        }
-        self.gone.insert(sample.target.clone(), sample.elapsed_s);
-        self.event(&sample.target, "crash", "the process is gone".to_owned())
     }
 
     fn in_phase(&self, name: &str) -> bool {

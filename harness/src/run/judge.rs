@@ -20,7 +20,7 @@ use crate::result::{
 };
 use crate::run::attribution;
 use crate::run::compare::compare;
-use crate::run::{events, processes, segments};
+use crate::run::{events, exhaustion, processes, segments};
 use crate::sample::process::Limits;
 
 mod figures;
@@ -159,6 +159,7 @@ impl Case<'_> {
             audit,
             latency,
             stability: stability.clone(),
+            exhausted: exhaustion::all(self, party),
         }
     }
 

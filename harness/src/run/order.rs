@@ -16,6 +16,7 @@ use crate::run::segments;
 use crate::scenario::Loaded;
 use crate::world::engine::EngineError;
 use crate::world::image::ImageError;
+use crate::world::memory_group::GroupError;
 use crate::world::own_engine::OwnEngineError;
 use crate::world::replay::ReplayError;
 use crate::world::small_disk::DiskError;
@@ -119,6 +120,9 @@ pub enum RunError {
     /// The file system of a target's state folder.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What holds a target to its memory.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// The generators' counters.
     #[error(transparent)]
     Truth(#[from] TruthError),

@@ -8,7 +8,7 @@ use std::thread;
 use crate::environment;
 use crate::orphans;
 use crate::record::files::{self, RecordError};
-use crate::result::{Event, Manifest, RunResult, Stability};
+use crate::result::{Event, Manifest, RunResult, Stability, Unasked};
 use crate::run::judge::{Case, Party};
 use crate::run::segments;
 use crate::sample::process::Limits;
@@ -54,8 +54,9 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
     let seen = manifest.terms.iter().filter(|(name, _)| samples.of(name).is_some());
     let targets = seen.map(|(name, terms)| {
         let stability = stability(&events, name);
-        let party =
-            Party { name, terms, limits: Limits::default(), stability: &stability, lines: (None, None) };
+        // Of those that it was not given by the run nobody knows by now.
+        let limits = Limits { open_files: terms.resources.fds, ..Limits::default() };
+        let party = Party { name, terms, limits, stability: &stability, lines: (None, None) };
         (name.clone(), case.target(&party))
     });
     let verdict = case.whole(targets.collect());
@@ -63,6 +64,16 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
 }
 
 fn stability(events: &[Event], target: &str) -> Stability {
-    let crashes = events.iter().filter(|event| event.target == target && event.event == "crash").count();
-    Stability { crashes: u32::try_from(crashes).unwrap_or(u32::MAX), ..Stability::default() }
+    let crashes = || events.iter().filter(|event| event.target == target && event.event == Event::CRASH);
+    let unasked = crashes().take(Stability::KEPT).map(|crash| Unasked {
+        at_s: crash.elapsed_s,
+        how: crash.detail.clone(),
+        out_of_memory: false,
+        last_log_lines: Vec::new(),
+    });
+    Stability {
+        crashes: u32::try_from(crashes().count()).unwrap_or(u32::MAX),
+        unasked: unasked.collect(),
+        ..Stability::default()
+    }
 }

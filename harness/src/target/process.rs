@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -12,7 +11,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::orphans::RUN_VARIABLE;
+use crate::target::confine::Confinement;
 use crate::target::spec::Filled;
+use crate::world::image::OWN_PROGRAM;
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const LAST_LINES: usize = 20;
@@ -98,12 +99,17 @@ pub struct Ended {
 }
 
 impl Process {
-    /// Writes its config file and starts it, in a process group of its own: a Ctrl-C at the terminal is
+    /// Writes its config file and starts it within its limits, in a process group of its own: a Ctrl-C at the terminal is
     /// for the harness, which then stops its targets in order.
     ///
     /// # Errors
     /// [`ProcessError::Files`] or [`ProcessError::Spawn`].
-    pub fn start(target: &str, filled: &Filled, place: &Place) -> Result<Self, ProcessError> {
+    pub fn start(
+        target: &str,
+        filled: &Filled,
+        place: &Place,
+        confinement: &Confinement,
+    ) -> Result<Self, ProcessError> {
         let files = |path: &Path| {
             let (target, path) = (target.to_owned(), path.to_owned());
             move |source| ProcessError::Files { target, path, source }
@@ -114,7 +120,7 @@ impl Process {
         let log = File::options().append(true).create(true).open(&place.log).map_err(files(&place.log))?;
         let log_too = log.try_clone().map_err(files(&place.log))?;
         let program = find_program(filled.command.first().map_or("", String::as_str));
-        let child = Command::new(&program)
+        let child = within(confinement, &program)
             .args(filled.command.iter().skip(1))
             .env(RUN_VARIABLE, &place.run_id)
             .stdin(Stdio::null())
@@ -249,6 +255,16 @@ pub fn is_program(program: &str) -> bool {
         || (!program.contains('/') && std::env::split_paths(&paths).any(|path| path.join(program).is_file()))
 }
 
+/// Where there are limits, this very program takes them on and becomes the other one.
+fn within(confinement: &Confinement, program: &Path) -> Command {
+    if confinement.is_none() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(OWN_PROGRAM);
+    command.arg("confine").args(confinement.options()).arg("--").arg(program);
+    command
+}
+
 fn find_program(program: &str) -> PathBuf {
     let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
     match beside {
@@ -258,11 +274,8 @@ fn find_program(program: &str) -> PathBuf {
 }
 
 fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "ended".to_owned(),
-    }
+    // As std says it, with the signal's name: `exit status: 3`, `signal: 9 (SIGKILL)`.
+    status.to_string().replacen(": ", " ", 1)
 }
 
 #[cfg(test)]
@@ -285,7 +298,7 @@ mod tests {
             state_dir: folder.join("state"),
             run_id: "test".into(),
         };
-        Process::start("sleeper", &filled, &place).unwrap()
+        Process::start("sleeper", &filled, &place, &Confinement::default()).unwrap()
     }
 
     #[test]
@@ -348,7 +361,8 @@ mod tests {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let error =
-            runtime.block_on(async { Process::start("ghost", &filled, &place) }).unwrap_err().to_string();
+            runtime.block_on(async { Process::start("ghost", &filled, &place, &Confinement::default()) });
+        let error = error.unwrap_err().to_string();
         assert!(error.contains("target ghost") && error.contains("no-such-shipper"), "{error}");
     }
 }

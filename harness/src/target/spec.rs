@@ -12,7 +12,8 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::result::{Bar, Expect, Figure, Resource, Terms};
+use crate::result::{Allowance, Bar, Expect, Figure, Resource, Terms};
+use crate::target::restart::Restart;
 
 /// A kind of shipper: one file in `scenarios/targets/`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -44,6 +45,9 @@ pub struct Kind {
     #[serde(default, deserialize_with = "bounds", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = serde_json::json!({"enum": Resource::ALL.map(Resource::key)})))]
     pub bounds: BTreeMap<Resource, u32>,
+    /// What it may use of the machine, where that is less than all of it.
+    #[serde(default, skip_serializing_if = "Allowance::is_all")]
+    pub resources: Allowance,
 }
 
 /// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
@@ -120,6 +124,12 @@ pub struct Entry {
     #[serde(default, deserialize_with = "bounds")]
     #[schemars(extend("propertyNames" = serde_json::json!({"enum": Resource::ALL.map(Resource::key)})))]
     pub bounds: BTreeMap<Resource, u32>,
+    /// Overrides of what the file lets it use.
+    #[serde(default, skip_serializing_if = "Allowance::is_all")]
+    pub resources: Allowance,
+    /// Whether it is started again when it ends unasked.
+    #[serde(default, skip_serializing_if = "Restart::is_no")]
+    pub restart: Restart,
 }
 
 /// How far a count may rise, read so that a mistake is told in words for who wrote the file.
@@ -163,6 +173,8 @@ pub struct Spec {
     pub figures: BTreeMap<Figure, Bar>,
     /// Its kind, settings overridden.
     pub kind: Kind,
+    /// Whether it is started again when it ends unasked.
+    pub restart: Restart,
 }
 
 /// What the templates may name, `settings` left out.
@@ -223,8 +235,9 @@ impl Spec {
             }
         }
         kind.bounds.extend(entry.bounds);
-        let Entry { expect, must_leak, must_not_leak, figures, .. } = entry;
-        Ok(Self { name: name.to_owned(), expect, must_leak, must_not_leak, figures, kind })
+        kind.resources = kind.resources.overridden_by(entry.resources);
+        let Entry { expect, must_leak, must_not_leak, figures, restart, .. } = entry;
+        Ok(Self { name: name.to_owned(), expect, must_leak, must_not_leak, figures, kind, restart })
     }
 
     /// What it is held to.
@@ -237,6 +250,7 @@ impl Spec {
             must_not_leak: self.must_not_leak.clone(),
             figures: self.figures.clone(),
             bounds: self.kind.bounds.clone(),
+            resources: self.kind.resources.clone(),
         }
     }
 
@@ -289,23 +303,25 @@ pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec
         dead_letters: None,
         settings: BTreeMap::new(),
         bounds: bounds.iter().copied().collect(),
+        resources: Allowance::default(),
     };
-    let must_leak = vec![Resource::Tasks, Resource::Fds];
-    let (settings, bounds) = (BTreeMap::new(), BTreeMap::new());
-    Spec::join(
-        name,
-        kind,
-        Entry {
-            file: String::new(),
-            expect,
-            must_leak,
-            must_not_leak: vec![],
-            figures: BTreeMap::new(),
-            settings,
-            bounds,
-        },
-    )
-    .unwrap()
+    Spec::join(name, kind, entry(expect)).unwrap()
+}
+
+/// Nothing but what is expected.
+#[cfg(test)]
+fn entry(expect: Expect) -> Entry {
+    Entry {
+        file: String::new(),
+        expect,
+        must_leak: default_must_leak(),
+        must_not_leak: vec![],
+        figures: BTreeMap::new(),
+        settings: BTreeMap::new(),
+        bounds: BTreeMap::new(),
+        resources: Allowance::default(),
+        restart: Restart::No,
+    }
 }
 
 #[cfg(test)]
@@ -323,18 +339,12 @@ mod tests {
             dead_letters: None,
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
             bounds: BTreeMap::from([(Resource::Fds, 24), (Resource::Tasks, 24)]),
+            resources: Allowance { fds: Some(64), ..Allowance::default() },
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
         let bounds = BTreeMap::from([(Resource::Fds, 12)]);
-        let entry = Entry {
-            file: String::new(),
-            expect: Expect::Flat,
-            must_leak: vec![],
-            must_not_leak: vec![],
-            figures: BTreeMap::new(),
-            settings,
-            bounds,
-        };
+        let resources = Allowance { fds: Some(128), ..Allowance::default() };
+        let entry = Entry { settings, bounds, resources, ..entry(Expect::Flat) };
         Spec::join("pool", kind, entry).unwrap()
     }
 
@@ -363,6 +373,7 @@ mod tests {
     fn the_scenario_overrides_the_bounds_that_it_names() {
         let bounds = spec("").kind.bounds;
         assert_eq!(bounds, BTreeMap::from([(Resource::Fds, 12), (Resource::Tasks, 24)]));
+        assert_eq!(spec("").terms().resources.fds, Some(128));
     }
 
     #[test]

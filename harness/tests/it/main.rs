@@ -14,6 +14,7 @@ mod audit;
 mod browser;
 mod cli;
 mod compressed;
+mod crashes;
 mod embedded;
 mod engines;
 mod growth;

@@ -19,12 +19,7 @@ use crate::world::engine::EngineError;
 
 impl House<'_> {
     /// A fault begins; `running` are the containers that run.
-    pub(super) async fn strike(
-        &mut self,
-        fault: World,
-        running: Vec<String>,
-        notes: &mpsc::Sender<Note>,
-    ) -> Result<(), RunError> {
+    pub(super) async fn strike(&mut self, fault: World, running: Vec<String>) -> Result<(), RunError> {
         match fault {
             World::Pause | World::Truncate => {
                 self.paused = running;
@@ -42,10 +37,6 @@ impl House<'_> {
             }
             World::Kill => {
                 let sampler = Sampler::default();
-                for attached in &self.attached {
-                    // Before it is gone: the journal must not take it for a crash.
-                    tell(notes, Note::Away(attached.spec.name.clone())).await;
-                }
                 join_all(self.attached.iter_mut().map(|attached| attached.kill(&sampler))).await;
             }
         }
@@ -59,8 +50,9 @@ impl House<'_> {
         }
         self.undo().await?;
         if fault == World::Kill {
-            join_all(self.attached.iter_mut().map(Attached::start_again)).await;
-            tell(notes, Note::Back(self.attached.iter().filter_map(Attached::subject).collect())).await;
+            join_all(self.attached.iter().map(Attached::start_again)).await;
+            let why = "started again after it was killed, as planned".to_owned();
+            tell(notes, Note::Back(self.attached.iter().filter_map(Attached::subject).collect(), why)).await;
         }
         Ok(())
     }

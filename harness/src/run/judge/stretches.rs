@@ -18,7 +18,7 @@ impl Case<'_> {
     }
 
     /// The stretches of a phase: one for each segment that has come to it.
-    pub(super) fn stretches(&self, name: &str) -> impl DoubleEndedIterator<Item = Span> {
+    pub(in crate::run) fn stretches(&self, name: &str) -> impl DoubleEndedIterator<Item = Span> {
         let named = self.phases.iter().filter(move |phase| phase.name == name);
         named.map(|phase| (phase.from_s, phase.to_s))
     }

@@ -9,6 +9,7 @@ use crate::run::selftest::SelftestError;
 use crate::run::selftest::cast::Part;
 use crate::sample::process::{self, Limits};
 use crate::sample::sampler::{Others, Subject, TasksGauge};
+use crate::target::confine::Confinement;
 use crate::target::process::{Ended, Place, Process};
 use crate::target::spec::Filled;
 
@@ -47,7 +48,7 @@ impl Player {
             metrics_url: String::new(),
             dead_letters: None,
         };
-        let mut process = Process::start(part.name, &filled, &place)?;
+        let mut process = Process::start(part.name, &filled, &place, &Confinement::default())?;
         let url = address(&mut process, part.name).await?;
         process.wait_ready(&format!("{url}/ready")).await?;
         let limits = process::limits(process.pid());

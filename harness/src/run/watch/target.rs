@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::run::watch::WatchError;
 use crate::sample::process;
+use crate::target::confine::Confinement;
 use crate::target::process::{Ended, Place, Process};
 use crate::target::spec::Filled;
 use crate::world::engine::Engine;
@@ -141,7 +142,7 @@ impl Target {
             metrics_url: String::new(),
             dead_letters: None,
         };
-        let process = Process::start(&name, &filled, &place)?;
+        let process = Process::start(&name, &filled, &place, &Confinement::default())?;
         let pid = process.pid();
         // One that has ended already is found to have at the first look: it is not waited for before.
         let life = process::stat(pid).map(|stat| Life::of(&stat)).unwrap_or_default();

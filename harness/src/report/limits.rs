@@ -1,0 +1,19 @@
+//! What a target was held to, and which of that it used up, in words.
+
+use super::figures;
+use crate::result::{RunResult, TargetResult};
+
+/// What it may use, where that is less than all of the machine.
+pub(super) fn allowed(result: &RunResult, name: &str) -> Option<String> {
+    let resources = &result.manifest.terms.get(name)?.resources;
+    let fds = resources.fds.map(|fds| format!("{} FDs", figures::count(fds)));
+    let memory = resources.memory.map(|memory| format!("{} of memory", figures::bytes(memory.as_u64())));
+    let cpus = resources.cpus.as_ref().map(|cpus| format!("processors {cpus}"));
+    let all: Vec<String> = [fds, memory, cpus].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+/// A sentence for each limit that it reached.
+pub(super) fn exhausted(target: &TargetResult) -> Vec<String> {
+    target.exhausted.iter().map(|exhausted| exhausted.sentence.clone()).collect()
+}
