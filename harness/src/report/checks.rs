@@ -4,9 +4,9 @@
 //! Nothing is judged here: a check repeats the verdict of its resource, or the figure of the audit that the run's
 //! outcome rests on. What is not asked of a control is no check.
 
+use super::fate;
 use super::figures;
 use super::kinds;
-use super::limits;
 use super::view::{self, NOTHING};
 use crate::result::{
     Audit, DrainResult, Expect, Figure, FigureResult, Resource, ResourceResult, RunResult, TargetResult,
@@ -197,9 +197,9 @@ impl Held<'_> {
 
     fn process(&self) -> Check {
         let stability = &self.target.stability;
-        let said = view::stability(self.target);
+        let said = fate::stability(self.target);
         let status = if stability.crashes > 0 { Status::Failed } else { Status::Passed };
-        let figures = limits::exhausted(self.target).into_iter().chain(stability.last_log_lines.clone());
+        let figures = fate::exhausted(self.target).into_iter().chain(stability.last_log_lines.clone());
         self.check("process".to_owned(), (status, said), figures.collect())
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::cost;
 pub(super) use super::cost::NOTHING;
-use super::{figures, headline, limits};
+use super::{fate, figures, headline};
 use crate::result::{
     Compression, DrainResult, Expect, Judgement, Machine, Manifest, Outcome, Projection, Resource,
     ResourceResult, RunResult, TargetResult, Verdict,
@@ -242,9 +242,9 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
             "{} of CPU time ({} of one core), {} of memory at most",
             cost.cpu, cost.share, cost.rss
         ),
-        stability: stability(target),
-        allowed: limits::allowed(result, name),
-        exhausted: limits::exhausted(target),
+        stability: fate::stability(target),
+        allowed: fate::allowed(result, name),
+        exhausted: fate::exhausted(target),
         crashed: target.stability.crashes > 0,
         log: target.stability.last_log_lines.clone(),
     }
@@ -271,23 +271,6 @@ fn leak(resource: Resource, found: &ResourceResult) -> Leak {
         growth: judged.growth_per_min.map_or(NOTHING.to_owned(), figures::growth),
         detail: parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
     }
-}
-
-/// How its process fared.
-pub(super) fn stability(target: &TargetResult) -> String {
-    let crashes = match target.stability.crashes {
-        0 => "no crash".to_owned(),
-        1 => "1 crash".to_owned(),
-        many => format!("{many} crashes"),
-    };
-    let restarts = match target.stability.restarts {
-        0 => String::new(),
-        many => {
-            format!(", started again {} {}", figures::count(many), if many == 1 { "time" } else { "times" })
-        }
-    };
-    let ended = &target.stability.ended;
-    if ended.is_empty() { format!("{crashes}{restarts}") } else { format!("{crashes}{restarts}; {ended}") }
 }
 
 fn interval(judged: &Judgement) -> String {

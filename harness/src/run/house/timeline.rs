@@ -107,7 +107,7 @@ impl House<'_> {
         let fault = self.plan.faults.get(change.place).and_then(|timed| timed.fault.of_the_world());
         let Some(fault) = fault else { return Ok(false) };
         if change.begins {
-            self.strike(fault, running, notes).await?;
+            self.strike(fault, running).await?;
         } else {
             self.relent(fault, notes).await?;
         }

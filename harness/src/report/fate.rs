@@ -1,4 +1,4 @@
-//! What a target was held to, and which of that it used up, in words.
+//! How a target's process fared, what it was held to, and which of that it used up, in words.
 
 use super::figures;
 use crate::result::{RunResult, TargetResult};
@@ -16,4 +16,21 @@ pub(super) fn allowed(result: &RunResult, name: &str) -> Option<String> {
 /// A sentence for each limit that it reached.
 pub(super) fn exhausted(target: &TargetResult) -> Vec<String> {
     target.exhausted.iter().map(|exhausted| exhausted.sentence.clone()).collect()
+}
+
+/// How its process fared.
+pub(super) fn stability(target: &TargetResult) -> String {
+    let crashes = match target.stability.crashes {
+        0 => "no crash".to_owned(),
+        1 => "1 crash".to_owned(),
+        many => format!("{many} crashes"),
+    };
+    let restarts = match target.stability.restarts {
+        0 => String::new(),
+        many => {
+            format!(", started again {} {}", figures::count(many), if many == 1 { "time" } else { "times" })
+        }
+    };
+    let ended = &target.stability.ended;
+    if ended.is_empty() { format!("{crashes}{restarts}") } else { format!("{crashes}{restarts}; {ended}") }
 }
