@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -163,6 +164,9 @@ async fn with_engine(
 }
 
 async fn remove_scratch(order: &Order) -> Result<(), RunError> {
+    // What a target has started outlives it otherwise.
+    orphans::end_processes(|run_id| run_id == order.run_id)
+        .map_err(RecordError::io("look for processes in", Path::new("/proc")))?;
     memory_group::remove_all(|run_id| run_id == order.run_id).await?;
     unmount_all(|run_id| run_id == order.run_id)?;
     let scratch = scratch(&order.out);
