@@ -1,5 +1,6 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
+use super::view::Card;
 use super::{ablation, kinds, processes, versus, view};
 use crate::result::RunResult;
 
@@ -45,12 +46,7 @@ pub(super) fn render(result: &RunResult) -> String {
             out.push_str(&format!("\n    after the load: {}", kept.sentence));
         }
         out.push_str(&format!("\n    lines: {}", card.lines));
-        if card.crashed {
-            out.push_str(&format!("\n    process: {}", card.stability));
-        }
-        for told in &card.exhausted {
-            out.push_str(&format!("\n    limit: {told}"));
-        }
+        out.push_str(&fate(&card));
     }
     if let Some(table) = ablation::table(result) {
         out.push_str("\n\nWhat each setting contributes:");
@@ -92,4 +88,11 @@ fn aligned(rows: &[Vec<String>], out: &mut String) {
             out.push_str(&if at == 0 { format!(" {cell:<width$}") } else { format!("  {cell:>width$}") });
         }
     }
+}
+
+/// How its process fared, where that is worth a line.
+fn fate(card: &Card) -> String {
+    let crashed = card.crashed.then(|| format!("\n    process: {}", card.stability));
+    let exhausted = card.exhausted.iter().map(|told| format!("\n    limit: {told}"));
+    crashed.into_iter().chain(exhausted).collect()
 }
