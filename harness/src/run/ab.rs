@@ -84,7 +84,7 @@ async fn sweep(order: &Order) -> Result<(), RunError> {
     if let Some(earlier) = &order.earlier {
         let of = |run_id: &str| earlier.manifest.segments.iter().any(|segment| segment.run_id == run_id);
         tell(&clean::remove(of, &order.docker_host).await?);
-        remove_scratch(order)?;
+        remove_scratch(order).await?;
     }
     match clean::remove(orphans::is_orphan, &order.docker_host).await {
         Ok(removed) => tell(&removed),
