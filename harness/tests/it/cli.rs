@@ -240,14 +240,14 @@ fn analyze_gives_a_verdict_and_its_exit_code_for_any_csv() {
 
 #[test]
 fn with_json_nothing_but_json_is_on_standard_output_also_where_it_fails() {
-    let output = flatline()
-        .args(["ab", "--json", "--engine", "docker", "--out", "/tmp/never-made"])
-        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        .output()
-        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("never-made");
+    let mut command = flatline();
+    command.args(["ab", "--json", "--engine", "docker", "--out"]).arg(&out);
+    let output = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
     assert_eq!(output.status.code(), ENVIRONMENT);
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(!Path::new("/tmp/never-made").exists());
+    assert!(!out.exists());
 }
 
 #[test]
