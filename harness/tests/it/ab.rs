@@ -355,7 +355,7 @@ fn a_target_that_is_killed_misses_its_expectation_and_its_end_is_told_with_its_t
     assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
     assert_eq!(run.wait().code(), Some(1));
     let ended = json(&run.out, "verdict.json")["targets"]["hybrid"]["stability"]["ended"].clone();
-    assert!(ended.as_str().unwrap().starts_with("signal 9 at "), "{ended}");
+    assert!(ended.as_str().unwrap().starts_with("signal 9 (SIGKILL) at "), "{ended}");
     let events = std::fs::read_to_string(run.out.join("events.csv")).unwrap();
     assert!(events.contains(",hybrid,crash,"), "{events}");
     nothing_is_left(&run_id, &run.out);
