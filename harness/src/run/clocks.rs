@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::result::Event;
 
-/// What clocks may differ by between two looks and be in step: they are read one after the other, by a process that may
-/// have to wait in between, and a time server moves the wall clock by half a millisecond a second.
+/// What clocks may differ by between two looks and be in step: a time server moves the wall clock by half a millisecond a
+/// second.
 const IN_STEP: Duration = Duration::from_millis(500);
+/// They are read one after the other, and a process may have to wait in between: so long at most, or it is no reading.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// How often they are read for one.
+const TRIES: usize = 5;
 
 /// All of them at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +36,13 @@ pub(super) enum Oddity {
 }
 
 impl Reading {
-    /// Now; `monotonic` is what the run's stopwatch says.
-    pub(super) fn now(monotonic: Duration) -> Self {
-        Self { monotonic, boot: clock::since_boot(), wall: clock::now() }
+    /// Now, as `stopwatch` has it; `None` where this process had to wait in between each time.
+    pub(super) fn now(stopwatch: Stopwatch) -> Option<Self> {
+        (0..TRIES).find_map(|_| {
+            let monotonic = stopwatch.elapsed();
+            let reading = Self { monotonic, boot: clock::since_boot(), wall: clock::now() };
+            (stopwatch.elapsed().saturating_sub(monotonic) < AT_ONCE).then_some(reading)
+        })
     }
 
     /// What was odd since an earlier reading.
@@ -121,10 +129,11 @@ mod tests {
 
     #[test]
     fn the_clocks_of_this_machine_go_together() {
-        let watch = clock::Stopwatch::start();
-        let (first, second) = (Reading::now(watch.elapsed()), Reading::now(watch.elapsed()));
+        let watch = Stopwatch::start();
+        let (Some(first), Some(second)) = (Reading::now(watch), Reading::now(watch)) else { return };
         assert!(
             second.monotonic >= first.monotonic && second.boot >= first.boot && second.boot > Duration::ZERO
         );
+        assert_eq!(second.since(first), []);
     }
 }

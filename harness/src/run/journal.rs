@@ -65,7 +65,7 @@ pub(super) struct Journal {
     ticks: u64,
     /// When the last beat was due.
     due: Option<Instant>,
-    clocks: Reading,
+    clocks: Option<Reading>,
     missed: Missed,
 }
 
@@ -96,7 +96,7 @@ impl Journal {
             enough: CancellationToken::new(),
             ticks: 0,
             due: None,
-            clocks: Reading::now(stopwatch.elapsed()),
+            clocks: Reading::now(stopwatch),
             missed: Missed::default(),
         }
     }
@@ -250,9 +250,9 @@ impl Journal {
     }
 
     fn look_at_clocks(&mut self) -> Result<(), RecordError> {
-        let now = Reading::now(self.stopwatch.elapsed());
-        let odd = now.since(std::mem::replace(&mut self.clocks, now));
-        odd.into_iter().try_for_each(|oddity| {
+        let Some(now) = Reading::now(self.stopwatch) else { return Ok(()) };
+        let odd = self.clocks.replace(now).map(|earlier| now.since(earlier));
+        odd.into_iter().flatten().try_for_each(|oddity| {
             match oddity {
                 Oddity::Slept(_) => self.missed.sleeps += 1,
                 Oddity::Set(_) => self.missed.clock_jumps += 1,
