@@ -12,6 +12,8 @@ use crate::environment::boot_id;
 
 /// In the environment of everything that a run starts: how `flatline clean` finds what a killed run left.
 pub const RUN_VARIABLE: &str = "FLATLINE_RUN";
+/// In the environment of a run that is to leave what dead runs have left, where somebody wants to look at it: `off`.
+pub const SWEEP_VARIABLE: &str = "FLATLINE_SWEEP";
 /// What the kernel calls a process that runs a scenario (proc(5), `comm`).
 pub const NAME: &str = "flatline";
 

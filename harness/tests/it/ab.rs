@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Run, containers, flatline, images, json, left_by, processes, scenario};
+use crate::support::{Run, containers, flatline, images, json, leavings, left_by, processes, scenario};
 
 fn verdict<'a>(verdicts: &'a Value, target: &str, resource: &str) -> &'a str {
     verdicts["targets"][target]["resources"][resource]["verdict"].as_str().unwrap()
@@ -253,6 +253,7 @@ fn sigterm_in_the_drain_leaves_nothing() {
 
 #[test]
 fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
+    let _held = leavings();
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::start("short.yaml", folder.path().join("run"));
     run.wait_for_phase("warmup");
@@ -274,6 +275,7 @@ fn what_kill_9_leaves_is_removed_by_clean_and_a_live_run_is_left_alone() {
 
 #[test]
 fn an_engine_and_disks_of_a_runs_own_go_with_it_and_after_kill_9_with_clean() {
+    let _held = leavings();
     let folder = tempfile::tempdir().unwrap();
     for signal in ["-INT", "-KILL"] {
         let mut run = Run::start("world.yaml", folder.path().join(signal));

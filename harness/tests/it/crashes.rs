@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Run, flatline, json, left_by, said, scenario, wait_for};
+use crate::support::{Run, flatline, json, leavings, left_by, said, scenario, wait_for};
 
 fn run(file: &str, out: &Path) -> Value {
     let output = flatline().args(["ab", &scenario(file), "--out"]).arg(out).output().unwrap();
@@ -100,6 +100,7 @@ fn who_runs_out_is_set_against_what_was_foretold() {
 
 #[test]
 fn what_kill_9_leaves_of_a_limited_target_is_removed_by_clean() {
+    let _held = leavings();
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::start("crashes.yaml", folder.path().join("run"));
     run.wait_for_phase("warmup");

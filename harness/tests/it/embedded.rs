@@ -1,6 +1,6 @@
 //! Runs without Docker: the same experiment on the embedded engine.
 
-use crate::support::{Run, flatline, json, left_by, said, scenario, wait_for};
+use crate::support::{Run, flatline, json, leavings, left_by, said, scenario, wait_for};
 
 /// Where nobody listens.
 const NOWHERE: &str = "unix:///nowhere/docker.sock";
@@ -47,6 +47,7 @@ fn a_fault_that_it_has_no_means_for_is_refused_before_anything_starts() {
 
 #[test]
 fn what_kill_9_leaves_of_an_embedded_engine_is_removed_by_clean() {
+    let _held = leavings();
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::start_on("embedded", "short.yaml", folder.path().join("run"));
     run.wait_for_phase("warmup");
@@ -55,6 +56,30 @@ fn what_kill_9_leaves_of_an_embedded_engine_is_removed_by_clean() {
     run.wait();
     assert!(left_by(&run_id).len() > 2, "kill -9 leaves them, or this test proves nothing");
     assert!(flatline().arg("clean").status().unwrap().success());
+    assert_eq!(left_by(&run_id), Vec::<String>::new());
+}
+
+#[test]
+fn what_kill_9_leaves_is_removed_by_the_next_run_unless_somebody_wants_to_look_at_it() {
+    let _held = leavings();
+    let folder = tempfile::tempdir().unwrap();
+    let mut dead = Run::start_on("embedded", "short.yaml", folder.path().join("dead"));
+    dead.wait_for_phase("warmup");
+    let run_id = dead.run_id();
+    dead.kill();
+    let next = |sweep: &str| {
+        let out = folder.path().join(sweep);
+        let mut command = flatline();
+        command.env("FLATLINE_SWEEP", sweep);
+        command.args(["ab", &scenario("short.yaml"), "--engine=embedded", "--out"]).arg(&out);
+        let mut run = Run::of(command, out);
+        run.wait_for_phase("start");
+        run.signal("-INT");
+        run.wait();
+    };
+    next("off");
+    assert!(left_by(&run_id).len() > 2, "they were to stay");
+    next("on");
     assert_eq!(left_by(&run_id), Vec::<String>::new());
 }
 

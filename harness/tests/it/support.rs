@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,7 +16,15 @@ pub(crate) fn flatline() -> Command {
     command.stdin(Stdio::null());
     // Tests inside a workflow have nothing to say to it.
     command.env_remove("GITHUB_ACTIONS");
+    // What one test has left on purpose another's run must not remove.
+    command.env("FLATLINE_SWEEP", "off");
     command
+}
+
+/// Held by a test that looks at what a dead run has left, or that removes what any has left.
+pub(crate) fn leavings() -> MutexGuard<'static, ()> {
+    static LEAVINGS: Mutex<()> = Mutex::new(());
+    LEAVINGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs it to its end.
@@ -73,13 +82,14 @@ impl Run {
 
     /// On the engine of this name.
     pub(crate) fn start_on(engine: &str, scenario_file: &str, out: PathBuf) -> Self {
-        let child = flatline()
-            .args(["ab", &scenario(scenario_file), "--engine", engine, "--out"])
-            .arg(&out)
-            .stdout(closed())
-            .stderr(closed())
-            .spawn()
-            .unwrap();
+        let mut command = flatline();
+        command.args(["ab", &scenario(scenario_file), "--engine", engine, "--out"]).arg(&out);
+        Self::of(command, out)
+    }
+
+    /// The one that this command line begins.
+    pub(crate) fn of(mut command: Command, out: PathBuf) -> Self {
+        let child = command.stdout(closed()).stderr(closed()).spawn().unwrap();
         Self { child, out }
     }
 
