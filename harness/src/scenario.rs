@@ -223,14 +223,9 @@ struct Source {
 }
 
 impl Source {
-    fn read(&self, path: &Path) -> Result<String, ScenarioError> {
+    fn read(&self, path: &Path) -> std::io::Result<String> {
         let built_in = BUILT_IN.iter().find(|(name, _)| self.built_in && Path::new(name) == path);
-        match built_in {
-            Some((_, text)) => Ok((*text).to_owned()),
-            None => {
-                read_bounded(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })
-            }
-        }
+        built_in.map_or_else(|| read_bounded(path), |(_, text)| Ok((*text).to_owned()))
     }
 }
 
@@ -258,7 +253,11 @@ fn plain(error: &serde_saphyr::Error) -> String {
 
 fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<Spec, ScenarioError> {
     let path = scenario.parent().unwrap_or(Path::new("")).join(&entry.file);
-    let kind: Kind = parse(&path, &source.read(&path)?)?;
+    let text = source.read(&path).map_err(|error| ScenarioError::Mistakes {
+        path: scenario.to_owned(),
+        mistakes: vec![format!("targets.{name}.file: can't read {}: {error}", path.display())],
+    })?;
+    let kind: Kind = parse(&path, &text)?;
     if kind.command.is_empty() {
         return Err(ScenarioError::Mistakes {
             path,
@@ -377,6 +376,16 @@ mod tests {
     }
 
     #[test]
+    fn a_target_whose_file_can_not_be_read_is_named_by_its_field() {
+        let message = set_one("targets.pool.file=nope.yaml").unwrap_err().to_string();
+        let words = "targets.pool.file: can't read scenarios/nope.yaml: No such file";
+        assert!(
+            message.starts_with("scenarios/quick.yaml: 1 to mend:") && message.contains(words),
+            "{message}"
+        );
+    }
+
+    #[test]
     fn a_value_can_be_set_by_its_path() {
         let loaded = set_one("phases.load=45s").unwrap();
         assert_eq!(loaded.scenario.phases.load, Span::secs(45));
@@ -399,6 +408,10 @@ mod tests {
     fn a_path_that_leads_nowhere_is_refused_with_the_names_that_there_are() {
         let message = set_one("phases.laod=45s").unwrap_err().to_string();
         assert!(message.contains("laod") && message.contains("drain"), "{message}");
+        let message = set_one("targets.polo.settings.max_age=1h").unwrap_err().to_string();
+        assert!(message.contains("no target \"polo\"; there are: pool, hybrid"), "{message}");
+        let message = set_one("containers.churn.steps.0=restart").unwrap_err().to_string();
+        assert!(message.contains("a list is set whole"), "{message}");
         let message = set_one("targets.archived.settings.leek=false").unwrap_err().to_string();
         assert!(message.contains("leek") && message.contains("leak_handles"), "{message}");
         assert!(set_one("phases.load").unwrap_err().to_string().contains("KEY=VALUE"));
@@ -413,7 +426,11 @@ mod tests {
         let set = ["limits={}", "limits.fds=3", "targets.archived.expect=flat"].map(str::to_owned).to_vec();
         let loaded = built_in(&Overrides { set, ..Overrides::default() }).unwrap();
         assert_eq!(loaded.scenario.limits, BTreeMap::from([(Resource::Fds, 3.0)]));
+        let loaded = set_one("loki.limits_config.max_line_size=1KB").unwrap();
+        assert_eq!(loaded.scenario.loki.over(&Config::default()).limits_config.max_line_size, 1024);
         for (setting, words) in [
+            ("script.cycle=1m", "missing field `steps`"),
+            ("phasis.load=1m", "unknown field `phasis`, expected one of"),
             ("fautls=[]", "unknown field `fautls`, expected one of"),
             ("limits.fd=2", "unknown variant `fd`"),
             ("targets.polo={file: x, expect: flat}", "there are: pool, hybrid, archived"),

@@ -60,7 +60,7 @@ pub struct ChangesArgs {
     /// Every duration of the scenario and of the targets' settings is divided by it; the lines' rate and the limits are
     /// multiplied. As much happens, in less time: growth per event stays what it is, growth per minute is N times as
     /// high. What can't follow is said in the report.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub compress: Option<Factor>,
 }
 

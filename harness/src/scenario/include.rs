@@ -19,13 +19,13 @@ const KEY: &str = "include";
 
 /// Reads a scenario with all that it includes.
 pub(super) fn read(source: &Source, path: &Path) -> Result<Scenario, ScenarioError> {
-    let text = source.read(path)?;
+    let text = source.read(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
     let file: Node = parse(path, &text)?;
     if !matches!(&file.what, What::Map(fields) if fields.contains_key(KEY)) {
         return parse(path, &text);
     }
     let mut gathered = Gathered { source, files: Vec::new() };
-    let whole = gathered.gather(path, Path::new(""), &mut Vec::new())?;
+    let whole = gathered.gather(file, (path, Path::new("")), &mut Vec::new())?;
     gathered.scenario(&whole)
 }
 
@@ -53,25 +53,31 @@ struct Gathered<'a> {
 }
 
 impl Gathered<'_> {
-    /// A file with all that it includes. `folder` is its own, seen from the scenario's; `above` are those that include
-    /// it.
+    /// A file that was read, with all that it includes. `folder` is its own, seen from the scenario's; `above` are those
+    /// that include it.
     fn gather(
         &mut self,
-        path: &Path,
-        folder: &Path,
+        mut file: Node,
+        (path, folder): (&Path, &Path),
         above: &mut Vec<PathBuf>,
     ) -> Result<Node, ScenarioError> {
-        let mut file: Node = parse(path, &self.source.read(path)?)?;
         file.is_of(self.files.len());
         self.files.push(path.to_owned());
         above.push(identity(path));
         let include = match &mut file.what {
             What::Map(fields) => fields.shift_remove(KEY),
-            What::List(_) | What::Leaf(_) => None,
+            // Nothing stands in it, or comments alone.
+            What::Leaf(Value::Null) => {
+                file.what = What::Map(IndexMap::new());
+                None
+            }
+            What::List(_) | What::Leaf(_) => {
+                return Err(self.wrong(&file, "part of a scenario has fields, such as `name: night`"));
+            }
         };
         let mut whole: Option<Node> = None;
         for (name, place) in include.iter().flat_map(Node::listed) {
-            let Some(name) = name else {
+            let Some(name) = name.filter(|name| !name.is_empty()) else {
                 return Err(self.wrong(place, "include: name a file, or a list of them"));
             };
             let beneath = self.included(name, place, (path, folder), above)?;
@@ -81,7 +87,7 @@ impl Gathered<'_> {
             });
         }
         above.pop();
-        file.find_targets(folder);
+        file.find_files(folder);
         Ok(match whole {
             Some(whole) => whole.under(file),
             None => file,
@@ -103,13 +109,10 @@ impl Gathered<'_> {
             return Err(self.wrong(place, &format!("include: more than {FILES_MAX} files in all")));
         }
         let folder = folder.join(Path::new(name).parent().unwrap_or(Path::new("")));
-        let gathered = self.gather(&file, &folder, above);
-        match &gathered {
-            Err(ScenarioError::Read { path, source }) if *path == file => {
-                Err(self.wrong(place, &format!("include: can't read {}: {source}", path.display())))
-            }
-            _ => gathered,
-        }
+        let text = self.source.read(&file).map_err(|error| {
+            self.wrong(place, &format!("include: can't read {}: {error}", file.display()))
+        })?;
+        self.gather(parse(&file, &text)?, (&file, &folder), above)
     }
 
     fn wrong(&self, place: &Node, why: &str) -> ScenarioError {
@@ -160,6 +163,7 @@ impl Node {
     /// The texts that it lists, or the one that it is, each with its place; `None` for what is no text.
     fn listed(&self) -> Vec<(Option<&str>, &Self)> {
         match &self.what {
+            What::List(nodes) if nodes.is_empty() => vec![(None, self)],
             What::List(nodes) => nodes.iter().map(|node| (node.text(), node)).collect(),
             What::Map(_) | What::Leaf(_) => vec![(self.text(), self)],
         }
@@ -172,16 +176,22 @@ impl Node {
         }
     }
 
-    /// Files of targets lie beside the file that names them.
-    fn find_targets(&mut self, folder: &Path) {
-        let What::Map(fields) = &mut self.what else { return };
-        let Some(Self { what: What::Map(targets), .. }) = fields.get_mut("targets") else { return };
-        for target in targets.values_mut() {
-            let What::Map(entry) = &mut target.what else { continue };
-            let Some(Self { what: What::Leaf(Value::String(file)), .. }) = entry.get_mut("file") else {
-                continue;
-            };
-            *file = folder.join(&*file).display().to_string();
+    /// Files of targets, and logs to replay, lie beside the file that names them.
+    fn find_files(&mut self, folder: &Path) {
+        let found = |place: Option<&mut Self>| {
+            if let Some(Self { what: What::Leaf(Value::String(file)), .. }) = place {
+                *file = folder.join(&*file).display().to_string();
+            }
+        };
+        found(self.field("containers").and_then(|containers| containers.field("replay")));
+        let Some(Self { what: What::Map(targets), .. }) = self.field("targets") else { return };
+        targets.values_mut().for_each(|target| found(target.field("file")));
+    }
+
+    fn field(&mut self, name: &str) -> Option<&mut Self> {
+        match &mut self.what {
+            What::Map(fields) => fields.get_mut(name),
+            What::List(_) | What::Leaf(_) => None,
         }
     }
 
@@ -391,6 +401,16 @@ targets:
             ),
             ("include: base/none.yaml\n", "", "main.yaml:1:", "base/none.yaml"),
             ("name: x\ninclude:\n  - base/base.yaml\n  - 7\n", "", "main.yaml:4:", "include: name a file"),
+            ("name: x\ninclude: []\n", "", "main.yaml:2:", "include: name a file"),
+            ("include: ''\n", "", "main.yaml:1:", "include: name a file"),
+            ("include: [list.yaml, base/base.yaml]\n", "", "list.yaml:1:", "part of a scenario has fields"),
+            ("include: [base/base.yaml, text.yaml]\n", "", "text.yaml:1:", "part of a scenario has fields"),
+            (
+                "include: base/base.yaml\ncontainers: {replay: none}\n",
+                "",
+                "main.yaml: 1 to mend",
+                "containers.replay: none is",
+            ),
             (
                 "include: base/base.yaml\n",
                 "include: ../main.yaml\n",
@@ -402,11 +422,26 @@ targets:
             ("include: base/base.yaml\nname: x\n name: y\n", "", "main.yaml:3:", ""),
         ] {
             let base = format!("{BASE}{base}");
-            let folder = folder(&[("main.yaml", main), ("base/base.yaml", &base)]);
+            let folder = folder(&[
+                ("main.yaml", main),
+                ("base/base.yaml", &base),
+                ("list.yaml", "- name: x\n"),
+                ("text.yaml", "name\n"),
+            ]);
             let message = loaded(&folder, &[]).unwrap_err();
             let place = folder.path().join(place).display().to_string();
             assert!(message.starts_with(&place) && message.contains(words), "{place} {words}: {message}");
         }
+    }
+
+    #[test]
+    fn logs_to_replay_lie_beside_the_file_that_names_them() {
+        let base = BASE.replace("  count: 4\n", "  count: 4\n  replay: targets\n");
+        let main = "include: [base/base.yaml, comment.yaml]\n";
+        let folder =
+            folder(&[("main.yaml", main), ("base/base.yaml", &base), ("comment.yaml", "# nothing yet\n")]);
+        let replay = loaded(&folder, &[]).unwrap().scenario.containers.replay.unwrap();
+        assert_eq!(replay, folder.path().join("base/targets"));
     }
 
     #[test]

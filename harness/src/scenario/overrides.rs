@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Scenario, ScenarioError, plain};
 use crate::units::Factor;
@@ -40,19 +40,22 @@ fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
     let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(plain(&error)))?;
     let mut whole = serde_json::to_value(scenario).map_err(|error| wrong(error.to_string()))?;
     let mut place = &mut whole;
-    let mut parts = key.split('.').peekable();
     let mut above = "";
-    while let Some(part) = parts.next() {
+    for part in key.split('.') {
+        // What a scenario leaves out may be named here for the first time: whether there is such a field is found out
+        // when all is read again. But a target's name that is not there is a slip.
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
         let known = keys(place);
-        let fields =
-            place.as_object_mut().ok_or_else(|| wrong(format!("there is nothing beneath it at {part:?}")))?;
-        // What a scenario leaves out may be named here for the first time: whether there is such a field is found
-        // out when all is read again. But a target's name that is not there is a slip.
-        let may_be_new = key.contains(".settings.") || (parts.peek().is_none() && above != "targets");
-        place = match (fields.contains_key(part), may_be_new) {
-            (false, false) => return Err(wrong(format!("no field {part:?}; there are: {known}"))),
-            _ => fields.entry(part).or_insert(Value::Null),
-        };
+        let why = if place.is_array() { "; a list is set whole: KEY=[...]" } else { "" };
+        let fields = place
+            .as_object_mut()
+            .ok_or_else(|| wrong(format!("there is nothing beneath it at {part:?}{why}")))?;
+        if above == "targets" && !fields.contains_key(part) {
+            return Err(wrong(format!("no target {part:?}; there are: {known}")));
+        }
+        place = fields.entry(part).or_insert(Value::Null);
         above = part;
     }
     *place = value;
