@@ -2,6 +2,7 @@
 //! left behind.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::clock::{self, Stopwatch};
 use crate::environment;
 use crate::faults::Fault;
 use crate::orphans;
-use crate::record::files::RecordError;
+use crate::record::files::{self, RecordError};
 use crate::record::recorder::Recorder;
 use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
 use crate::run::clean::{self, Removed};
@@ -61,12 +62,12 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         Some(own) => own.end().await,
         None => Ok(()),
     };
-    let files = remove_scratch(&order).await;
+    let left = remove_left(&order).await;
     match result {
         Ok(result) => {
             let result = result?;
             ended?;
-            files?;
+            left?;
             Ok(result)
         }
         Err(panic) => std::panic::resume_unwind(panic),
@@ -84,7 +85,6 @@ async fn sweep(order: &Order) -> Result<(), RunError> {
     if let Some(earlier) = &order.earlier {
         let of = |run_id: &str| earlier.manifest.segments.iter().any(|segment| segment.run_id == run_id);
         tell(&clean::remove(of, &order.docker_host).await?);
-        remove_scratch(order).await?;
     }
     if std::env::var_os(orphans::SWEEP_VARIABLE).is_some_and(|sweep| sweep == "off") {
         return Ok(());
@@ -147,7 +147,11 @@ async fn with_engine(
         engine = Engine::connect(host, &order.run_id) => engine?,
     };
     let begun = match &order.earlier {
-        Some(earlier) => resume::take_up(order, earlier)?,
+        Some(earlier) => {
+            let begun = resume::take_up(order, earlier)?;
+            remove_scratch(order)?;
+            begun
+        }
         None => begin(order, &engine)?,
     };
     let result = AssertUnwindSafe(conduct(order, &engine, own, begun, stop)).catch_unwind().await;
@@ -166,15 +170,23 @@ async fn with_engine(
     }
 }
 
-async fn remove_scratch(order: &Order) -> Result<(), RunError> {
-    // What a target has started outlives it otherwise.
+/// What the run has left: what its targets have started outlives them otherwise.
+async fn remove_left(order: &Order) -> Result<(), RunError> {
     orphans::end_processes(|run_id| run_id == order.run_id)
         .map_err(RecordError::io("look for processes in", Path::new("/proc")))?;
     memory_group::remove_all(|run_id| run_id == order.run_id).await?;
     unmount_all(|run_id| run_id == order.run_id)?;
+    remove_scratch(order)
+}
+
+/// Where the folder is this run's; if it could not begin, it may be that of another which is alive.
+fn remove_scratch(order: &Order) -> Result<(), RunError> {
+    if !files::read_manifest(&order.out).is_ok_and(|manifest| manifest.run_id == order.run_id) {
+        return Ok(());
+    }
     let scratch = scratch(&order.out);
     match fs::remove_dir_all(&scratch) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(RecordError::io("remove", &scratch)(error).into())
         }
         _ => Ok(()),
@@ -182,6 +194,11 @@ async fn remove_scratch(order: &Order) -> Result<(), RunError> {
 }
 
 fn begin(order: &Order, engine: &Engine) -> Result<Begun, RunError> {
+    let scratch = scratch(&order.out);
+    if scratch.exists() {
+        // Of a run that is alive or was killed; or somebody's own, and it is removed in the end.
+        return Err(RecordError::io("write", &scratch)(ErrorKind::AlreadyExists.into()).into());
+    }
     let recorder = Recorder::create(&order.out)?;
     resume::note(order)?;
     let manifest = manifest(order, engine);

@@ -144,6 +144,11 @@ fn a_run_that_is_alive_is_refused_by_its_process_and_one_that_is_cut_short_goes_
     let alive = resume(&run.out);
     assert_eq!(alive.status.code(), REFUSED);
     assert!(said(&alive).contains(&format!("still alive: process {}", run.pid())), "{}", said(&alive));
+    let out = run.out.display().to_string();
+    let over = output(&["ab", "--targets", "pool", "--engine", "embedded", "--out", &out]);
+    assert_eq!(over.status.code(), Some(4));
+    assert!(said(&over).contains("a run never writes over another"), "{}", said(&over));
+    assert!(run.out.join("scratch").is_dir(), "what another run works with is left alone");
     run.signal("-INT");
     assert_eq!(run.wait().code(), Some(3));
     run.go_on();
