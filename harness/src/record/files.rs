@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::result::{
     KindCount, Listing, Listings, Manifest, MappedBytes, RunResult, SCHEMA, Sample, Samples, VerdictFile,
@@ -143,7 +143,10 @@ pub fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError>
 }
 
 /// The same row by row: the files of two days would not fit into memory.
-fn each_row<T: DeserializeOwned>(path: &Path, mut take: impl FnMut(T)) -> Result<(), RecordError> {
+///
+/// # Errors
+/// [`RecordError`].
+pub fn each_row<T: DeserializeOwned>(path: &Path, mut take: impl FnMut(T)) -> Result<(), RecordError> {
     let mut file = File::open(path).map_err(RecordError::io("read", path))?;
     let whole = whole_bytes(&mut file).map_err(RecordError::io("read", path))?;
     let rows = BufReader::with_capacity(READ_BYTES, file).take(whole);
@@ -212,6 +215,18 @@ pub fn read_kinds(folder: &Path) -> Result<Listings, RecordError> {
     Ok(Listings { tasks, threads, fds, watches, memory, resident })
 }
 
+/// Whether the rows by kind can be read, in the files that there are.
+///
+/// # Errors
+/// [`RecordError`] for the first file that is damaged.
+pub fn check_kinds(folder: &Path) -> Result<(), RecordError> {
+    let there = |name: &&str| folder.join(name).exists();
+    let counted = [TASKS, THREADS, FDS, WATCHES].into_iter().filter(there);
+    let mapped = [MEMORY].into_iter().filter(there);
+    counted.map(|name| folder.join(name)).try_for_each(|path| each_row(&path, |_: KindCount| ()))?;
+    mapped.map(|name| folder.join(name)).try_for_each(|path| each_row(&path, |_: MappedBytes| ()))
+}
+
 /// Reads all that a report is drawn from.
 ///
 /// # Errors
@@ -221,8 +236,7 @@ pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
     if !path.exists() {
         return Err(RecordError::NotJudged { path });
     }
-    let verdict: VerdictFile = read_json(&path)?;
-    known(&path, verdict.schema)?;
+    let verdict: VerdictFile = read_versioned(&path)?;
     Ok(RunResult {
         manifest: read_manifest(folder)?,
         verdict,
@@ -236,17 +250,23 @@ pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
 /// # Errors
 /// [`RecordError`].
 pub fn read_manifest(folder: &Path) -> Result<Manifest, RecordError> {
-    let path = folder.join(RUN);
-    let manifest: Manifest = read_json(&path)?;
-    known(&path, manifest.schema)?;
-    Ok(manifest)
+    read_versioned(&folder.join(RUN))
 }
 
-fn known(path: &Path, schema: u32) -> Result<(), RecordError> {
-    if schema == SCHEMA {
-        return Ok(());
+/// Reads JSON that says which schema it has: one of another schema is told as that, and not by the field that is missing.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn read_versioned<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema: u32,
     }
-    let why = format!("its schema is {schema}, and this flatline reads {SCHEMA}");
+    let Versioned { schema } = read_json(path)?;
+    if schema == SCHEMA {
+        return read_json(path);
+    }
+    let why = format!("its schema is {schema}, and this flatline reads {SCHEMA}: use the one that wrote it");
     Err(RecordError::Damaged { path: path.to_owned(), why })
 }
 
@@ -272,7 +292,9 @@ mod tests {
 
     #[test]
     fn another_schema_is_refused() {
-        let message = known(Path::new("verdict.json"), SCHEMA + 1).unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(RUN), "{\"schema\": 2, \"name\": \"of another shape\"}").unwrap();
+        let message = read_manifest(folder.path()).unwrap_err().to_string();
         assert!(message.contains("schema is 2") && message.contains("reads 1"), "{message}");
     }
 

@@ -1,6 +1,6 @@
 //! Going on with a run that was killed: what its directory must hold for it, and how it is taken up.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,9 @@ use crate::run::order::{Earlier, EngineChoice, Order, RunError};
 use crate::run::progress::{Progress, Show};
 use crate::run::segments::{self, Now};
 use crate::scenario::Loaded;
+
+/// Longer than any run, gaps and all: ten years.
+const ELAPSED_MAX_S: f64 = 10.0 * 366.0 * 24.0 * 3600.0;
 
 /// `order.json`: what was asked of the run, whatever becomes of the files and the command line that it was read from.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ pub enum ResumeError {
         ended: String,
     },
     /// Its directory.
-    #[error(transparent)]
+    #[error("{0}\n  Nothing was changed in the folder: put that right, or begin another run.")]
     Record(#[from] RecordError),
 }
 
@@ -104,7 +107,9 @@ pub fn order(folder: &Path, run_id: String, show: Show) -> Result<Order, ResumeE
     if !is_there(files::ORDER) {
         return Err(ResumeError::NotRecorded(folder.to_owned()));
     }
-    let recorded: Recorded = files::read_json(&folder.join(files::ORDER))?;
+    let recorded: Recorded = files::read_versioned(&folder.join(files::ORDER))?;
+    // What can't be judged is no reason to go on for two days.
+    files::check_kinds(folder)?;
     let events: Vec<Event> = files::read_csv(&folder.join(files::EVENTS))?;
     let seen = last_sample(folder)?;
     let last_event_s = events.last().map_or(0.0, |event| event.elapsed_s);
@@ -136,24 +141,30 @@ struct Seen {
     containers_started: u64,
 }
 
-/// Row by row: of two days there are many. A row that can't be read is no last one; who judges says what is wrong with it.
+/// Row by row: of two days there are many.
 fn last_sample(folder: &Path) -> Result<Seen, RecordError> {
     let path = folder.join(files::SAMPLES);
     let mut seen = Seen::default();
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(seen),
-        file => file.map_err(RecordError::io("read", &path))?,
-    };
+    if !path.exists() {
+        return Ok(seen);
+    }
     let (mut in_segment, mut in_earlier) = (0, 0);
-    for sample in csv::Reader::from_reader(file).into_deserialize::<Sample>().flatten() {
+    let mut impossible = None;
+    files::each_row(&path, |sample: Sample| {
+        if !(0.0..=ELAPSED_MAX_S).contains(&sample.elapsed_s) {
+            impossible.get_or_insert(sample.elapsed_s);
+        }
         seen.elapsed_s = seen.elapsed_s.max(sample.elapsed_s);
-        let Some(starts) = sample.starts else { continue };
+        let Some(starts) = sample.starts else { return };
         let new = starts - sample.restarts.unwrap_or(0).min(starts);
         if new < in_segment {
             // Each segment counts anew.
             in_earlier += in_segment;
         }
         in_segment = new;
+    })?;
+    if let Some(elapsed_s) = impossible {
+        return Err(RecordError::Damaged { path, why: format!("no run lasts {elapsed_s:e} seconds") });
     }
     seen.containers_started = in_earlier + in_segment;
     Ok(seen)
@@ -224,4 +235,52 @@ fn set_aside(order: &Order, segment: usize) -> Result<(), RecordError> {
         let path = order.out.join(name);
         failed(&path, fs::remove_file(&path))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::KindCount;
+
+    #[test]
+    fn what_can_not_be_judged_in_the_end_is_told_in_the_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let recorder = Recorder::create(folder.path()).unwrap();
+        drop(recorder);
+        let path = folder.path().join(files::SAMPLES);
+        assert_eq!(last_sample(folder.path()).unwrap().elapsed_s.to_bits(), 0.0_f64.to_bits());
+        let mut rows = csv::Writer::from_path(&path).unwrap();
+        for elapsed_s in [1.5, 2.5, 3.5] {
+            rows.serialize(Sample::unread(elapsed_s, "pool")).unwrap();
+        }
+        drop(rows);
+        let whole = fs::read_to_string(&path).unwrap();
+        assert!((last_sample(folder.path()).unwrap().elapsed_s - 3.5).abs() < 1e-9);
+        for (from, to, words) in [
+            ("2.5,", "oops,", "line: 3"),
+            ("2.5,pool", "2.5", "line: 3"),
+            ("2.5,", "inf,", "no run lasts inf seconds"),
+            ("2.5,", "NaN,", "no run lasts NaN seconds"),
+            ("2.5,", "1e300,", "no run lasts 1e300 seconds"),
+        ] {
+            fs::write(&path, whole.replace(from, to)).unwrap();
+            let error = ResumeError::from(last_sample(folder.path()).unwrap_err());
+            let message = error.to_string();
+            assert!(
+                message.contains("samples.csv is damaged: ") && message.contains(words),
+                "{to}: {message}"
+            );
+            assert!(message.contains("Nothing was changed") && !error.is_refusal(), "{message}");
+        }
+        let row = KindCount { elapsed_s: 1.0, target: "pool".into(), kind: "pipe".into(), count: 1 };
+        let mut kinds = csv::Writer::from_path(folder.path().join(files::FDS)).unwrap();
+        (0..3).for_each(|_| kinds.serialize(&row).unwrap());
+        drop(kinds);
+        files::check_kinds(folder.path()).unwrap();
+        let fds = folder.path().join(files::FDS);
+        let text = fs::read_to_string(&fds).unwrap();
+        fs::write(&fds, text.replacen("pipe,1", "pipe,many", 1)).unwrap();
+        let message = files::check_kinds(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("fds.csv is damaged") && message.contains("line: 2"), "{message}");
+    }
 }
