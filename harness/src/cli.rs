@@ -90,6 +90,8 @@ pub enum Command {
         page: bool,
     },
     /// Removes what a killed run has left: containers, images, processes, control groups, small disks, engines of its own
+    ///
+    /// A run does so at its start with what died where it runs; with FLATLINE_SWEEP=off in its environment it does not.
     Clean,
     /// Says what this machine lacks for a run, each with what to do, and how much a run writes
     #[command(after_help = doctor::DOCTOR_HELP)]
