@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// The first pause before it is started again; each after that is twice as long,
@@ -16,8 +17,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const STEADY: Duration = Duration::from_secs(10);
 
 /// The policy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum Restart {
     /// `no`: it stays down.
     #[default]
@@ -50,10 +51,23 @@ impl FromStr for Restart {
     }
 }
 
-impl TryFrom<String> for Restart {
-    type Error = InvalidRestart;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+impl<'de> Deserialize<'de> for Restart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Policy;
+        impl Visitor<'_> for Policy {
+            type Value = Restart;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a restart policy: no, on-failure, on-failure:5 (at most so often) or always")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Restart, E> {
+                text.parse().map_err(E::custom)
+            }
+            /// A `no` without quotes is one to YAML.
+            fn visit_bool<E: de::Error>(self, is_so: bool) -> Result<Restart, E> {
+                if is_so { Err(E::invalid_type(Unexpected::Bool(true), &self)) } else { Ok(Restart::No) }
+            }
+        }
+        deserializer.deserialize_any(Policy)
     }
 }
 
@@ -128,6 +142,18 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_no_without_quotes_is_one() {
+        for text in ["no", "'no'", "false"] {
+            assert_eq!(serde_saphyr::from_str::<Restart>(text).unwrap(), Restart::No, "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Restart>("false").unwrap(), Restart::No);
+        for text in ["true", "3", "[no]", "sometimes"] {
+            let error = serde_saphyr::from_str::<Restart>(text).unwrap_err().to_string();
+            assert!(error.contains("on-failure:5 (at most so often) or always"), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn a_policy_reads_back_what_it_prints_and_nothing_else() {
