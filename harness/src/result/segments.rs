@@ -1,5 +1,6 @@
 //! The stretches of a run: its phases, and the segments of one that was killed and went on.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A stretch of the run.
@@ -24,7 +25,7 @@ pub struct Segment {
     /// Its containers' label, with the process id of the flatline that ran it.
     pub run_id: String,
     /// When it began, RFC 3339 in UTC.
-    pub started_at: String,
+    pub started_at: Timestamp,
     /// Which life of the machine it ran in.
     pub boot_id: String,
     /// When it began by that life's clock, seconds since the machine was started.

@@ -27,7 +27,7 @@ impl Now {
     pub(super) fn segment(&self, run_id: &str, from_s: f64) -> Segment {
         Segment {
             run_id: run_id.to_owned(),
-            started_at: Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall).to_string(),
+            started_at: Timestamp::from_second(self.wall.as_second()).unwrap_or(self.wall),
             boot_id: self.boot_id.clone(),
             boot_s: self.boot_s,
             from_s,
@@ -43,8 +43,7 @@ pub(super) fn gap_s(segment: &Segment, last_s: f64, now: &Now) -> f64 {
     let since_start_s = if segment.boot_id == now.boot_id {
         now.boot_s - segment.boot_s
     } else {
-        let started: Option<Timestamp> = segment.started_at.parse().ok();
-        started.map_or(0.0, |started| now.wall.duration_since(started).as_secs_f64())
+        now.wall.duration_since(segment.started_at).as_secs_f64()
     };
     (since_start_s - (last_s - segment.from_s).max(0.0)).max(0.0)
 }

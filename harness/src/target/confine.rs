@@ -79,6 +79,7 @@ impl Confinement {
     /// # Errors
     /// [`ConfineError`].
     pub fn check(&self) -> Result<(), ConfineError> {
+        // Where the system does not say, the program's start finds out.
         let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
         if let (Some(cpus), Some(online)) = (&self.cpus, online.and_then(|online| cpu_list(online.trim()))) {
             let wanted = cpu_list(cpus).unwrap_or_default();

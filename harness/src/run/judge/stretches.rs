@@ -68,7 +68,7 @@ mod tests {
     fn segment(from_s: f64) -> Segment {
         Segment {
             run_id: String::new(),
-            started_at: String::new(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
             boot_id: String::new(),
             boot_s: 0.0,
             from_s,
