@@ -94,8 +94,8 @@ fn who_runs_out_is_set_against_what_was_foretold() {
         assert!(text(&out, "summary.md").contains(&sentence[..40]), "and the summary");
     }
     let fds = &targets["fds"]["resources"]["fds"]["projection"];
-    assert_eq!(fds["process_limit"], 100, "the limit that it runs under: {fds}");
-    assert!(text(&out, "report.html").contains("100 FDs, processors 0"));
+    assert_eq!(fds["process_limit"], 1000, "the limit that it runs under: {fds}");
+    assert!(text(&out, "report.html").contains("1,000 FDs, processors 0"));
 }
 
 #[test]
