@@ -208,6 +208,13 @@ impl Factor {
         let micros = (span.0.div_f64(self.0).as_nanos() + 500) / 1000;
         Span(Duration::from_nanos_u128(micros * 1000))
     }
+
+    /// A rate multiplied by it, to twelve digits: 24 times 0.05 is 1.2, and not 1.2000000000000002.
+    #[must_use]
+    pub fn raise(self, rate: f64) -> f64 {
+        let raised = rate * self.0;
+        format!("{raised:.11e}").parse().unwrap_or(raised)
+    }
 }
 
 impl Default for Factor {
@@ -256,6 +263,13 @@ mod tests {
             assert_eq!(span.to_string().parse::<Span>().unwrap(), span);
         }
         assert_eq!("90s".parse::<Span>().unwrap(), Span::secs(90));
+    }
+
+    #[test]
+    fn a_rate_that_is_raised_reads_as_one_would_write_it() {
+        let by: Factor = "24".parse().unwrap();
+        let raised = [0.05, 2.0, 0.1, 1e6, 0.0, f64::INFINITY].map(|rate| by.raise(rate).to_string());
+        assert_eq!(raised, ["1.2", "48", "2.4", "24000000", "0", "inf"]);
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub(super) fn scenario(whole: Scenario, by: Factor) -> (Scenario, Vec<String>) {
         script.cycle = Span(script.length());
     }
     scenario.containers.lines_per_second = lines(scenario.containers.lines_per_second, by, &mut kept);
-    scenario.limits.values_mut().for_each(|limit| *limit *= by.get());
+    scenario.limits.values_mut().for_each(|limit| *limit = by.raise(*limit));
     let figures = scenario.targets.values_mut().flat_map(|entry| &mut entry.figures);
     for (_, bar) in figures.filter(|(figure, _)| figure.is_rate()) {
         let (Bar::Above(bar) | Bar::Below(bar)) = bar;
-        *bar *= by.get();
+        *bar = by.raise(*bar);
     }
     for (place, timed) in scenario.faults.iter_mut().enumerate() {
         fault(place, timed, by, &mut kept);
