@@ -118,6 +118,7 @@ fn ground(result: &RunResult, series: &[Series], limit: Option<[Point; 2]>, end:
         counts: Counts::Added,
         phases: phases.collect(),
         limits: limit.into_iter().collect(),
+        steps: steps(result).iter().map(|step| step.from_s).collect(),
         faults: faults(result, end).iter().map(|fault| (fault.from_s, fault.to_s)).collect(),
         crashes: crashes.collect(),
         cuts: series.iter().filter_map(cut).collect(),
@@ -134,6 +135,9 @@ fn key(result: &RunResult, resource: Resource, ground: &Ground) -> Vec<(Key, Str
     }
     if result.events.iter().any(|event| event.event == "churn") {
         entries.push((Key::Churn, "container churn".to_owned()));
+    }
+    if !ground.steps.is_empty() {
+        entries.push((Key::Step, "step of the script".to_owned()));
     }
     if !ground.faults.is_empty() {
         entries.push((Key::Fault, "fault on purpose".to_owned()));
@@ -189,6 +193,20 @@ pub(super) fn faults(result: &RunResult, end: f64) -> Vec<Stretch> {
         shaded: true,
     };
     starts.map(stretch).collect()
+}
+
+/// Steps of the load's script, each until the next one or until its phase ends.
+pub(super) fn steps(result: &RunResult) -> Vec<Stretch> {
+    let starts = || result.events.iter().filter(|event| event.event == "step");
+    let phases = &result.manifest.phases;
+    let ends = starts().skip(1).map(|event| event.elapsed_s).chain([f64::INFINITY]);
+    let stretch = |(event, next_s): (&Event, f64)| {
+        let from_s = event.elapsed_s;
+        let within = phases.iter().find(|phase| (phase.from_s..phase.to_s).contains(&from_s));
+        let to_s = within.map_or(next_s, |phase| phase.to_s.min(next_s));
+        Stretch { name: event.detail.clone(), from_s, to_s, shaded: false }
+    };
+    starts().zip(ends).map(stretch).collect()
 }
 
 /// A tick for every column of the picture in which containers came or went.

@@ -44,6 +44,8 @@ pub(super) struct Ground {
     pub(super) phases: Vec<Stretch>,
     /// Lines as steep as the limit, by their two ends.
     pub(super) limits: Vec<[Point; 2]>,
+    /// Where a step of the load's script begins, in seconds.
+    pub(super) steps: Vec<f64>,
     /// Stretches of time under a fault.
     pub(super) faults: Vec<(f64, f64)>,
     /// Who ended unasked.

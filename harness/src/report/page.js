@@ -267,7 +267,7 @@
       }
     }
     const words = (tag, text, name) => { const element = document.createElement(tag); element.textContent = text; if (name) element.className = name; return element; };
-    const during = [...data.phases, ...data.faults].filter(([, begin, end]) => begin <= cursor && cursor < end).map(([name]) => name);
+    const during = [...data.phases, ...data.steps, ...data.faults].filter(([, begin, end]) => begin <= cursor && cursor < end).map(([name]) => name);
     readout.replaceChildren(words("b", clock(cursor)), ` ${during.join(", ")} `, ...found.map(([target, sample]) => {
       const one = words("span", "", "value");
       const name = words("span", data.targets[target], `target t${target % 6}`);

@@ -37,6 +37,8 @@ pub(super) const GRID: Ink = Ink::new(225, 228, 232);
 pub(super) const AXIS: Ink = Ink::new(140, 149, 159);
 /// Phases that are not the load.
 pub(super) const SHADE: Ink = Ink::new(241, 243, 245);
+/// Where a step of the load's script begins.
+pub(super) const STEP: Ink = Ink::new(182, 190, 200);
 /// The limit.
 pub(super) const LIMIT: Ink = Ink::new(28, 28, 28);
 /// A fault on purpose.

@@ -7,7 +7,7 @@ use super::clip::{clip, clip_area};
 use super::figures;
 use super::ground::{Counts, Crash, Ground};
 use super::group::{Group, Part};
-use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, TEXT};
+use super::palette::{self, AXIS, FAULT, GRID, LIMIT, MUTED, SHADE, STEP, TEXT};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
 
@@ -139,7 +139,7 @@ impl Panel<'_> {
         }
     }
 
-    /// Phases and faults.
+    /// Phases, steps of the script, and faults.
     fn ground(&self, scene: &mut Scene) {
         let (top, bottom) = (self.value.to, self.value.from);
         for phase in &self.ground.phases {
@@ -148,6 +148,10 @@ impl Panel<'_> {
                 scene.rectangle((from, top), (to, bottom), SHADE);
             }
             scene.line(vec![(from, top), (from, bottom)], GRID, 1.0);
+        }
+        for from_s in &self.ground.steps {
+            let at = self.time.at(*from_s);
+            scene.line(vec![(at, top), (at, bottom)], STEP, 1.0);
         }
         scene.group(Group::Part(Part::Faults), |scene| {
             for (from, to) in self.faults() {

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::chart;
+use super::ground::Stretch;
 use super::panel::short;
 use super::series::Series;
 use crate::result::{Resource, RunResult};
 
-/// Letters of a fault's name.
+/// Letters of the name of a step or a fault.
 const NAME: usize = 60;
 /// Steps of a time in a second.
 const PER_SECOND: f64 = 10.0;
@@ -21,6 +22,7 @@ struct Plotted<'a> {
     targets: &'a [String],
     /// Name, first and last second.
     phases: Vec<(&'a str, f64, f64)>,
+    steps: Vec<(String, f64, f64)>,
     faults: Vec<(String, f64, f64)>,
     series: BTreeMap<&'static str, Vec<Line>>,
 }
@@ -40,11 +42,14 @@ pub(super) fn json(
 ) -> Result<String, serde_json::Error> {
     let series = series.iter().map(|(resource, lines)| (resource.key(), lines.iter().map(line).collect()));
     let end = result.samples.last_s();
-    let faults = chart::faults(result, end).into_iter();
+    let named = |stretches: Vec<Stretch>| {
+        stretches.iter().map(|it| (short(&it.name, NAME), it.from_s, it.to_s)).collect()
+    };
     let plotted = Plotted {
         targets: &result.manifest.targets,
         phases: result.manifest.phases.iter().map(|it| (it.name.as_str(), it.from_s, it.to_s)).collect(),
-        faults: faults.map(|fault| (short(&fault.name, NAME), fault.from_s, fault.to_s)).collect(),
+        steps: named(chart::steps(result)),
+        faults: named(chart::faults(result, end)),
         series: series.collect(),
     };
     Ok(serde_json::to_string(&plotted)?.replace('<', "\\u003c"))
@@ -107,6 +112,10 @@ mod tests {
         assert_eq!(read["targets"][2], HOSTILE);
         assert_eq!(read["series"]["fds"].as_array().unwrap().len(), 3);
         assert_eq!(read["faults"][0][0], "sink down");
+        let steps = read["steps"].to_string();
+        let until_the_next_and_the_end_of_the_load =
+            r#"[["lines ×1, churn ×1, for 1m",70.0,130.0],["lines ×4, churn ×2, for 1m",130.0,250.0]]"#;
+        assert_eq!(steps, until_the_next_and_the_end_of_the_load);
     }
 
     #[test]

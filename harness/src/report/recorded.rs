@@ -151,6 +151,7 @@ fn panel(sheet: &mut Sheet, column: &str, series: &[Series]) {
     let ground = Ground {
         counts: Counts::Held,
         phases: Vec::new(),
+        steps: Vec::new(),
         faults: Vec::new(),
         crashes: Vec::new(),
         cuts: series.iter().filter_map(|one| Some((one.place, cut(one)?))).collect(),

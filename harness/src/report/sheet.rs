@@ -5,7 +5,7 @@ use super::axis::{Scale, time_ticks};
 use super::figures;
 use super::ground::Ground;
 use super::group::{Group, Part};
-use super::palette::{self, AXIS, FAULT, LIMIT, MUTED, TEXT};
+use super::palette::{self, AXIS, FAULT, LIMIT, MUTED, STEP, TEXT};
 use super::panel::{Format, Panel, short};
 use super::scene::{Anchor, Point, Scene, text_width};
 use super::series::Series;
@@ -20,6 +20,8 @@ pub(super) enum Key {
     Wedge,
     /// Containers that came or went.
     Churn,
+    /// A step of the load's script.
+    Step,
     /// A fault on purpose.
     Fault,
     /// Where the judged stretch begins.
@@ -114,6 +116,10 @@ impl Sheet {
             Key::Fault => {
                 let corner = (right + 24.0, middle + 5.0);
                 self.scene.rectangle((right, middle - 5.0), corner, FAULT.faint(0.4));
+            }
+            Key::Step => {
+                let line = vec![(right + 12.0, middle - 6.0), (right + 12.0, middle + 6.0)];
+                self.scene.line(line, STEP, 1.6);
             }
             Key::Wedge => {
                 let wedge = vec![from, (right + 24.0, middle - 6.0), (right + 24.0, middle + 6.0)];

@@ -63,6 +63,8 @@ pub(super) fn troubled() -> RunResult {
         event: event.to_owned(),
         detail: detail.to_owned(),
     };
+    run.events.push(event(70.0, "", "step", "lines ×1, churn ×1, for 1m"));
+    run.events.push(event(130.0, "", "step", "lines ×4, churn ×2, for 1m"));
     run.events.push(event(90.0, "", "fault", "sink down"));
     run.events.push(event(110.0, "", "fault_end", "sink back"));
     run.events.push(event(150.0, HOSTILE, "crash", HOSTILE));
