@@ -20,6 +20,7 @@ mod lines;
 mod listings;
 mod processes;
 mod rows;
+mod run_in;
 mod samples;
 mod segments;
 mod stability;
@@ -38,6 +39,7 @@ pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use listings::{Counts, Listing, Listings};
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
+pub use run_in::RunIn;
 pub use samples::{Count, Moment, Samples, Series};
 pub use segments::{Phase, Segment, Unaccounted};
 pub use stability::{Stability, Unasked};
@@ -333,6 +335,9 @@ pub struct Manifest {
     /// What each target is held to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub terms: BTreeMap<String, Terms>,
+    /// The image of each target that ran in a container: its id on the engine.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub images: BTreeMap<String, String>,
     /// Containers started in all.
     pub containers_started: u64,
     /// How it ended: `running`, `finished`, `stopped early`, `interrupted`, `failed: …`. Only a run that was killed is

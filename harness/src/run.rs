@@ -1,6 +1,7 @@
 //! Runs: what happens when, who is asked, what is decided.
 
 mod keeper;
+pub mod containers;
 pub mod attach;
 pub mod progress;
 pub mod clean;

@@ -265,13 +265,36 @@ fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<
         });
     }
     let known = kind.settings.keys().cloned().collect::<Vec<_>>().join(", ");
-    Spec::join(name, kind, entry).map_err(|key| ScenarioError::Mistakes {
+    let place = run_in_place(source, (scenario, name), (&path, &text), &entry);
+    let joined = Spec::join(name, kind, entry).map_err(|key| ScenarioError::Mistakes {
         path: scenario.to_owned(),
         mistakes: vec![format!(
             "targets.{name}.settings.{key}: {} has no such setting; it has: {known}",
             path.display()
         )],
-    })
+    });
+    Ok(Spec { run_in_at: place, ..joined? })
+}
+
+/// Where it is said what a target runs in, as file, line, column and field; without a line where the command line or an
+/// included file says so. Empty where nothing does.
+fn run_in_place(
+    source: &Source,
+    (scenario, name): (&Path, &str),
+    (file, text): (&Path, &str),
+    entry: &Entry,
+) -> String {
+    const FIELD: &str = "run_in";
+    let said = |path: &Path, at: Option<(u64, u64)>, field: &str| {
+        let at = at.map_or_else(String::new, |(line, column)| format!("{line}:{column}:"));
+        format!("{}:{at} {field}", path.display())
+    };
+    if entry.run_in.is_some() {
+        let at = source.read(scenario).ok().and_then(|text| include::place(&text, &["targets", name, FIELD]));
+        return said(scenario, at, &format!("targets.{name}.{FIELD}"));
+    }
+    let at = include::place(text, &[FIELD]);
+    at.map_or_else(String::new, |at| said(file, Some(at), FIELD))
 }
 
 #[cfg(test)]

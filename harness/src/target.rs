@@ -2,6 +2,11 @@
 //! metrics address.
 
 pub mod confine;
+pub mod container;
+pub mod ended;
+pub mod packed;
 pub mod process;
+mod ready;
 pub mod restart;
+pub mod running;
 pub mod spec;

@@ -7,8 +7,8 @@ use flatline::record::bound::{self, Volume};
 use flatline::record::files::RecordError;
 use flatline::record::recorder::Recorder;
 use flatline::result::{
-    Allowance, Event, Expect, KindCount, Kinds, Machine, Manifest, MappedBytes, Missed, Resource, SCHEMA,
-    Sample, Terms,
+    Allowance, Event, Expect, KindCount, Kinds, Machine, Manifest, MappedBytes, Missed, Resource, RunIn,
+    SCHEMA, Sample, Terms,
 };
 
 /// Seconds of the idle phase before the load, and of the drain after it.
@@ -207,6 +207,7 @@ impl Made {
     fn manifest(&self) -> Manifest {
         let terms = |per_min: f64| Terms {
             resources: Allowance::default(),
+            run_in: RunIn::Process,
             design: "made up".to_owned(),
             expect: if per_min > 2.0 { Expect::Leak } else { Expect::Flat },
             must_leak: vec![Resource::Fds],
@@ -234,6 +235,7 @@ impl Made {
             window_s: 3_600.0,
             targets: self.targets.iter().map(|(name, _)| name.clone()).collect(),
             terms: self.targets.iter().map(|(name, per_min)| (name.clone(), terms(*per_min))).collect(),
+            images: BTreeMap::new(),
             containers_started: 0,
             ended: words("running"),
             missed: Missed::default(),

@@ -26,7 +26,10 @@ pub const ENVIRONMENT: u8 = 4;
 #[must_use]
 pub fn code_of(error: &anyhow::Error) -> u8 {
     let of_the_user = error.is::<ScenarioError>() || error.is::<ConfigError>() || error.is::<TableError>();
-    let unfit = matches!(error.downcast_ref(), Some(RunError::NotEmbedded { .. }));
+    let unfit = matches!(
+        error.downcast_ref(),
+        Some(RunError::NotEmbedded { .. } | RunError::ContainerNotEmbedded { .. })
+    );
     if of_the_user
         || unfit
         || error.is::<UsageError>()

@@ -1,7 +1,23 @@
 //! How a target's process fared, what it was held to, and which of that it used up, in words.
 
 use super::figures;
-use crate::result::{RunResult, TargetResult};
+use crate::result::{RunIn, RunResult, TargetResult};
+
+/// Letters of an image's id that tell it from others, as Docker shows it.
+const ID_LENGTH: usize = 12;
+
+/// What it ran in, where that is not a process of the machine.
+pub(super) fn ran_in(result: &RunResult, name: &str) -> Option<String> {
+    let terms = result.manifest.terms.get(name)?;
+    if terms.run_in == RunIn::Process {
+        return None;
+    }
+    let image = result.manifest.images.get(name).map_or_else(String::new, |id| {
+        let id = id.strip_prefix("sha256:").unwrap_or(id);
+        format!(", image {}", id.chars().take(ID_LENGTH).collect::<String>())
+    });
+    Some(format!("in a container{image}"))
+}
 
 /// What it may use, where that is less than all of the machine.
 pub(super) fn allowed(result: &RunResult, name: &str) -> Option<String> {

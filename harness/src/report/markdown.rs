@@ -195,6 +195,10 @@ fn comparison(result: &RunResult) -> String {
         out.push_str(&row(&format!("**{title}**{limit}"), cells.iter().map(|cell| growth(cell.as_ref()))));
     }
     out.push_str(&row("**Stability**", cards.iter().map(|card| safe(&card.stability))));
+    if cards.iter().any(|card| card.ran_in.is_some()) {
+        let ran = |card: &Card| safe(card.ran_in.as_deref().unwrap_or("as a process"));
+        out.push_str(&row("**Ran**", cards.iter().map(ran)));
+    }
     if cards.iter().any(|card| card.allowed.is_some()) {
         let allowed = |card: &Card| safe(card.allowed.as_deref().unwrap_or("none of its own"));
         out.push_str(&row("**Limits**", cards.iter().map(allowed)));

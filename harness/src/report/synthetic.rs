@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::result::{
     Allowance, Audit, Basis, Comparison, DrainResult, Event, EventGrowth, EventKind, Exhausted, Exhaustion,
     Expect, FittedLine, Judgement, KeptKind, KindGrowth, Latency, Machine, Manifest, Missed, Outcome, Pair,
-    Phase, ProcessCount, ProcessGrowth, Projection, Resource, ResourceResult, RunResult, SCHEMA, Sample,
-    Stability, TargetResult, Terms, Verdict, VerdictFile,
+    Phase, ProcessCount, ProcessGrowth, Projection, Resource, ResourceResult, RunIn, RunResult, SCHEMA,
+    Sample, Stability, TargetResult, Terms, Verdict, VerdictFile,
 };
 
 const PHASES: [(&str, f64, f64); 4] =
@@ -131,6 +131,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         window_s: 3_600.0,
         targets: names.map(str::to_owned).to_vec(),
         terms: terms(names),
+        images: BTreeMap::new(),
         containers_started: 42,
         ended: "finished".to_owned(),
         missed: Missed::default(),
@@ -153,6 +154,7 @@ fn terms(names: [&str; 3]) -> BTreeMap<String, Terms> {
                 figures: BTreeMap::new(),
                 bounds: BTreeMap::new(),
                 resources: Allowance { fds: Some(1_024), ..Allowance::default() },
+                run_in: RunIn::Process,
             },
         )
     };

@@ -153,9 +153,9 @@ pub(super) struct Card {
     pub(super) lost_any: bool,
     pub(super) cost: String,
     pub(super) stability: String,
-    /// What it was held to.
     pub(super) allowed: Option<String>,
-    /// Which of that it used up, and what had been foretold.
+    pub(super) ran_in: Option<String>,
+    /// Which of what it may use it used up, and what had been foretold.
     pub(super) exhausted: Vec<String>,
     pub(super) crashed: bool,
     pub(super) log: Vec<String>,
@@ -243,6 +243,7 @@ fn card(result: &RunResult, place: usize, name: &str, target: &TargetResult) -> 
             cost.cpu, cost.share, cost.rss
         ),
         stability: fate::stability(target),
+        ran_in: fate::ran_in(result, name),
         allowed: fate::allowed(result, name),
         exhausted: fate::exhausted(target),
         crashed: target.stability.crashes > 0,

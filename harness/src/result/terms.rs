@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allowance, Bar, Expect, Figure, Resource};
+use super::{Allowance, Bar, Expect, Figure, Resource, RunIn};
 
 /// The terms of one target, as its file and the scenario set them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,4 +28,7 @@ pub struct Terms {
     /// What it may use of the machine.
     #[serde(default, skip_serializing_if = "Allowance::is_all")]
     pub resources: Allowance,
+    /// What it runs in.
+    #[serde(default, skip_serializing_if = "RunIn::is_process")]
+    pub run_in: RunIn,
 }

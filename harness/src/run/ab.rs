@@ -1,6 +1,7 @@
 //! `flatline ab`: targets side by side on the same containers, from nothing to a report, and nothing
 //! left behind.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
@@ -18,7 +19,7 @@ use crate::faults::Fault;
 use crate::orphans;
 use crate::record::files::{self, RecordError};
 use crate::record::recorder::Recorder;
-use crate::result::{Manifest, Missed, Resource, RunResult, SCHEMA};
+use crate::result::{Manifest, Missed, Resource, RunIn, RunResult, SCHEMA};
 use crate::run::clean::{self, Removed};
 use crate::run::conclude::conclude;
 use crate::run::doctor;
@@ -125,6 +126,9 @@ async fn own_engine(order: &Order) -> Result<Option<Kind>, RunError> {
             Ok(_) => Ok(None),
             // One that is there and not for this user is another matter.
             Err(error @ EngineError::Unreachable { .. }) => {
+                if let Some(place) = container_asked_for(order) {
+                    return Err(RunError::ContainerWithoutDocker { place, source: error });
+                }
                 Progress::new(order.show, &[]).say(&format!(
                     "{error}\n  The embedded engine runs the containers, as plain processes (--engine docker insists on Docker)."
                 ));
@@ -133,6 +137,12 @@ async fn own_engine(order: &Order) -> Result<Option<Kind>, RunError> {
             Err(error) => Err(error.into()),
         },
     }
+}
+
+/// Where it is said that a target runs in a container, if any does.
+fn container_asked_for(order: &Order) -> Option<String> {
+    let contained = order.loaded.targets.iter().find(|spec| spec.kind.run_in == RunIn::Container);
+    contained.map(|spec| spec.run_in_at.clone())
 }
 
 async fn with_engine(
@@ -146,6 +156,9 @@ async fn with_engine(
         () = stop.cancelled() => return Err(RunError::Stopped),
         engine = Engine::connect(host, &order.run_id) => engine?,
     };
+    if let Some(place) = container_asked_for(order).filter(|_| engine.is_embedded()) {
+        return Err(RunError::ContainerNotEmbedded { place });
+    }
     let begun = match &order.earlier {
         Some(earlier) => {
             let begun = resume::take_up(order, earlier)?;
@@ -154,7 +167,7 @@ async fn with_engine(
         }
         None => begin(order, &engine)?,
     };
-    let result = AssertUnwindSafe(conduct(order, &engine, own, begun, stop)).catch_unwind().await;
+    let result = AssertUnwindSafe(Box::pin(conduct(order, &engine, own, begun, stop))).catch_unwind().await;
     let mut containers = engine.remove_all().await;
     if !matches!(result, Ok(Ok(_))) {
         sleep(LATE_CONTAINER).await;
@@ -221,11 +234,12 @@ async fn conduct(
             return Err(error);
         }
     };
+    manifest.images = house.images();
+    recorder.manifest(&manifest)?;
     let sinks = order.loaded.targets.iter().zip(&house.sinks);
     let world = World {
         sinks: sinks.map(|(spec, sink)| (spec.name.clone(), Arc::clone(sink))).collect(),
         happened: Arc::clone(&house.happened),
-        groups: house.groups(),
         daemons: Daemons::of(engine.host(), engine.is_embedded()),
     };
     let progress = Progress::new(order.show, &manifest.targets);
@@ -301,6 +315,7 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
         terms: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.terms())).collect(),
+        images: BTreeMap::new(),
         containers_started: 0,
         ended: Manifest::RUNNING.to_owned(),
         missed: Missed::default(),

@@ -11,15 +11,18 @@ use tokio::sync::mpsc;
 
 use crate::audit::reconcile::Claims;
 use crate::clock::Stopwatch;
-use crate::result::Stability;
+use crate::result::{RunIn, Stability};
+use crate::run::containers::{Containers, ContainersError, Files, Surroundings};
 use crate::run::journal::Note;
 use crate::run::keeper::{Keeper, Recipe};
 use crate::sample::metrics;
 use crate::sample::process::{self, Limits};
 use crate::sample::sampler::{Sampler, Subject};
 use crate::target::confine::{ConfineError, Confinement};
+use crate::target::container::Means;
 use crate::target::process::{Place, ProcessError};
 use crate::target::spec::{DeadLetters, Facts, MetricNames, Spec, TemplateError};
+use crate::world::engine::Engine;
 use crate::world::memory_group::{GroupError, MemoryGroup};
 use crate::world::small_disk::{DiskError, SmallDisk};
 
@@ -40,6 +43,9 @@ pub enum AttachError {
         /// Which, and why not.
         why: ConfineError,
     },
+    /// Its container.
+    #[error(transparent)]
+    Containers(#[from] ContainersError),
     /// What holds it to its memory.
     #[error(transparent)]
     Group(#[from] GroupError),
@@ -72,6 +78,8 @@ pub(super) struct Setting {
     pub(super) small_disks: bool,
     /// What holds those targets to their memory whose memory is limited.
     pub(super) groups: BTreeMap<String, MemoryGroup>,
+    /// What it takes to run those targets that run in containers.
+    pub(super) means: BTreeMap<String, Means>,
     /// The run's clock.
     pub(super) stopwatch: Stopwatch,
 }
@@ -119,7 +127,7 @@ pub(super) struct Detached {
     pub(super) stability: Stability,
 }
 
-/// What holds those to their memory whose memory is limited, by their names. Made before anything runs, and their other
+/// What holds those to their memory that run as processes and whose memory is limited, by their names. Made before anything runs, and their other
 /// limits are looked at as well, so that a machine where one can't be kept is told at once.
 ///
 /// # Errors
@@ -130,9 +138,15 @@ pub(super) fn memory_groups(
 ) -> Result<BTreeMap<String, MemoryGroup>, AttachError> {
     for Spec { name, kind, .. } in targets {
         let confinement = Confinement::new(&kind.resources, None);
-        confinement.check().map_err(|why| AttachError::Confine { target: name.clone(), why })?;
+        let checked = match kind.run_in {
+            RunIn::Process => confinement.check(),
+            // By the engine's leave; what it refuses beside that it says itself.
+            RunIn::Container => confinement.check_machine(),
+        };
+        checked.map_err(|why| AttachError::Confine { target: name.clone(), why })?;
     }
-    let limited = targets.iter().filter_map(|spec| Some((&spec.name, spec.kind.resources.memory?)));
+    let processes = targets.iter().filter(|spec| spec.kind.run_in == RunIn::Process);
+    let limited = processes.filter_map(|spec| Some((&spec.name, spec.kind.resources.memory?)));
     let make = |(name, memory): (&String, ByteSize)| {
         Ok((name.clone(), MemoryGroup::make(run_id, name, memory.as_u64())?))
     };
@@ -140,6 +154,41 @@ pub(super) fn memory_groups(
 }
 
 impl Setting {
+    /// Makes ready what those targets need that run in containers, before anything runs.
+    ///
+    /// # Errors
+    /// [`AttachError`] of the first that can't be had.
+    pub(super) async fn make_containers(
+        &mut self,
+        engine: &Engine,
+        surroundings: Surroundings,
+        targets: impl Iterator<Item = (&Spec, String)>,
+    ) -> Result<(), AttachError> {
+        let mut containers = Containers::new(engine, surroundings);
+        for (spec, sink_url) in targets {
+            let files = self.files(spec, &sink_url)?;
+            let means = containers.means(spec, &files).await?;
+            self.means.extend(means.map(|means| (spec.name.clone(), means)));
+        }
+        Ok(())
+    }
+
+    /// The image of each target that runs in containers: its id.
+    pub(super) fn images(&self) -> BTreeMap<String, String> {
+        self.means.iter().map(|(name, means)| (name.clone(), means.image.id.clone())).collect()
+    }
+
+    fn files(&self, spec: &Spec, sink_url: &str) -> Result<Files, AttachError> {
+        let place = Place {
+            config: self.logs.join(format!("{}.config", spec.name)),
+            log: self.logs.join(format!("{}.log", spec.name)),
+            state_dir: self.scratch.join("state").join(&spec.name),
+            run_id: self.run_id.clone(),
+        };
+        let filled = spec.fill(&self.facts(&place, sink_url)?)?;
+        Ok((place, filled))
+    }
+
     /// Starts every target with its sink (in the same order) and waits until all are ready. Those
     /// that were started are killed where one fails. From then on each is looked after: the notes tell of it.
     ///
@@ -161,16 +210,11 @@ impl Setting {
         sink_url: &str,
         notes: &mpsc::Sender<Note>,
     ) -> Result<Attached, AttachError> {
-        let place = Place {
-            config: self.logs.join(format!("{}.config", spec.name)),
-            log: self.logs.join(format!("{}.log", spec.name)),
-            state_dir: self.scratch.join("state").join(&spec.name),
-            run_id: self.run_id.clone(),
-        };
-        let filled = spec.fill(&self.facts(&place, sink_url)?)?;
+        let (place, filled) = self.files(spec, sink_url)?;
         let disk = self.small_disks.then(|| SmallDisk::mount(&place.state_dir, &self.run_id)).transpose()?;
         let group = self.groups.get(&spec.name).cloned();
-        let recipe = Recipe { spec: spec.clone(), filled, place, group, stopwatch: self.stopwatch };
+        let means = self.means.get(&spec.name).cloned();
+        let recipe = Recipe { spec: spec.clone(), filled, place, group, means, stopwatch: self.stopwatch };
         let process = recipe.start_ready().await?;
         Ok(Attached {
             limits: process::limits(process.pid()),
@@ -227,10 +271,13 @@ impl Attached {
     }
 
     /// Kills it, as planned; what it has counted so far is kept.
-    pub(super) async fn kill(&mut self, sampler: &Sampler) {
+    ///
+    /// # Errors
+    /// [`AttachError::Process`]: its container may still run.
+    pub(super) async fn kill(&mut self, sampler: &Sampler) -> Result<(), AttachError> {
         let said = self.said(sampler).await;
         self.before = Said { claims: Claims { in_flight: 0, ..said.claims }, ..said };
-        self.keeper.kill().await;
+        Ok(self.keeper.kill().await?)
     }
 
     /// Starts it again where it is down, and waits until it is ready.

@@ -13,6 +13,7 @@ use crate::environment;
 use crate::faults::Fault;
 use crate::orphans;
 use crate::record::bound;
+use crate::result::RunIn;
 use crate::run::order::EngineChoice;
 use crate::scenario::Loaded;
 use crate::target::process::is_program;
@@ -49,7 +50,8 @@ pub fn facts(loaded: &Loaded, out: &Path, done: Duration) -> Facts {
         containers: scenario.containers.count as u64,
         targets: loaded.targets.len() as u64,
         engine: None,
-        may_embed: !has(&Fault::DockerRestart),
+        may_embed: !has(&Fault::DockerRestart)
+            && loaded.targets.iter().all(|spec| spec.kind.run_in == RunIn::Process),
         is_root: geteuid().is_root(),
         needs_root,
         is_synchronised: is_synchronised(),

@@ -21,6 +21,7 @@ use crate::loki::weather::Tampered;
 use crate::record::files::RecordError;
 use crate::result::Latency;
 use crate::run::attach::{Attached, Detached, Said, Setting, memory_groups};
+use crate::run::containers::Surroundings;
 use crate::run::journal::{Journal, Note};
 use crate::run::letters;
 use crate::run::order::{Order, RunError};
@@ -30,7 +31,6 @@ use crate::world::engine::Engine;
 use crate::world::happened::Happened;
 use crate::world::image;
 use crate::world::load::{self, Load};
-use crate::world::memory_group::MemoryGroup;
 use crate::world::own_engine::OwnEngine;
 use crate::world::replay::Ready;
 use crate::world::tempo::Tempo;
@@ -116,10 +116,11 @@ impl<'a> House<'a> {
         if let Some(compression) = &order.loaded.compression {
             sink.loki = sink.loki.compressed(compression.times);
         }
-        let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()));
+        let sinks = order.loaded.targets.iter().map(|_| Sink::start(None, sink.clone()).map(Arc::new));
+        let sinks: Vec<Arc<Sink>> = sinks.collect::<Result<_, _>>()?;
         let containers_root = engine.containers_root().await?;
         let happened = Arc::new(Happened::new(PathBuf::from(&containers_root)));
-        let setting = Setting {
+        let mut setting = Setting {
             docker_host: engine.host().to_owned(),
             containers_root,
             run_label: engine.label(),
@@ -129,14 +130,22 @@ impl<'a> House<'a> {
             logs,
             small_disks: plan.has(&Fault::DiskFull),
             groups: memory_groups(&order.run_id, &order.loaded.targets)?,
+            means: BTreeMap::new(),
             stopwatch,
         };
+        let urls = sinks.iter().map(|sink| sink.url());
+        let surroundings = Surroundings {
+            // The run's own engine makes its socket anew when it is started again: who has only the file loses it.
+            socket: own_engine.as_ref().map_or_else(|| engine.socket(), |own| Some(own.socket_folder())),
+            containers_root: PathBuf::from(&setting.containers_root),
+        };
+        setting.make_containers(engine, surroundings, order.loaded.targets.iter().zip(urls)).await?;
         Ok(Self {
             order,
             engine,
             own_engine,
             stopwatch,
-            sinks: sinks.map(|sink| sink.map(Arc::new)).collect::<Result<_, _>>()?,
+            sinks,
             happened,
             plan,
             paused: Vec::new(),
@@ -283,9 +292,9 @@ impl<'a> House<'a> {
         }
     }
 
-    /// What holds targets to their memory.
-    pub(super) fn groups(&self) -> BTreeMap<String, MemoryGroup> {
-        self.setting.groups.clone()
+    /// The image of each target that runs in containers: its id.
+    pub(super) fn images(&self) -> BTreeMap<String, String> {
+        self.setting.images()
     }
 
     /// Whether there is anything to account for.

@@ -79,7 +79,7 @@ impl Journal {
         (judged, early): (BTreeMap<String, BTreeMap<Resource, Settings>>, Option<Early>),
         progress: Progress,
     ) -> Self {
-        let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None };
+        let own = Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None, memory: None };
         Self {
             recorder,
             stopwatch,

@@ -13,8 +13,11 @@ use crate::result::{Stability, Unasked};
 use crate::run::journal::Note;
 use crate::sample::sampler::{Others, Subject, TasksGauge};
 use crate::target::confine::Confinement;
-use crate::target::process::{Ended, Place, Process, ProcessError, last_lines};
+use crate::target::container::{Container, Means};
+use crate::target::ended::Ended;
+use crate::target::process::{Place, Process, ProcessError, last_lines};
 use crate::target::restart::Backoff;
+use crate::target::running::Running;
 use crate::target::spec::{Filled, MetricNames, Spec};
 use crate::world::memory_group::{self, MemoryGroup};
 
@@ -34,27 +37,33 @@ pub(super) struct Recipe {
     pub(super) filled: Filled,
     /// Where its files go.
     pub(super) place: Place,
-    /// What holds it to its memory, where that is limited.
+    /// What holds it to its memory, where that is limited and it runs as a process.
     pub(super) group: Option<MemoryGroup>,
+    /// What it takes where it runs in containers.
+    pub(super) means: Option<Means>,
     /// The run's clock.
     pub(super) stopwatch: Stopwatch,
 }
 
 impl Recipe {
-    fn start(&self) -> Result<Process, ProcessError> {
+    async fn start(&self) -> Result<Running, ProcessError> {
+        let name = &self.spec.name;
+        if let Some(means) = &self.means {
+            return Ok(Running::Container(Container::start(name, &self.filled, &self.place, means).await?));
+        }
         let group = self.group.as_ref().map(MemoryGroup::folder);
         let confinement = Confinement::new(&self.spec.kind.resources, group);
-        Process::start(&self.spec.name, &self.filled, &self.place, &confinement)
+        Ok(Running::Process(Process::start(name, &self.filled, &self.place, &confinement)?))
     }
 
     /// Starts it and waits until it is ready.
-    pub(super) async fn start_ready(&self) -> Result<Process, ProcessError> {
-        let mut process = self.start()?;
-        process.wait_ready(&self.filled.ready_url).await?;
+    pub(super) async fn start_ready(&self) -> Result<Running, ProcessError> {
+        let mut process = self.start().await?;
+        process.wait_ready(&self.filled.ready_url, &self.place).await?;
         Ok(process)
     }
 
-    fn subject(&self, pid: u32) -> Subject {
+    fn subject(&self, process: &Running) -> Subject {
         let MetricNames { tasks, tasks_by_kind: by_kind, queue, docker_requests, read, .. } =
             self.spec.kind.metrics.clone();
         let others = Others { queue, docker_requests, read };
@@ -62,14 +71,17 @@ impl Recipe {
         let name = tasks.or_else(|| by_kind.clone());
         let tasks =
             name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind, others });
-        Subject { name: self.spec.name.clone(), pid, tasks }
+        // What counts its memory is asked where that has a limit.
+        let limited = self.spec.kind.resources.memory.is_some();
+        let memory = process.memory().or(self.group.as_ref()).filter(|_| limited).cloned();
+        Subject { name: self.spec.name.clone(), pid: process.pid(), tasks, memory }
     }
 }
 
 /// A target's process, and what became of those before it.
 #[derive(Debug, Default)]
 struct Life {
-    process: Option<Process>,
+    process: Option<Running>,
     /// It is down, or the run ends, as planned: nobody else starts it.
     planned: bool,
     crashes: u32,
@@ -92,14 +104,16 @@ pub(super) struct Keeper {
 struct Shared {
     recipe: Recipe,
     life: Mutex<Life>,
+    /// Whoever starts or ends it has the turn until that is done.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Keeper {
     /// Looks after this process from now on, and tells the journal of its end.
-    pub(super) fn begin(recipe: Recipe, process: Process, notes: WeakSender<Note>) -> Self {
+    pub(super) fn begin(recipe: Recipe, process: Running, notes: WeakSender<Note>) -> Self {
         let killed = killed(&recipe);
         let life = Mutex::new(Life { process: Some(process), killed, ..Life::default() });
-        let shared = Arc::new(Shared { recipe, life });
+        let shared = Arc::new(Shared { recipe, life, turn: tokio::sync::Mutex::default() });
         let mut watching = JoinSet::new();
         watching.spawn(watch(Arc::clone(&shared), notes));
         Self { shared, watching }
@@ -112,27 +126,29 @@ impl Keeper {
 
     /// How to look at it; `None` while it is down.
     pub(super) fn subject(&self) -> Option<Subject> {
-        let pid = self.shared.life().process.as_ref()?.pid();
-        Some(self.shared.recipe.subject(pid))
+        Some(self.shared.recipe.subject(self.shared.life().process.as_ref()?))
     }
 
     /// Kills it, as planned.
-    pub(super) async fn kill(&self) {
-        let process = {
-            let mut life = self.shared.life();
-            life.planned = true;
-            life.process.take()
-        };
+    ///
+    /// # Errors
+    /// [`ProcessError::Engine`]: its container may still run.
+    pub(super) async fn kill(&self) -> Result<(), ProcessError> {
+        self.shared.life().planned = true;
+        let _turn = self.shared.turn.lock().await;
+        let process = self.shared.life().process.take();
         if let Some(process) = process
-            && let Some(ended) = process.kill().await
+            && let Some(ended) = process.kill().await?
         {
             self.shared.note(&ended);
         }
+        Ok(())
     }
 
     /// Starts it again on its state folder, where it is down, and waits until it is ready. One that does not come back
     /// has failed, as one that crashes.
     pub(super) async fn start_again(&self) {
+        let _turn = self.shared.turn.lock().await;
         {
             let mut life = self.shared.life();
             if life.process.is_some() {
@@ -148,7 +164,7 @@ impl Keeper {
             }
             Err(error) => {
                 let words = format!("it did not come back: {error}");
-                self.shared.note(&Ended { words, clean: false });
+                self.shared.note(&Ended::new(words, false));
             }
         }
     }
@@ -156,12 +172,11 @@ impl Keeper {
     /// Ends it, and says how it fared.
     pub(super) async fn end(self) -> Stability {
         let Self { shared, watching } = self;
+        shared.life().planned = true;
+        let turn = shared.turn.lock().await;
         drop(watching);
-        let process = {
-            let mut life = shared.life();
-            life.planned = true;
-            life.process.take()
-        };
+        let process = shared.life().process.take();
+        drop(turn);
         let last = match process {
             Some(mut process) => match process.ended() {
                 Some(ended) => {
@@ -188,7 +203,8 @@ impl Shared {
         let now = killed(&self.recipe);
         let log = last_lines(&self.recipe.place.log);
         let mut life = self.life();
-        let (in_group, on_machine) = (now.0 > life.killed.0, now.1 > life.killed.1);
+        let in_group = ended.out_of_memory || now.0 > life.killed.0;
+        let on_machine = now.1 > life.killed.1;
         let unasked = Unasked {
             at_s: self.recipe.stopwatch.elapsed_s(),
             how: how(ended, &self.recipe.spec, (in_group, on_machine)),
@@ -241,7 +257,7 @@ async fn watch(shared: Arc<Shared>, notes: WeakSender<Note>) {
         }
         sleep(backoff.after(began.elapsed())).await;
         began = Instant::now();
-        if let Some(note) = shared.start_unless_planned() {
+        if let Some(note) = shared.start_unless_planned().await {
             tell(&notes, note).await;
         }
     }
@@ -256,25 +272,27 @@ impl Shared {
         Some((ended, life.restarts))
     }
 
-    fn start_unless_planned(&self) -> Option<Note> {
-        let mut life = self.life();
-        if life.planned || life.process.is_some() {
-            return None;
-        }
-        life.restarts += 1;
-        let number = life.restarts;
+    async fn start_unless_planned(&self) -> Option<Note> {
+        let _turn = self.turn.lock().await;
+        let number = {
+            let mut life = self.life();
+            if life.planned || life.process.is_some() {
+                return None;
+            }
+            life.restarts += 1;
+            life.restarts
+        };
         let restart = &self.recipe.spec.restart;
-        match self.recipe.start() {
+        match self.recipe.start().await {
             Ok(process) => {
-                let subject = self.recipe.subject(process.pid());
-                life.process = Some(process);
+                let subject = self.recipe.subject(&process);
+                self.life().process = Some(process);
                 let why = format!("started again (restart: {restart}), the {} time", ordinal(number));
                 Some(Note::Back(vec![subject], why))
             }
             Err(error) => {
-                drop(life);
                 let words = format!("it did not come back: {error}");
-                let unasked = self.note(&Ended { words, clean: false });
+                let unasked = self.note(&Ended::new(words, false));
                 Some(Note::Ended(self.recipe.spec.name.clone(), unasked.how))
             }
         }
@@ -343,7 +361,7 @@ mod tests {
         let life =
             Life { crashes: 1, unasked: vec![unasked("signal 9 (SIGKILL)", 12.34)], ..Life::default() };
         assert_eq!(stability(life, None, None).ended, "signal 9 (SIGKILL) at 12.3 s, unasked");
-        let last = Ended { words: "exit status 0 after SIGTERM".into(), clean: true };
+        let last = Ended::new("exit status 0 after SIGTERM", true);
         let life = Life {
             crashes: 12,
             restarts: 12,
@@ -361,12 +379,12 @@ mod tests {
     fn who_was_killed_for_want_of_memory_is_told_apart_from_who_was_killed() {
         let mut spec = of("t", Expect::Flat, &[]);
         spec.kind.resources = Allowance { memory: Some(bytesize::ByteSize::mib(64)), ..Allowance::default() };
-        let ended = Ended { words: "signal 9 (SIGKILL)".into(), clean: false };
+        let ended = Ended::new("signal 9 (SIGKILL)", false);
         let at_limit = "signal 9 (SIGKILL), out of memory: the kernel killed it at its limit of 64.0 MiB";
         assert_eq!(how(&ended, &spec, (true, true)), at_limit);
         assert!(how(&ended, &spec, (false, true)).contains("want of memory on this machine"));
         assert_eq!(how(&ended, &spec, (false, false)), "signal 9 (SIGKILL)");
-        let exited = Ended { words: "exit status 1".into(), clean: false };
+        let exited = Ended::new("exit status 1", false);
         assert_eq!(how(&exited, &spec, (false, true)), "exit status 1");
     }
 

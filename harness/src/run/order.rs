@@ -105,6 +105,23 @@ pub enum RunError {
     /// A target.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A target that the engine can't run.
+    #[error(
+        "{place}: `container` needs a real Docker Engine: the embedded one runs programs of this machine as processes, in \
+         no image and within no limits\n  Let the target run as a process (`run_in: process`), or run with --engine docker."
+    )]
+    ContainerNotEmbedded {
+        /// Where that is asked for.
+        place: String,
+    },
+    /// There is no engine that could run a target.
+    #[error("{source}\n  {place}: `container` needs one.")]
+    ContainerWithoutDocker {
+        /// Where that is asked for.
+        place: String,
+        /// What came of looking for it.
+        source: EngineError,
+    },
     /// A fault that the engine has no means for.
     #[error(
         "{fault} needs a real Docker Engine: containers of the embedded engine are its children and end with it\n  \

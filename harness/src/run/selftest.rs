@@ -146,7 +146,12 @@ impl Stage {
         self.progress.phase("selftest", Some(order.length));
         self.note("phase", "load")?;
         let mut subjects: Vec<Subject> = self.players.iter().map(Player::subject).collect();
-        subjects.push(Subject { name: OWN_NAME.to_owned(), pid: std::process::id(), tasks: None });
+        subjects.push(Subject {
+            name: OWN_NAME.to_owned(),
+            pid: std::process::id(),
+            tasks: None,
+            memory: None,
+        });
         let client = reqwest::Client::new();
         let mut ticks: u64 = 0;
         let cut_short = loop {

@@ -8,7 +8,6 @@ use crate::result::Sample;
 use crate::sample::daemons::Daemons;
 use crate::sample::sampler::OWN_NAME;
 use crate::world::happened::Happened;
-use crate::world::memory_group::MemoryGroup;
 
 /// All of them.
 pub(super) struct World {
@@ -16,8 +15,6 @@ pub(super) struct World {
     pub(super) sinks: BTreeMap<String, Arc<Sink>>,
     /// What has happened to the containers.
     pub(super) happened: Arc<Happened>,
-    /// What holds targets to their memory, by target.
-    pub(super) groups: BTreeMap<String, MemoryGroup>,
     /// The engine's processes.
     pub(super) daemons: Daemons,
 }
@@ -28,7 +25,6 @@ impl World {
         let happened = self.happened.counts();
         let mut open = 0;
         for sample in samples.iter_mut() {
-            sample.anon_bytes = self.groups.get(&sample.target).and_then(MemoryGroup::anon_bytes);
             let Some(sink) = self.sinks.get(&sample.target) else { continue };
             let counters = sink.counters();
             open += counters.connections_open;

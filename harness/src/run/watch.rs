@@ -18,7 +18,7 @@ use crate::run::watch::family::{Family, Look};
 use crate::run::watch::target::{State, Target};
 use crate::sample::process;
 use crate::sample::sampler::{Sampler, Subject, TasksGauge};
-use crate::target::process::Ended;
+use crate::target::ended::Ended;
 
 mod columns;
 mod kinds;
@@ -194,8 +194,12 @@ impl Watcher {
 
     /// Looks once. What was seen of a process that was gone by the end of the look is not its own for sure.
     async fn look(&mut self, elapsed_s: f64, order: &Order) -> Result<Option<End>, WatchError> {
-        let subject =
-            Subject { name: self.target.name.clone(), pid: self.target.pid, tasks: self.gauge.clone() };
+        let subject = Subject {
+            name: self.target.name.clone(),
+            pid: self.target.pid,
+            tasks: self.gauge.clone(),
+            memory: None,
+        };
         let Look { pids, reading, events } = self.family.look(subject.pid);
         let row = self.sampler.row(elapsed_s, &subject, reading).await;
         let listed = if elapsed_s >= self.kinds_at_s {

@@ -89,7 +89,7 @@ impl Daemons {
     #[must_use]
     pub fn subjects(&self) -> Vec<Subject> {
         let there = self.daemons.iter().filter_map(|daemon| Some((daemon.name, daemon.who.pid()?)));
-        there.map(|(name, pid)| Subject { name: name.to_owned(), pid, tasks: None }).collect()
+        there.map(|(name, pid)| Subject { name: name.to_owned(), pid, tasks: None, memory: None }).collect()
     }
 }
 

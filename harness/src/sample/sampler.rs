@@ -9,6 +9,7 @@ use crate::result::{KindCount, Kinds, MappedBytes, Sample};
 use crate::sample::kinds::{self, Counts};
 use crate::sample::process::{self, Reading};
 use crate::sample::{memory, metrics};
+use crate::world::memory_group::MemoryGroup;
 
 /// A scrape that takes longer is a sample without the target's own figures.
 const SCRAPE_WITHIN: Duration = Duration::from_millis(900);
@@ -28,6 +29,8 @@ pub struct Subject {
     pub pid: u32,
     /// Its metrics page and the name of the tasks gauge on it.
     pub tasks: Option<TasksGauge>,
+    /// What counts its memory, where that has a limit.
+    pub memory: Option<MemoryGroup>,
 }
 
 /// Where a process says how many tasks it has.
@@ -76,14 +79,14 @@ impl Sampler {
         let said = join_all(subjects.iter().map(|subject| self.said(subject))).await;
         let rows = subjects.iter().zip(said);
         let row = |(subject, said): (&Subject, _)| {
-            sample(elapsed_s, &subject.name, process::read(subject.pid).ok(), said)
+            sample(elapsed_s, subject, process::read(subject.pid).ok(), said)
         };
         rows.map(row).collect()
     }
 
     /// The row of a subject of which the rest is known by now.
     pub async fn row(&self, elapsed_s: f64, subject: &Subject, reading: Option<Reading>) -> Sample {
-        sample(elapsed_s, &subject.name, reading, self.said(subject).await)
+        sample(elapsed_s, subject, reading, self.said(subject).await)
     }
 
     async fn said(&self, subject: &Subject) -> Said {
@@ -203,7 +206,7 @@ fn own_tasks(subject: &Subject) -> Option<u64> {
     own.then(|| tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64)
 }
 
-fn sample(elapsed_s: f64, name: &str, reading: Option<Reading>, said: Said) -> Sample {
+fn sample(elapsed_s: f64, subject: &Subject, reading: Option<Reading>, said: Said) -> Sample {
     Sample {
         threads: reading.map(|reading| reading.threads),
         tasks: said.tasks,
@@ -213,6 +216,7 @@ fn sample(elapsed_s: f64, name: &str, reading: Option<Reading>, said: Said) -> S
         fds: reading.and_then(|reading| reading.fds),
         rss_bytes: reading.map(|reading| reading.rss_bytes),
         cpu_seconds: reading.map(|reading| reading.cpu_seconds),
-        ..Sample::unread(elapsed_s, name)
+        anon_bytes: subject.memory.as_ref().and_then(MemoryGroup::anon_bytes),
+        ..Sample::unread(elapsed_s, &subject.name)
     }
 }

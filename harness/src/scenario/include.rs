@@ -29,6 +29,13 @@ pub(super) fn read(source: &Source, path: &Path) -> Result<Scenario, ScenarioErr
     gathered.scenario(&whole)
 }
 
+/// Line and column of the value at this path of keys in a file; none where there is no such value.
+pub(super) fn place(text: &str, keys: &[&str]) -> Option<(u64, u64)> {
+    let file: Node = serde_saphyr::from_str(text).ok()?;
+    let found = keys.iter().try_fold(&file, |node, key| node.step(Step::Key(key)))?;
+    Some((found.line, found.column))
+}
+
 /// A value and where it stands.
 #[derive(Debug)]
 struct Node {

@@ -74,23 +74,34 @@ impl Confinement {
         *self == Self::default()
     }
 
-    /// Whether this machine can keep it: what can be told before a program is started.
+    /// Whether this user can keep it on this machine: what can be told before a program is started.
     ///
     /// # Errors
     /// [`ConfineError`].
     pub fn check(&self) -> Result<(), ConfineError> {
+        self.check_machine()?;
+        let most = getrlimit(Resource::Nofile).maximum;
+        match (self.fds, most) {
+            (Some(fds), Some(most)) if fds > most && !geteuid().is_root() => Err(too_many(fds, most)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anybody can, such as an engine that runs as root.
+    ///
+    /// # Errors
+    /// [`ConfineError`].
+    pub fn check_machine(&self) -> Result<(), ConfineError> {
         // Where the system does not say, the program's start finds out.
         let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
         if let (Some(cpus), Some(online)) = (&self.cpus, online.and_then(|online| cpu_list(online.trim()))) {
             let wanted = cpu_list(cpus).unwrap_or_default();
             wanted.difference(&online).next().map_or(Ok(()), |missing| Err(not_here(cpus, *missing)))?;
         }
-        let most = getrlimit(Resource::Nofile).maximum;
+        // No limit may be above this one (proc(5), `fs.nr_open`).
+        let most = fs::read_to_string("/proc/sys/fs/nr_open").ok().and_then(|most| most.trim().parse().ok());
         match (self.fds, most) {
-            (Some(fds), Some(most)) if fds > most && !geteuid().is_root() => {
-                let source = io::Error::other(format!("at most {most} are granted here"));
-                Err(ConfineError::Fds { fds, source })
-            }
+            (Some(fds), Some(most)) if fds > most => Err(too_many(fds, most)),
             _ => Ok(()),
         }
     }
@@ -134,6 +145,10 @@ impl Confinement {
     }
 }
 
+fn too_many(fds: u64, most: u64) -> ConfineError {
+    ConfineError::Fds { fds, source: io::Error::other(format!("at most {most} are granted here")) }
+}
+
 /// The kernel passes over processors that are not there; here that is an error.
 fn keep_on(cpus: &str) -> Result<(), ConfineError> {
     let failed = |why: String| ConfineError::Cpus { cpus: cpus.to_owned(), why };
@@ -174,5 +189,13 @@ mod tests {
         assert!(std::thread::spawn(|| keep_on("0").is_ok()).join().unwrap());
         let check = |cpus: &str| Confinement { cpus: Some(cpus.into()), ..Confinement::default() }.check();
         assert!(check("0").is_ok() && check("0,1023").unwrap_err().to_string() == error);
+    }
+
+    #[test]
+    fn more_descriptors_than_the_kernel_grants_anybody_are_refused() {
+        let check = |fds| Confinement { fds: Some(fds), ..Confinement::default() }.check_machine();
+        assert!(check(64).is_ok());
+        let error = check(u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("are granted here") && error.contains(&u64::MAX.to_string()), "{error}");
     }
 }

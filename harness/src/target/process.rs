@@ -1,22 +1,25 @@
-//! One target as a process: started, found ready, stopped in order, its end described.
+//! One target as a process of this machine: started, stopped in order, its end described.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::{Path, PathBuf, absolute};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::timeout;
 
 use crate::orphans::RUN_VARIABLE;
 use crate::target::confine::Confinement;
+use crate::target::ended::Ended;
+use crate::target::ready::{READY_WITHIN, Unready, until_ready};
 use crate::target::spec::Filled;
+use crate::world::engine::EngineError;
 use crate::world::image::OWN_PROGRAM;
 
-const READY_WITHIN: Duration = Duration::from_secs(20);
-const LAST_LINES: usize = 20;
+/// How many are told of one that ended.
+pub(super) const LAST_LINES: usize = 20;
 const LAST_BYTES: u64 = 16 * 1024;
 
 /// Why a target could not be started.
@@ -45,6 +48,33 @@ pub enum ProcessError {
         /// Why.
         source: std::io::Error,
     },
+    /// The engine would not run its container.
+    #[error("the container of the target {target}: {source}")]
+    Engine {
+        /// Which target.
+        target: String,
+        /// What the engine says.
+        source: EngineError,
+    },
+    /// Its container runs, and its process can't be seen.
+    #[error(
+        "the target {target} runs in a container whose process {pid} is not one of this machine's that are seen here\n  \
+         Run flatline where the Docker Engine runs, and not in a container of its own (or in one with --pid=host)."
+    )]
+    Elsewhere {
+        /// Which target.
+        target: String,
+        /// Its process id, as the engine says.
+        pid: u32,
+    },
+    /// Nobody may look at it.
+    #[error("can't look at the process of the target {target}: {source}")]
+    Watch {
+        /// Which target.
+        target: String,
+        /// Why.
+        source: procfs::ProcError,
+    },
     /// It ended before it was ready.
     #[error("the target {target} ended before it was ready ({ended}); its last words:\n{last_words}")]
     EndedEarly {
@@ -67,6 +97,17 @@ pub enum ProcessError {
     },
 }
 
+impl ProcessError {
+    /// Of a target that did not become ready, with where it was asked and what it said last.
+    pub(super) fn unready(target: &str, url: &str, unready: Unready, last_lines: &[String]) -> Self {
+        let (target, last_words) = (target.to_owned(), last_lines.join("\n"));
+        match unready {
+            Unready::Ended(ended) => Self::EndedEarly { target, ended: ended.words, last_words },
+            Unready::Late => Self::NotReady { target, url: url.to_owned(), last_words },
+        }
+    }
+}
+
 /// Where a target's files go.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -80,6 +121,30 @@ pub struct Place {
     pub run_id: String,
 }
 
+impl Place {
+    /// Writes the config file and makes the state folder.
+    ///
+    /// # Errors
+    /// [`ProcessError::Files`].
+    pub(super) fn prepare(&self, target: &str, filled: &Filled) -> Result<(), ProcessError> {
+        fs::create_dir_all(&self.state_dir).map_err(failed(target, &self.state_dir))?;
+        fs::write(&self.config, &filled.config).map_err(failed(target, &self.config))
+    }
+
+    /// The log, to be written on: a second life goes on where the first has left it.
+    ///
+    /// # Errors
+    /// [`ProcessError::Files`].
+    pub(super) fn open_log(&self, target: &str) -> Result<File, ProcessError> {
+        File::options().append(true).create(true).open(&self.log).map_err(failed(target, &self.log))
+    }
+}
+
+fn failed(target: &str, path: &Path) -> impl FnOnce(std::io::Error) -> ProcessError + use<> {
+    let (target, path) = (target.to_owned(), path.to_owned());
+    move |source| ProcessError::Files { target, path, source }
+}
+
 /// A running target. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -87,15 +152,6 @@ pub struct Process {
     child: Child,
     pid: u32,
     log: PathBuf,
-}
-
-/// How a target ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// In words.
-    pub words: String,
-    /// Whether it did so in order: exit status 0.
-    pub clean: bool,
 }
 
 impl Process {
@@ -110,15 +166,9 @@ impl Process {
         place: &Place,
         confinement: &Confinement,
     ) -> Result<Self, ProcessError> {
-        let files = |path: &Path| {
-            let (target, path) = (target.to_owned(), path.to_owned());
-            move |source| ProcessError::Files { target, path, source }
-        };
-        fs::create_dir_all(&place.state_dir).map_err(files(&place.state_dir))?;
-        fs::write(&place.config, &filled.config).map_err(files(&place.config))?;
-        // A second life goes on where the first has left it.
-        let log = File::options().append(true).create(true).open(&place.log).map_err(files(&place.log))?;
-        let log_too = log.try_clone().map_err(files(&place.log))?;
+        place.prepare(target, filled)?;
+        let log = place.open_log(target)?;
+        let log_too = log.try_clone().map_err(failed(target, &place.log))?;
         let program = find_program(filled.command.first().map_or("", String::as_str));
         let child = within(confinement, &program)
             .args(filled.command.iter().skip(1))
@@ -156,34 +206,16 @@ impl Process {
     /// # Errors
     /// [`ProcessError::EndedEarly`] or [`ProcessError::NotReady`], with the end of its log.
     pub async fn wait_ready(&mut self, url: &str) -> Result<(), ProcessError> {
-        let client = reqwest::Client::new();
-        let deadline = Instant::now() + READY_WITHIN;
-        let mut beat = interval(Duration::from_millis(50));
-        while Instant::now() < deadline {
-            beat.tick().await;
-            if let Some(ended) = self.ended() {
-                let last_words = self.last_log_lines().join("\n");
-                return Err(ProcessError::EndedEarly {
-                    target: self.target.clone(),
-                    ended: ended.words,
-                    last_words,
-                });
-            }
-            let probe = client.get(url).timeout(Duration::from_secs(1)).send().await;
-            if probe.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
-        }
-        let last_words = self.last_log_lines().join("\n");
-        Err(ProcessError::NotReady { target: self.target.clone(), url: url.to_owned(), last_words })
+        let ready = until_ready(url, || self.ended()).await;
+        ready.map_err(|unready| ProcessError::unready(&self.target, url, unready, &self.last_log_lines()))
     }
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<Ended> {
         match self.child.try_wait() {
-            Ok(Some(status)) => Some(Ended { words: describe(status), clean: status.success() }),
+            Ok(Some(status)) => Some(Ended::with(status)),
             Ok(None) => None,
-            Err(error) => Some(Ended { words: format!("can't tell how: {error}"), clean: false }),
+            Err(error) => Some(Ended::new(format!("can't tell how: {error}"), false)),
         }
     }
 
@@ -193,21 +225,12 @@ impl Process {
             return ended;
         }
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        let asked = pid.map(|pid| kill_process(pid, Signal::TERM));
-        let status = timeout(grace, self.child.wait()).await;
-        match (status, asked) {
-            (Ok(Ok(status)), _) => {
-                Ended { words: format!("{} after SIGTERM", describe(status)), clean: status.success() }
-            }
-            (Ok(Err(error)), _) => Ended { words: format!("can't tell how: {error}"), clean: false },
-            (Err(_), _) => {
-                let killed = self.child.kill().await;
-                let words = format!("killed: still there {} s after SIGTERM", grace.as_secs());
-                Ended {
-                    words: killed.map_or_else(|error| format!("{words}; {error}"), |()| words.clone()),
-                    clean: false,
-                }
-            }
+        // One that can't be told to end does not, and is killed.
+        let _told = pid.map(|pid| kill_process(pid, Signal::TERM));
+        match timeout(grace, self.child.wait()).await {
+            Ok(Ok(status)) => Ended::with(status).after_sigterm(),
+            Ok(Err(error)) => Ended::new(format!("can't tell how: {error}"), false),
+            Err(_) => Ended::killed_after(grace, self.child.kill().await.err()),
         }
     }
 
@@ -249,10 +272,17 @@ fn end_of(log: &Path) -> std::io::Result<String> {
 /// Whether a target's program is where it is looked for.
 #[must_use]
 pub fn is_program(program: &str) -> bool {
-    let found = find_program(program);
+    path_of(program).is_some()
+}
+
+/// Where a target's program is, as an absolute path; `None` where it is not.
+#[must_use]
+pub fn path_of(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    found.is_file()
-        || (!program.contains('/') && std::env::split_paths(&paths).any(|path| path.join(program).is_file()))
+    let in_path = std::env::split_paths(&paths).map(|path| path.join(program));
+    let in_path = in_path.filter(|_| !program.contains('/'));
+    let found = [find_program(program)].into_iter().chain(in_path).find(|path| path.is_file())?;
+    absolute(found).ok()
 }
 
 /// Where there are limits, this very program takes them on and becomes the other one.
@@ -273,11 +303,6 @@ fn find_program(program: &str) -> PathBuf {
     }
 }
 
-fn describe(status: ExitStatus) -> String {
-    // As std says it, with the signal's name: `exit status: 3`, `signal: 9 (SIGKILL)`.
-    status.to_string().replacen(": ", " ", 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +316,7 @@ mod tests {
             ready_url: url.clone(),
             metrics_url: url,
             dead_letters: None,
+            mounts: vec![],
         };
         let place = Place {
             config: folder.join("config"),
@@ -340,7 +366,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let ended = process.stop(Duration::from_secs(20)).await;
-        assert_eq!(ended, Ended { words: "exit status 0 after SIGTERM".into(), clean: true });
+        assert_eq!(ended, Ended::new("exit status 0 after SIGTERM", true));
     }
 
     #[test]
@@ -352,6 +378,7 @@ mod tests {
             ready_url: String::new(),
             metrics_url: String::new(),
             dead_letters: None,
+            mounts: vec![],
         };
         let place = Place {
             config: folder.path().join("c"),

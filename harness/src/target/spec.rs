@@ -12,7 +12,7 @@ use minijinja::{Environment, UndefinedBehavior, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::result::{Allowance, Bar, Expect, Figure, Resource, Terms};
+use crate::result::{Allowance, Bar, Expect, Figure, Resource, RunIn, Terms};
 use crate::target::restart::Restart;
 
 /// A kind of shipper: one file in `scenarios/targets/`.
@@ -48,6 +48,14 @@ pub struct Kind {
     /// What it may use of the machine, where that is less than all of it.
     #[serde(default, skip_serializing_if = "Allowance::is_all")]
     pub resources: Allowance,
+    /// Whether it runs as a process of this machine, or in a container of the run's Docker Engine: then its image holds
+    /// its program and the libraries that this is linked with, and nothing else.
+    #[serde(default, skip_serializing_if = "RunIn::is_process")]
+    pub run_in: RunIn,
+    /// Folders and files of this machine that it needs in its container besides its config, its state folder, the
+    /// engine's socket and the containers' logs: templates of absolute paths, the same inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<String>,
 }
 
 /// Names of the target's own metrics; a name that is left out is a figure that the target lacks. The
@@ -127,6 +135,9 @@ pub struct Entry {
     /// Overrides of what the file lets it use.
     #[serde(default, skip_serializing_if = "Allowance::is_all")]
     pub resources: Allowance,
+    /// Overrides what the file has it run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_in: Option<RunIn>,
     /// Whether it is started again when it ends unasked.
     #[serde(default, skip_serializing_if = "Restart::is_no")]
     pub restart: Restart,
@@ -175,6 +186,9 @@ pub struct Spec {
     pub kind: Kind,
     /// Whether it is started again when it ends unasked.
     pub restart: Restart,
+    /// File, line and field that say what it runs in; empty where nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub run_in_at: String,
 }
 
 /// What the templates may name, `settings` left out.
@@ -211,6 +225,8 @@ pub struct Filled {
     pub metrics_url: String,
     /// Where its dead letters lie.
     pub dead_letters: Option<DeadLetters>,
+    /// What else it needs in its container.
+    pub mounts: Vec<String>,
 }
 
 /// A template can't be filled in.
@@ -236,8 +252,10 @@ impl Spec {
         }
         kind.bounds.extend(entry.bounds);
         kind.resources = kind.resources.overridden_by(entry.resources);
-        let Entry { expect, must_leak, must_not_leak, figures, restart, .. } = entry;
-        Ok(Self { name: name.to_owned(), expect, must_leak, must_not_leak, figures, kind, restart })
+        let Entry { expect, must_leak, must_not_leak, figures, restart, run_in, .. } = entry;
+        kind.run_in = run_in.unwrap_or(kind.run_in);
+        let (name, run_in_at) = (name.to_owned(), String::new());
+        Ok(Self { name, expect, must_leak, must_not_leak, figures, kind, restart, run_in_at })
     }
 
     /// What it is held to.
@@ -251,6 +269,7 @@ impl Spec {
             figures: self.figures.clone(),
             bounds: self.kind.bounds.clone(),
             resources: self.kind.resources.clone(),
+            run_in: self.kind.run_in,
         }
     }
 
@@ -270,14 +289,16 @@ impl Spec {
             let text = environment.render_str(template, context.clone());
             text.map_err(|source| TemplateError { target: self.name.clone(), field, source })
         };
-        let command =
-            self.kind.command.iter().map(|part| render("command", part)).collect::<Result<_, _>>()?;
+        let each = |field, parts: &[String]| parts.iter().map(|part| render(field, part)).collect();
+        let command: Result<_, _> = each("command", &self.kind.command);
+        let mounts: Result<_, _> = each("mounts", &self.kind.mounts);
         let dead_letters = self.kind.dead_letters.as_ref().map(|letters| {
             let folder = render("dead_letters.folder", &letters.folder)?;
             Ok(DeadLetters { folder, ..letters.clone() })
         });
         Ok(Filled {
-            command,
+            command: command?,
+            mounts: mounts?,
             dead_letters: dead_letters.transpose()?,
             config: render("config", &self.kind.config)?,
             ready_url: render("ready_url", &self.kind.ready_url)?,
@@ -304,6 +325,8 @@ pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec
         settings: BTreeMap::new(),
         bounds: bounds.iter().copied().collect(),
         resources: Allowance::default(),
+        run_in: RunIn::Process,
+        mounts: vec![],
     };
     Spec::join(name, kind, entry(expect)).unwrap()
 }
@@ -320,6 +343,7 @@ fn entry(expect: Expect) -> Entry {
         settings: BTreeMap::new(),
         bounds: BTreeMap::new(),
         resources: Allowance::default(),
+        run_in: None,
         restart: Restart::No,
     }
 }
@@ -340,11 +364,14 @@ mod tests {
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
             bounds: BTreeMap::from([(Resource::Fds, 24), (Resource::Tasks, 24)]),
             resources: Allowance { fds: Some(64), ..Allowance::default() },
+            run_in: RunIn::Process,
+            mounts: vec!["{{ state_dir }}/../more".into()],
         };
         let settings = BTreeMap::from([("max_connections".to_owned(), 4.into())]);
         let bounds = BTreeMap::from([(Resource::Fds, 12)]);
         let resources = Allowance { fds: Some(128), ..Allowance::default() };
-        let entry = Entry { settings, bounds, resources, ..entry(Expect::Flat) };
+        let run_in = Some(RunIn::Container);
+        let entry = Entry { settings, bounds, resources, run_in, ..entry(Expect::Flat) };
         Spec::join("pool", kind, entry).unwrap()
     }
 
@@ -367,13 +394,15 @@ mod tests {
         assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
         assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
         assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+        assert_eq!(filled.mounts, ["/run/state/../more"]);
     }
 
     #[test]
     fn the_scenario_overrides_the_bounds_that_it_names() {
         let bounds = spec("").kind.bounds;
         assert_eq!(bounds, BTreeMap::from([(Resource::Fds, 12), (Resource::Tasks, 24)]));
-        assert_eq!(spec("").terms().resources.fds, Some(128));
+        let terms = spec("").terms();
+        assert_eq!((terms.resources.fds, terms.run_in), (Some(128), RunIn::Container));
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The Docker Engine: images and containers of one run, all labelled, all removed by label.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
-    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptionsBuilder, StopContainerOptionsBuilder,
+    ListContainersOptionsBuilder, StopContainerOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
@@ -16,8 +16,14 @@ use futures_util::future::join_all;
 use crate::orphans::RUN_VARIABLE;
 use crate::world::image::Image;
 
-/// Every container and image of a run carries this label; its value is the run's id.
+pub mod program;
+mod removal;
+
+/// Every container and image of the load carries this label; its value is the run's id. By it the targets find what they
+/// ship.
 pub const RUN_LABEL: &str = "flatline.run";
+/// Every container and image of a target carries this one, and not the other: nobody is to ship what a target says.
+pub const TARGET_LABEL: &str = "flatline.target";
 /// How the embedded engine names itself, so that nobody takes it for Docker.
 pub const EMBEDDED: &str = "Flatline embedded engine";
 const REPOSITORY: &str = "flatline-generator";
@@ -54,6 +60,20 @@ pub enum EngineError {
         /// Its answer.
         source: DockerError,
     },
+}
+
+impl EngineError {
+    /// Whether what was asked for is gone, or is being removed.
+    #[must_use]
+    pub fn is_of_what_is_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Request {
+                source: DockerError::DockerResponseServerError { status_code: 404 | 409, .. },
+                ..
+            }
+        )
+    }
 }
 
 /// How a container of the run is started.
@@ -135,6 +155,12 @@ impl Engine {
         &self.host
     }
 
+    /// Its socket on this machine; none where it listens elsewhere.
+    #[must_use]
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.host.strip_prefix("unix://").map(PathBuf::from)
+    }
+
     /// The process id of a container's first process, on the engine's machine; `None` where the container does not run.
     ///
     /// # Errors
@@ -152,17 +178,27 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Request`].
     pub async fn import_image(&self, image: Image) -> Result<(), EngineError> {
-        let label = format!("LABEL {}", self.label());
+        let name = (REPOSITORY, self.run_id.as_str());
+        self.import(image.tar, name, RUN_LABEL).await.map_err(request("import the generator's image"))
+    }
+
+    /// Imports a root file system as an image of this repository and tag, labelled with the run's id.
+    async fn import(
+        &self,
+        tar: Vec<u8>,
+        (repository, tag): (&str, &str),
+        label: &str,
+    ) -> Result<(), DockerError> {
         let options = CreateImageOptionsBuilder::new()
             .from_src("-")
-            .repo(REPOSITORY)
-            .tag(&self.run_id)
-            .changes(vec![label])
+            .repo(repository)
+            .tag(tag)
+            .changes(vec![format!("LABEL {label}={}", self.run_id)])
             .build();
-        let body = bollard::body_full(image.tar.into());
+        let body = bollard::body_full(tar.into());
         let answers: Result<Vec<_>, _> =
             self.docker.create_image(Some(options), Some(body), None).try_collect().await;
-        answers.map(drop).map_err(request("import the generator's image"))
+        answers.map(drop)
     }
 
     /// Creates and starts a container, and answers with its id.
@@ -187,7 +223,7 @@ impl Engine {
         ]);
         let host_config = HostConfig {
             network_mode: Some("none".to_owned()),
-            mounts: Some(vec![same_place(spec.mount)]),
+            mounts: Some(vec![same_place(spec.mount, Access::Write)]),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(log_config),
@@ -254,14 +290,6 @@ impl Engine {
         self.docker.stop_container(id, Some(options)).await
     }
 
-    /// Removes a container, running or not, with its logs.
-    ///
-    /// # Errors
-    /// [`EngineError::Request`].
-    pub async fn remove(&self, id: &str) -> Result<(), EngineError> {
-        remove_container(&self.docker, id).await
-    }
-
     /// Stops every container of this run, all at once; their logs stay readable.
     ///
     /// # Errors
@@ -270,49 +298,6 @@ impl Engine {
         let ids = labelled(&self.docker, &self.label()).await?;
         let stops = join_all(ids.iter().map(|id| self.stop_unless_gone(id))).await;
         stops.into_iter().collect()
-    }
-
-    /// Removes every container of this run, with its logs. Answers with how many there were.
-    ///
-    /// # Errors
-    /// [`EngineError::Request`] for the first that could not be removed; the others are removed.
-    pub async fn remove_containers(&self) -> Result<usize, EngineError> {
-        remove_containers(&self.docker, &self.label()).await
-    }
-
-    /// Removes every container and image of this run. Answers with how many containers there were.
-    ///
-    /// # Errors
-    /// As [`Engine::remove_containers`].
-    pub async fn remove_all(&self) -> Result<usize, EngineError> {
-        let count = remove_containers(&self.docker, &self.label()).await;
-        remove_images(&self.docker, &self.label()).await.and(count)
-    }
-
-    /// Removes what runs have left of which `is_over` says so. Answers with how many containers there
-    /// were.
-    ///
-    /// # Errors
-    /// As [`Engine::remove_containers`].
-    pub async fn remove_runs(&self, is_over: impl Fn(&str) -> bool) -> Result<usize, EngineError> {
-        let filter = HashMap::from([("label", vec![RUN_LABEL])]);
-        let containers = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        let containers =
-            self.docker.list_containers(Some(containers)).await.map_err(request("list containers"))?;
-        let images = ListImagesOptionsBuilder::new().all(true).filters(&filter).build();
-        let images = self.docker.list_images(Some(images)).await.map_err(request("list images"))?;
-        let of_containers =
-            containers.into_iter().filter_map(|container| container.labels?.remove(RUN_LABEL));
-        let of_images = images.into_iter().filter_map(|mut image| image.labels.remove(RUN_LABEL));
-        let runs: BTreeSet<String> =
-            of_containers.chain(of_images).filter(|run_id| is_over(run_id)).collect();
-        let mut count = 0;
-        for run_id in runs {
-            let label = format!("{RUN_LABEL}={run_id}");
-            count += remove_containers(&self.docker, &label).await?;
-            remove_images(&self.docker, &label).await?;
-        }
-        Ok(count)
     }
 
     /// `key=value` of the label that this run's containers carry.
@@ -331,12 +316,22 @@ impl Engine {
     }
 }
 
+/// What may be done in there with what is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// It may be read.
+    Read,
+    /// It may be written as well.
+    Write,
+}
+
 /// A mount and not a bind, whose one text `from:to` can't name a folder with a colon.
-fn same_place(folder: String) -> Mount {
+fn same_place(path: String, access: Access) -> Mount {
     Mount {
-        source: Some(folder.clone()),
-        target: Some(folder),
+        source: Some(path.clone()),
+        target: Some(path),
         typ: Some(MountType::BIND),
+        read_only: Some(access == Access::Read),
         ..Mount::default()
     }
 }
@@ -348,28 +343,6 @@ async fn labelled(docker: &Docker, label: &str) -> Result<Vec<String>, EngineErr
     Ok(containers.into_iter().filter_map(|container| container.id).collect())
 }
 
-async fn remove_containers(docker: &Docker, label: &str) -> Result<usize, EngineError> {
-    let ids = labelled(docker, label).await?;
-    let removals = join_all(ids.iter().map(|id| remove_container(docker, id))).await;
-    removals.into_iter().collect::<Result<(), _>>().map(|()| ids.len())
-}
-
-async fn remove_container(docker: &Docker, id: &str) -> Result<(), EngineError> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    unless_gone(docker.remove_container(id, Some(options)).await, &format!("remove the container {id}"))
-}
-
-async fn remove_images(docker: &Docker, label: &str) -> Result<(), EngineError> {
-    let filter = HashMap::from([("label", vec![label])]);
-    let options = ListImagesOptionsBuilder::new().all(true).filters(&filter).build();
-    for image in docker.list_images(Some(options)).await.map_err(request("list images"))? {
-        let options = RemoveImageOptionsBuilder::new().force(true).build();
-        let removed = docker.remove_image(&image.id, Some(options), None).await;
-        unless_gone(removed.map(drop), &format!("remove the image {}", image.id))?;
-    }
-    Ok(())
-}
-
 /// Gone already, or being removed by somebody else: both are what was wanted.
 fn unless_gone(result: Result<(), DockerError>, what: &str) -> Result<(), EngineError> {
     match result {
@@ -378,7 +351,7 @@ fn unless_gone(result: Result<(), DockerError>, what: &str) -> Result<(), Engine
     }
 }
 
-fn request(what: &str) -> impl FnOnce(DockerError) -> EngineError {
+fn request(what: &str) -> impl FnOnce(DockerError) -> EngineError + use<> {
     let what = what.to_owned();
     move |source| EngineError::Request { what, source }
 }

@@ -79,6 +79,19 @@ impl MemoryGroup {
         }
     }
 
+    /// The one that a process is in already; `None` where it is not seen here.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let found = hierarchies().into_iter().filter_map(|(mount, version)| {
+            let name = path_in(&groups, version)?.trim_start_matches('/');
+            let folder = mount.join(name);
+            folder.is_dir().then_some(Self { folder, version })
+        });
+        // Where both versions are mounted, the first has the memory controller.
+        found.min_by_key(|group| group.version == Version::Two)
+    }
+
     /// Its folder; who writes its process id into `cgroup.procs` there is in it.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -121,6 +134,16 @@ impl MemoryGroup {
             result => result,
         }
     }
+}
+
+/// Where a process is in a hierarchy (cgroups(7), `/proc/PID/cgroup`).
+fn path_in(groups: &str, version: Version) -> Option<&str> {
+    let mut lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let (_, path) = lines.find(|(controllers, _)| match version {
+        Version::One => controllers.split(',').any(|controller| controller == "memory"),
+        Version::Two => controllers.is_empty(),
+    })?;
+    Some(path)
 }
 
 /// The same of the whole machine, since it was started.
@@ -221,6 +244,17 @@ mod tests {
         assert_eq!(value("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", OOM_KILLS), Some(3));
         assert_eq!(value("low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n", OOM_KILLS), Some(1));
         assert_eq!(value("oom 2\n", OOM_KILLS), None);
+    }
+
+    #[test]
+    fn a_process_is_found_in_the_group_that_counts_its_memory() {
+        let one = "12:cpuset,cpu:/a\n9:memory:/docker/0af1\n0::/user.slice\n";
+        assert_eq!(path_in(one, Version::One), Some("/docker/0af1"));
+        assert_eq!(path_in(one, Version::Two), Some("/user.slice"));
+        let two = "0::/system.slice/docker-0af1.scope\n";
+        assert_eq!(path_in(two, Version::Two), Some("/system.slice/docker-0af1.scope"));
+        assert_eq!((path_in(two, Version::One), path_in("", Version::Two)), (None, None));
+        assert!(MemoryGroup::of(u32::MAX).is_none());
     }
 
     #[tokio::test]

@@ -80,7 +80,7 @@ impl OwnEngine {
         // Short: sockets lie below it, and their paths have at most 107 bytes (unix(7)).
         let folder = std::env::temp_dir().join(format!("{PREFIX}{run_id}"));
         let failed = |source| OwnEngineError::Folder { path: folder.clone(), source };
-        fs::create_dir_all(&folder).map_err(failed)?;
+        fs::create_dir_all(folder.join("run")).map_err(failed)?;
         fs::write(folder.join("daemon.json"), "{}").map_err(failed)?;
         let mut engine = Self { kind, folder, run_id: run_id.to_owned(), daemon: None };
         match engine.up().await {
@@ -95,7 +95,13 @@ impl OwnEngine {
     /// Where it listens.
     #[must_use]
     pub fn host(&self) -> String {
-        format!("unix://{}", self.folder.join("docker.sock").display())
+        format!("unix://{}", self.socket_folder().join("docker.sock").display())
+    }
+
+    /// The folder in which it makes its socket, and nothing else.
+    #[must_use]
+    pub fn socket_folder(&self) -> PathBuf {
+        self.folder.join("run")
     }
 
     /// Starts it, where it is down.
@@ -112,9 +118,9 @@ impl OwnEngine {
             Kind::Docker => OwnEngineError::NoDockerd,
             Kind::Embedded => OwnEngineError::NoEmbedded,
         });
+        let host = self.host();
         let daemon = self.daemon.insert(daemon?);
         let deadline = Instant::now() + WITHIN;
-        let host = format!("unix://{}", self.folder.join("docker.sock").display());
         while !answers(&host).await {
             if daemon.try_wait().is_ok_and(|ended| ended.is_some()) || Instant::now() > deadline {
                 self.daemon = None;

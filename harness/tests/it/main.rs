@@ -14,6 +14,7 @@ mod audit;
 mod browser;
 mod cli;
 mod compressed;
+mod contained;
 mod crashes;
 mod embedded;
 mod engines;

@@ -37,7 +37,7 @@ impl House<'_> {
             }
             World::Kill => {
                 let sampler = Sampler::default();
-                join_all(self.attached.iter_mut().map(|attached| attached.kill(&sampler))).await;
+                try_join_all(self.attached.iter_mut().map(|attached| attached.kill(&sampler))).await?;
             }
         }
         Ok(())

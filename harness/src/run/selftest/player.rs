@@ -10,7 +10,8 @@ use crate::run::selftest::cast::Part;
 use crate::sample::process::{self, Limits};
 use crate::sample::sampler::{Others, Subject, TasksGauge};
 use crate::target::confine::Confinement;
-use crate::target::process::{Ended, Place, Process};
+use crate::target::ended::Ended;
+use crate::target::process::{Place, Process};
 use crate::target::spec::Filled;
 
 /// Long enough for a loaded machine.
@@ -47,6 +48,7 @@ impl Player {
             ready_url: String::new(),
             metrics_url: String::new(),
             dead_letters: None,
+            mounts: Vec::new(),
         };
         let mut process = Process::start(part.name, &filled, &place, &Confinement::default())?;
         let url = address(&mut process, part.name).await?;
@@ -59,7 +61,7 @@ impl Player {
     pub(super) fn subject(&self) -> Subject {
         let (url, name) = (format!("{}/metrics", self.url), "tokio_alive_tasks".to_owned());
         let gauge = TasksGauge { url, name, by_kind: None, others: Others::default() };
-        Subject { name: self.part.name.to_owned(), pid: self.process.pid(), tasks: Some(gauge) }
+        Subject { name: self.part.name.to_owned(), pid: self.process.pid(), tasks: Some(gauge), memory: None }
     }
 
     /// Tells it of the events that have happened by now. What can't be told is told the next time.
@@ -90,7 +92,7 @@ impl Player {
     /// # Errors
     /// [`SelftestError::Unclean`].
     pub(super) async fn stop(self) -> Result<(), SelftestError> {
-        let Ended { words, clean } = self.process.stop(STOP_WITHIN).await;
+        let Ended { words, clean, .. } = self.process.stop(STOP_WITHIN).await;
         if clean { Ok(()) } else { Err(SelftestError::Unclean { name: self.part.name, words }) }
     }
 }

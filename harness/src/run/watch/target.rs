@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout};
 use crate::run::watch::WatchError;
 use crate::sample::process;
 use crate::target::confine::Confinement;
-use crate::target::process::{Ended, Place, Process};
+use crate::target::ended::Ended;
+use crate::target::process::{Place, Process};
 use crate::target::spec::Filled;
 use crate::world::engine::Engine;
 
@@ -141,6 +142,7 @@ impl Target {
             ready_url: String::new(),
             metrics_url: String::new(),
             dead_letters: None,
+            mounts: Vec::new(),
         };
         let process = Process::start(&name, &filled, &place, &Confinement::default())?;
         let pid = process.pid();
@@ -180,7 +182,7 @@ impl Target {
                     return State::Away;
                 }
                 let words = format!("it was not started again within {} s", AGAIN_WITHIN.as_secs());
-                State::Ended(Ended { words, clean: true })
+                State::Ended(Ended::new(words, true))
             }
         }
     }
@@ -207,7 +209,7 @@ fn ended(who_has_its_id: Option<&Life>) -> Ended {
         || "it has ended".to_owned(),
         |other| format!("it has ended, and its id is another's by now: {}", other.comm),
     );
-    Ended { words, clean: true }
+    Ended::new(words, true)
 }
 
 /// A process that can be watched.
