@@ -8,10 +8,10 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::credit::Share;
 use crate::labels::Labels;
-use crate::ledger::{Settled, Ticket, What};
-use crate::record::{Container, Position, Stream};
+use crate::ledger::{Settled, Ticket};
+use crate::record::block::Line;
+use crate::record::{Container, Stream};
 use crate::tenants::Lane;
 use crate::units;
 use crate::window::shared::Span;
@@ -46,14 +46,10 @@ pub struct Entry {
     pub time_ns: i64,
     /// The line's own time, if it was clamped.
     pub clamped_from_ns: Option<i64>,
-    /// The text.
-    pub line: String,
+    /// The text, and where to go on behind it.
+    pub line: Line,
     /// Its number for the ledger.
     pub ticket: Ticket,
-    /// Where to go on behind it.
-    pub position: Position,
-    /// Its share of what its container may have on its way.
-    pub share: Share,
 }
 
 /// What an entry costs on the wire beside its text: time, lengths, the container's id. An upper bound.
@@ -63,14 +59,7 @@ impl Entry {
     /// An upper bound of what it adds to a push, before compression.
     #[must_use]
     pub fn cost_bytes(&self) -> usize {
-        line_cost_bytes(&self.line)
-    }
-
-    /// What the ledger is told once nothing is left to do.
-    #[must_use]
-    pub fn settled(&self, container: &Container) -> Settled {
-        let what = What::Read(self.position.clone());
-        Settled { ticket: self.ticket, container: container.id.clone(), what }
+        self.line.text_bytes() + ENTRY_OVERHEAD_BYTES
     }
 }
 
@@ -214,6 +203,8 @@ pub struct Batcher {
     config: Config,
     batch: Batch,
     index: HashMap<(u64, Stream), usize>,
+    /// Where the last line went: most go to the same place.
+    last: Option<((u64, Stream), usize)>,
     bytes: usize,
     due: Option<Instant>,
 }
@@ -222,7 +213,7 @@ impl Batcher {
     /// An empty one.
     #[must_use]
     pub fn new(config: Config, lane: Lane) -> Self {
-        Self { config, batch: Batch::new(lane), index: HashMap::new(), bytes: 0, due: None }
+        Self { config, batch: Batch::new(lane), index: HashMap::new(), last: None, bytes: 0, due: None }
     }
 
     /// Adds a line; hands out the batch before it, when the line does not fit in.
@@ -237,11 +228,16 @@ impl Batcher {
         let full = self.make_room(entry.cost_bytes() + labels.text.len());
         self.start(now);
         let groups = &mut self.batch.groups;
-        let place = *self.index.entry((entry.ticket.life(), stream)).or_insert_with(|| {
-            self.bytes += labels.text.len();
-            groups.push(Group::new(container.clone(), labels.clone(), Vec::new()));
-            groups.len() - 1
+        let whose = (entry.ticket.life(), stream);
+        let known = self.last.filter(|(last, _)| *last == whose).map(|(_, place)| place);
+        let place = known.unwrap_or_else(|| {
+            *self.index.entry(whose).or_insert_with(|| {
+                self.bytes += labels.text.len();
+                groups.push(Group::new(container.clone(), labels.clone(), Vec::new()));
+                groups.len() - 1
+            })
         });
+        self.last = Some((whose, place));
         self.bytes += entry.cost_bytes();
         if let Some(group) = groups.get_mut(place) {
             group.entries.push(entry);
@@ -284,6 +280,7 @@ impl Batcher {
     /// The batch as it is, if there is anything in it.
     pub fn take(&mut self) -> Option<Batch> {
         self.index.clear();
+        self.last = None;
         self.bytes = 0;
         self.due = None;
         let next = Batch::new(self.batch.lane);
@@ -315,7 +312,7 @@ impl Batcher {
 pub(crate) mod tests {
     use super::*;
     use crate::ledger::Numbering;
-    use crate::record::ContainerId;
+    use crate::record::{ContainerId, Position};
     use crate::tenants::Tenants;
     use proptest::prelude::*;
 
@@ -342,8 +339,8 @@ pub(crate) mod tests {
 
     fn entry(numbers: &mut Numbering, time_ns: i64, line: &str) -> Entry {
         let position = Position::Api { time_ns, seen: 1 };
-        let (line, ticket, share) = (line.to_owned(), numbers.take(), Share::default());
-        Entry { time_ns, clamped_from_ns: None, line, ticket, position, share }
+        let line = Line::alone(container(), Stream::Stdout, time_ns, line, position);
+        Entry { time_ns, clamped_from_ns: None, line, ticket: numbers.take() }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 //! Loki refuses of one of them fills no queue that they share. And a gate for each tenant, closed while
 //! Loki does not take what it has: then none of its containers is read on.
 //!
-//! Asked before a container is read and charged for each line that comes of that; so one turn may go
-//! beyond the limit, and a line that is larger than it still passes alone.
+//! Asked before a container is read and charged for each block of lines that comes of that, which is made no larger
+//! than what is left, but for its last line; so a line that is larger than the limit still passes alone.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -99,6 +99,16 @@ impl Credit {
         self.is_within() && self.next_in_pace().is_none()
     }
 
+    /// How much may be read at one go: what is left, and no more than the pace allows by now; at least 1.
+    #[must_use]
+    pub fn left_bytes(&self) -> usize {
+        let left = self.0.limit.saturating_sub(self.used_bytes());
+        let in_pace = self.0.pace.as_ref().map_or(usize::MAX, |pace| {
+            pace.lock().unwrap_or_else(PoisonError::into_inner).left_bytes(Instant::now())
+        });
+        left.min(in_pace).max(1)
+    }
+
     fn is_within(&self) -> bool {
         self.used_bytes() < self.0.limit && self.0.gate.is_open()
     }
@@ -161,7 +171,7 @@ impl Credit {
         }
     }
 
-    /// Charges it with `bytes` for a line of this time.
+    /// Charges it with `bytes` for lines of which the last has this time.
     #[must_use]
     pub fn share(&self, bytes: usize, time_ns: i64) -> Share {
         self.0.last_line_ns.store(time_ns, Ordering::Relaxed);
@@ -183,8 +193,8 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// A line's share of its container's credit, given back when it is dropped: so it stays with the line until
-/// that is settled. The default is nobody's.
+/// The share of some lines in their container's credit, given back when it is dropped: so it stays with them until
+/// the last is settled. The default is nobody's.
 #[derive(Debug, Default)]
 pub struct Share {
     account: Option<Arc<Account>>,

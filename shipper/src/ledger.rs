@@ -23,6 +23,12 @@ impl Ticket {
     pub fn life(self) -> u64 {
         self.life
     }
+
+    /// Whether this is the number behind `before`.
+    #[must_use]
+    pub fn follows(self, before: Self) -> bool {
+        self.life == before.life && self.sequence == before.sequence + 1
+    }
 }
 
 /// Gives out the tickets of one container.
@@ -44,6 +50,13 @@ impl Numbering {
         let sequence = self.next;
         self.next += 1;
         Ticket { life: self.life, sequence }
+    }
+
+    /// The next so many.
+    pub fn take_many(&mut self, tickets: u64) -> impl Iterator<Item = Ticket> + use<> {
+        let (life, first) = (self.life, self.next);
+        self.next += tickets;
+        (first..self.next).map(move |sequence| Ticket { life, sequence })
     }
 }
 
@@ -87,12 +100,11 @@ impl Life {
         self.ahead.values().any(|run| run.last == What::Gone)
     }
 
-    fn keep(&mut self, number: u64, what: What) {
-        let after = self.ahead.remove(&(number + 1));
-        let run = after.unwrap_or(Run { end: number + 1, last: what });
-        match self.ahead.range_mut(..number).next_back() {
-            Some((_, before)) if before.end == number => *before = run,
-            _ => drop(self.ahead.insert(number, run)),
+    fn keep(&mut self, first: u64, run: Run) {
+        let run = self.ahead.remove(&run.end).unwrap_or(run);
+        match self.ahead.range_mut(..first).next_back() {
+            Some((_, before)) if before.end == first => *before = run,
+            _ => drop(self.ahead.insert(first, run)),
         }
     }
 }
@@ -115,19 +127,22 @@ pub struct Ledger {
 impl Ledger {
     /// Notes one settled item; says what may be committed because of it, if anything.
     pub fn settle(&mut self, settled: Settled) -> Option<Commit> {
-        let number = settled.ticket.life;
+        self.settle_run(settled.ticket, 1, settled.what)
+    }
+
+    /// Notes so many settled items in a row; `last` is what the last of them was. Says what may be committed
+    /// because of them, if anything.
+    pub fn settle_run(&mut self, first: Ticket, items: u64, last: What) -> Option<Commit> {
+        let number = first.life;
         let life = self.lives.entry(number).or_insert_with(|| Life { next: 0, ahead: BTreeMap::new() });
-        if settled.ticket.sequence != life.next {
-            life.keep(settled.ticket.sequence, settled.what);
+        let run = Run { end: first.sequence + items, last };
+        if first.sequence != life.next {
+            life.keep(first.sequence, run);
             return None;
         }
-        let mut last = settled.what;
-        life.next += 1;
-        if let Some(run) = life.ahead.remove(&life.next) {
-            last = run.last;
-            life.next = run.end;
-        }
-        match last {
+        let run = life.ahead.remove(&run.end).unwrap_or(run);
+        life.next = run.end;
+        match run.last {
             What::Read(position) => Some(Commit::Position(position)),
             What::Gone => {
                 self.lives.remove(&number);
@@ -191,6 +206,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn runs_come_to_the_same_as_their_items_one_by_one(
+            runs in prop::collection::vec((1..5_usize, any::<u32>()), 1..12),
+        ) {
+            let mut numbers = Numbering::new(7);
+            let mut runs: Vec<(u32, Vec<Ticket>)> = runs
+                .into_iter()
+                .map(|(length, when)| (when, std::iter::repeat_with(|| numbers.take()).take(length).collect()))
+                .collect();
+            runs.sort_by_key(|(when, _)| *when);
+            let (mut whole, mut single) = (Ledger::default(), Ledger::default());
+            for (_, run) in runs {
+                let what = |ticket: &Ticket| What::Read(at(ticket.sequence));
+                let commit = whole.settle_run(run[0], run.len() as u64, what(run.last().unwrap()));
+                let commits = run.iter().filter_map(|ticket| single.settle(settled(*ticket, what(ticket))));
+                prop_assert_eq!(commit, commits.last());
+            }
+        }
+
         #[test]
         fn in_any_order_the_committed_position_never_passes_an_unsettled_line(
             order in Just((0..40_u64).collect::<Vec<_>>()).prop_shuffle(),

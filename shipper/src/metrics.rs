@@ -285,7 +285,7 @@ impl Metrics {
                 "shipper_containers_excluded",
                 "Times a container was left out for its labels",
             ),
-            queue_lines: plain(into, "shipper_queue_lines", "Items between sources and pipeline"),
+            queue_lines: plain(into, "shipper_queue_lines", "Lines between sources and pipeline"),
             queue_lines_capacity: plain(into, "shipper_queue_lines_capacity", "Bound of that queue"),
             in_flight_bytes: plain(into, "shipper_in_flight_bytes", "Bytes read and not settled"),
             container_bytes_limit: plain(

@@ -39,6 +39,14 @@ impl Pace {
         })
     }
 
+    /// How much may be read now without a debt.
+    pub fn left_bytes(&mut self, now: Instant) -> usize {
+        self.fill(now);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are wanted here")]
+        let bytes = self.bytes.max(0.0) as usize;
+        bytes
+    }
+
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.looked).as_secs_f64();
         self.bytes = (self.bytes + passed * self.bytes_per_s).min(self.bytes_per_s);

@@ -20,8 +20,10 @@ use crate::labels::{Labels, Scheme};
 use crate::ledger::{Numbering, Settled, What};
 use crate::metrics::Metrics;
 use crate::metrics::labels::{DropReason, SkipReason, TaskKind};
-use crate::record::{Container, ContainerId, Item, Position, Record, Stream};
+use crate::record::block::Block;
+use crate::record::{Container, ContainerId, Item, Position, Stream};
 use crate::tenants::{Lane, PerLane, Tenants};
+use crate::window::glance::Glance;
 use crate::window::shared::Window;
 use crate::window::{Outside, Verdict};
 
@@ -29,7 +31,7 @@ use crate::window::{Outside, Verdict};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Items between the sources and the pipeline.
+    /// Lines between the sources and the pipeline.
     pub queue_lines: usize,
     /// What one container may have on its way, from where it is read until Loki has taken it: how far it
     /// can run ahead of Loki, and at the expense of others.
@@ -99,7 +101,6 @@ impl Pipeline {
                     if taken == 0 {
                         break;
                     }
-                    desk.pipeline.metrics.queue_lines.set(i64::try_from(items.len()).unwrap_or(i64::MAX));
                     desk.admit_all(&mut burst)
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -189,42 +190,83 @@ impl Desk {
 
     fn admit_all(&mut self, burst: &mut Vec<Item>) -> Vec<Batch> {
         let moment = self.pipeline.clock.moment();
-        burst.drain(..).filter_map(|item| self.admit(item, moment)).collect()
+        let mut full = Vec::new();
+        for item in burst.drain(..) {
+            match item {
+                Item::Lines { block, room } => {
+                    drop(room);
+                    self.admit(block, moment, &mut full);
+                }
+                Item::Passed { container, position } => {
+                    let followed = self.follow(&container);
+                    let (lane, ticket) = (followed.lane, followed.numbering.take());
+                    full.extend(self.batchers[lane].settle(settled(ticket, &container, position), moment.at));
+                }
+                Item::Gone(container) => full.extend(self.forget(container, moment.at)),
+            }
+        }
+        full
     }
 
-    fn admit(&mut self, item: Item, moment: Moment) -> Option<Batch> {
-        let now = moment.at;
-        match item {
-            Item::Line(record) => self.admit_line(record, moment),
-            Item::Passed { container, position } => {
-                let followed = self.follow(&container);
-                let (lane, ticket) = (followed.lane, followed.numbering.take());
-                self.batchers[lane].settle(settled(ticket, &container, position), now)
+    fn admit(&mut self, block: Block, moment: Moment, full: &mut Vec<Batch>) {
+        self.pipeline.metrics.queue_lines.dec_by(signed(block.len()));
+        let container = block.container().clone();
+        let followed = self.follow(&container);
+        let (lane, lines) = (followed.lane, signed(block.len()).unsigned_abs());
+        let tickets = followed.numbering.take_many(lines);
+        let (block, dropped) = filtered(&self.pipeline.filter, block);
+        let dropped = dropped.into_iter().chain(std::iter::repeat(false));
+        let [mut stdout, mut stderr] = [None, None];
+        for ((line, ticket), dropped) in block.into_lines().zip(tickets).zip(dropped) {
+            let output = match line.stream() {
+                Stream::Stdout => &mut stdout,
+                Stream::Stderr => &mut stderr,
+            };
+            let (labels, glance) = output.get_or_insert_with(|| {
+                let labels = self.labels(lane, &container, line.stream(), moment.at);
+                let glance = self.pipeline.windows[lane].glance(&labels.text, moment);
+                (labels, glance)
+            });
+            let entry = Entry { time_ns: line.time_ns(), clamped_from_ns: None, line, ticket };
+            let is_long = entry.line.text_bytes() as u64 > self.pipeline.limits.max_line.as_u64();
+            if !dropped && !is_long && glance.keeps(entry.time_ns) {
+                let from = (&container, &*labels, entry.line.stream());
+                full.extend(self.batchers[lane].add(from, entry, moment.at));
+                continue;
             }
-            Item::Gone(container) => self.forget(container, now),
+            let window = &self.pipeline.windows[lane];
+            // It judges by what it knows of.
+            glance.kept_ns.into_iter().for_each(|kept_ns| window.admit(&labels.text, kept_ns));
+            full.extend(self.judge((lane, &container, labels), entry, dropped, moment));
+            *glance = self.pipeline.windows[lane].glance(&labels.text, moment);
+        }
+        for (labels, Glance { kept_ns, .. }) in [stdout, stderr].into_iter().flatten() {
+            kept_ns.into_iter().for_each(|kept_ns| self.pipeline.windows[lane].admit(&labels.text, kept_ns));
         }
     }
 
-    fn admit_line(&mut self, record: Record, moment: Moment) -> Option<Batch> {
-        let Record { container, stream, time_ns, line, position, share } = record;
+    /// What becomes of a line with which there is something.
+    fn judge(
+        &mut self,
+        (lane, container, labels): (Lane, &Arc<Container>, &Arc<Labels>),
+        mut entry: Entry,
+        is_dropped: bool,
+        moment: Moment,
+    ) -> Option<Batch> {
         let now = moment.at;
-        let followed = self.follow(&container);
-        let (lane, ticket) = (followed.lane, followed.numbering.take());
-        let labels = self.labels(lane, &container, stream, now);
         let window = &self.pipeline.windows[lane];
         let batcher = &mut self.batchers[lane];
-        let verdict = window.judge(&labels.text, time_ns, moment);
-        let settled = |position| settled(ticket, &container, position);
+        let verdict = window.judge(&labels.text, entry.time_ns, moment);
+        let settled = |entry: &Entry| settled(entry.ticket, container, entry.line.position());
         if let Verdict::Drop(outside) = verdict {
             count_dropped(&self.pipeline.metrics, outside);
-            return batcher.settle(settled(position), now);
+            return batcher.settle(settled(&entry), now);
         }
-        let Some(line) = self.pipeline.filter.pass(line) else {
+        if is_dropped {
             self.pipeline.metrics.lines.dropped(DropReason::Pattern, 1);
-            return batcher.settle(settled(position), now);
-        };
-        let too_long = line.len() as u64 > self.pipeline.limits.max_line.as_u64();
-        let mut entry = Entry { time_ns, clamped_from_ns: None, line, ticket, position, share };
+            return batcher.settle(settled(&entry), now);
+        }
+        let too_long = entry.line.text_bytes() as u64 > self.pipeline.limits.max_line.as_u64();
         let alone = |entry| Group::new(container.clone(), labels.clone(), vec![entry]);
         match verdict {
             Verdict::DeadLetter(outside) => batcher.refuse(outside.as_str(), alone(entry), now),
@@ -237,12 +279,13 @@ impl Desk {
             }
             Verdict::Keep | Verdict::Clamp { .. } | Verdict::Drop(_) => {
                 if let Verdict::Clamp { to_ns, direction } = verdict {
-                    entry.clamped_from_ns = Some(time_ns);
+                    entry.clamped_from_ns = Some(entry.time_ns);
                     entry.time_ns = to_ns;
                     self.pipeline.metrics.timestamps_clamped.get_or_create(&direction).inc();
                 }
                 window.admit(&labels.text, entry.time_ns);
-                batcher.add((&container, &labels, stream), entry, now)
+                let stream = entry.line.stream();
+                batcher.add((container, labels, stream), entry, now)
             }
         }
     }
@@ -316,6 +359,15 @@ impl Desk {
     }
 }
 
+/// The lines as they may go on, and which of them go nowhere; none, if there is no filter.
+fn filtered(filter: &Filter, block: Block) -> (Block, Vec<bool>) {
+    if filter.is_empty() {
+        return (block, Vec::new());
+    }
+    let dropped = block.texts().map(|text| filter.drops(text)).collect();
+    (block.rewritten(|text| filter.redacted(text)), dropped)
+}
+
 /// Old lines are passed over before anything is done with them; the others cost some work.
 fn count_dropped(Metrics { lines, .. }: &Metrics, outside: Outside) {
     match outside {
@@ -338,24 +390,22 @@ mod tests {
     use super::*;
     use crate::batch::tests::container;
     use crate::clock::duration_ns;
-    use crate::credit::Share;
+    use crate::source::inlet::queue;
     use crate::window::{self, Policy};
     use std::time::Duration;
 
     const NOW: i64 = 1_800_000_000_000_000_000;
 
-    fn line(time_ns: i64, text: &str) -> Item {
-        Item::Line(Record {
-            container: container(),
-            stream: Stream::Stdout,
-            time_ns,
-            line: text.to_owned(),
-            position: Position::Api { time_ns, seen: 1 },
-            share: Share::default(),
-        })
+    enum Sent {
+        Line(i64, &'static str),
+        Item(Item),
     }
 
-    async fn one_batch(window: window::Config, items: Vec<Item>) -> (Batch, Arc<Metrics>) {
+    fn line(time_ns: i64, text: &'static str) -> Sent {
+        Sent::Line(time_ns, text)
+    }
+
+    async fn one_batch(window: window::Config, items: Vec<Sent>) -> (Batch, Arc<Metrics>) {
         let metrics = Metrics::new();
         let limits = Limits { max_line: ByteSize::b(10), ..Limits::default() };
         let tenants = Arc::new(Tenants::default());
@@ -372,12 +422,19 @@ mod tests {
             clock,
             metrics: metrics.clone(),
         };
-        let (sender, receiver) = mpsc::channel(items.len());
+        let (inlet, receiver) = queue(items.len());
         for item in items {
-            metrics.lines.read(u64::from(matches!(item, Item::Line(_))));
-            sender.try_send(item).unwrap();
+            match item {
+                Sent::Item(item) => inlet.send(item).await.unwrap(),
+                Sent::Line(time_ns, text) => {
+                    metrics.lines.read(1);
+                    let mut block = Block::of_api(container());
+                    block.push(Stream::Stdout, time_ns, text, Position::Api { time_ns, seen: 1 });
+                    inlet.room(1).await.unwrap().fill(block);
+                }
+            }
         }
-        drop(sender);
+        drop(inlet);
         let (batches, mut out) = mpsc::channel(1);
         pipeline.run(BatchConfig::default(), receiver, batches).await;
         (out.recv().await.unwrap(), metrics)
@@ -396,7 +453,7 @@ mod tests {
         let pushed: Vec<(i64, Option<i64>, &str)> = batch.groups[0]
             .entries
             .iter()
-            .map(|entry| (entry.time_ns, entry.clamped_from_ns, entry.line.as_str()))
+            .map(|entry| (entry.time_ns, entry.clamped_from_ns, &*entry.line))
             .collect();
         assert_eq!(pushed, [(NOW, None, "kept"), (NOW, Some(NOW + day), "future")]);
         let refused: Vec<&str> = batch.refused.iter().map(|(reason, _)| *reason).collect();
@@ -419,18 +476,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_container_that_is_gone_is_settled_behind_its_lines() {
-        let gone = Item::Gone(container().id.clone());
-        let passed = Item::Passed { container: container(), position: Position::Api { time_ns: 9, seen: 1 } };
+        let gone = Sent::Item(Item::Gone(container().id.clone()));
+        let position = Position::Api { time_ns: 9, seen: 1 };
+        let passed = Sent::Item(Item::Passed { container: container(), position });
         let (batch, metrics) = one_batch(window::Config::default(), vec![line(NOW, "a"), passed, gone]).await;
         let mut ledger = crate::ledger::Ledger::default();
         for settled in batch.settled.clone() {
             assert_eq!(ledger.settle(settled), None);
         }
-        let group = &batch.groups[0];
-        assert_eq!(
-            ledger.settle(group.entries[0].settled(&group.container)),
-            Some(crate::ledger::Commit::Remove)
-        );
+        let entry = &batch.groups[0].entries[0];
+        let settled = settled(entry.ticket, &container(), entry.line.position());
+        assert_eq!(ledger.settle(settled), Some(crate::ledger::Commit::Remove));
         // Its line is not there yet, so the window still knows the stream; then nothing is left of it.
         assert_eq!(metrics.window_streams.get(), 1);
         drop(batch);

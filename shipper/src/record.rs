@@ -1,4 +1,4 @@
-//! What flows from a source to the sink: one line of one container, and where it was read.
+//! What flows from a source to the sink: lines of one container, and where they were read.
 //!
 //! Sources make [`Item`]s, the pipeline turns them into batches, delivery settles them. Items of one
 //! container travel in the order in which they were read, so that its checkpoint can follow the
@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::credit::Share;
+pub mod block;
+
+use block::Block;
 
 /// A full Docker container id: 64 lower-case hexadecimal digits. Checked once, at the border, because
 /// the id becomes part of a path on disk.
@@ -109,7 +112,7 @@ impl Stream {
 
 /// Which generation of a log file an offset belongs to. Never the path: Docker renames `x.log` to
 /// `x.log.1` and makes a new `x.log`; and never the inode alone: inodes are used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// The device's number.
     pub dev: u64,
@@ -192,28 +195,16 @@ impl Position {
     }
 }
 
-/// One log line, its final newline removed, fragments joined.
-#[derive(Debug)]
-pub struct Record {
-    /// Whose line it is; shared by all its lines.
-    pub container: Arc<Container>,
-    /// Which output.
-    pub stream: Stream,
-    /// When Docker received it, in nanoseconds since the epoch.
-    pub time_ns: i64,
-    /// The text.
-    pub line: String,
-    /// Where to go on once it is settled.
-    pub position: Position,
-    /// Its share of what its container may have on its way.
-    pub share: Share,
-}
-
 /// What a source sends down the pipeline.
 #[derive(Debug)]
 pub enum Item {
-    /// A line to deliver.
-    Line(Record),
+    /// Lines to deliver.
+    Lines {
+        /// All of one container.
+        block: Block,
+        /// Their places in the queue, given back with this.
+        room: OwnedSemaphorePermit,
+    },
     /// A stretch that holds no line to deliver and that the source has counted itself (torn JSON, say);
     /// its position still counts.
     Passed {

@@ -16,9 +16,11 @@ use crate::credit::Credit;
 use crate::docker::known::Change;
 use crate::metrics::Metrics;
 use crate::metrics::labels::SkipReason;
-use crate::record::{Container, Item, Position, Record};
+use crate::record::block::Block;
+use crate::record::{Container, Item, Position};
 
 pub mod position;
+pub mod inlet;
 pub mod allowance;
 pub mod join;
 mod unreadable;
@@ -27,11 +29,16 @@ pub mod hybrid;
 pub mod auto;
 
 use allowance::Allowance;
+pub use inlet::Closed;
+use inlet::{Inlet, Room};
 use join::Line;
 use position::{Resume, Start};
 
 /// A line longer than this is cut and marked. Loki's own limit on a line is 256 KiB by default.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// How many lines are handed on at one go.
+const BLOCK_LINES_MAX: usize = 512;
 
 /// What both designs are given.
 #[derive(Debug)]
@@ -45,7 +52,7 @@ pub struct Inputs {
     /// When the shipper began, in nanoseconds since the epoch: what `start` counts from.
     pub started_ns: i64,
     /// Where items go. Closes when the source ends.
-    pub out: mpsc::Sender<Item>,
+    pub out: Inlet,
     /// What the containers may have on their way.
     pub allowance: Allowance,
     /// Counts what is read.
@@ -66,22 +73,17 @@ impl Inputs {
     }
 }
 
-/// The pipeline is gone: there is nobody to read for.
-#[derive(Debug, thiserror::Error)]
-#[error("the pipeline has ended, so there is nobody to read for")]
-pub struct Closed;
-
 /// Hands items on and counts them.
 #[derive(Clone, Debug)]
 pub(crate) struct Outlet {
-    out: mpsc::Sender<Item>,
+    out: Inlet,
     allowance: Allowance,
     metrics: Arc<Metrics>,
     about_corrupt: Arc<Mutex<Complaint>>,
 }
 
 impl Outlet {
-    pub(crate) fn new(out: mpsc::Sender<Item>, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(out: Inlet, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
         Self { out, allowance, metrics, about_corrupt: Arc::default() }
     }
 
@@ -102,14 +104,47 @@ impl Outlet {
         credit: &Credit,
         line: Line,
     ) -> Result<(), Closed> {
-        self.room().await?.line(container, credit, line);
+        let mut block = Block::of_api(container.clone());
+        self.add(&mut block, &line);
+        self.block(block, credit).await
+    }
+
+    /// One more line of a block; whether it was cut is counted here.
+    pub(crate) fn add(&self, block: &mut Block, line: &Line) {
+        if line.truncated {
+            self.metrics.lines_truncated.inc();
+        }
+        block.push(line.stream, line.time_ns, &line.text, line.position.clone());
+    }
+
+    /// Hands on a block once there is room for it; nothing, if it is empty.
+    pub(crate) async fn block(&self, block: Block, credit: &Credit) -> Result<(), Closed> {
+        if block.is_empty() {
+            return Ok(());
+        }
+        let room = self.out.room(block.len()).await?;
+        self.fill(room, block, credit);
         Ok(())
     }
 
-    /// Waits for room for one line. Who waits here may be interrupted: nothing has happened yet.
-    pub(crate) async fn room(&self) -> Result<Room<'_>, Closed> {
-        let place = self.out.reserve().await.map_err(|_closed| Closed)?;
-        Ok(Room { place, metrics: &self.metrics })
+    /// How many lines one block may hold.
+    pub(crate) fn lines_max(&self) -> usize {
+        self.out.lines_max().min(BLOCK_LINES_MAX)
+    }
+
+    /// Waits for room for up to so many lines. Who waits here may be interrupted: nothing has happened yet.
+    pub(crate) async fn room(&self, lines_max: usize) -> Result<Room<'_>, Closed> {
+        self.out.room(lines_max).await
+    }
+
+    /// Hands on a block, charged, for which there is room; nothing, if it is empty. Its lines count as read
+    /// only now, so that a stop while we wait leaves no line in flight for ever.
+    pub(crate) fn fill(&self, room: Room<'_>, block: Block, credit: &Credit) {
+        if !block.is_empty() {
+            self.metrics.lines.read(block.len() as u64);
+            self.metrics.queue_lines.inc_by(i64::try_from(block.len()).unwrap_or(i64::MAX));
+            room.fill(block.charged(credit));
+        }
     }
 
     /// Lines that the source passes over itself.
@@ -133,33 +168,6 @@ impl Outlet {
     }
 
     pub(crate) async fn send(&self, item: Item) -> Result<(), Closed> {
-        self.out.send(item).await.map_err(|_closed| Closed)
-    }
-}
-
-/// Room for one line downstream; given back when it is dropped unused.
-#[derive(Debug)]
-pub(crate) struct Room<'a> {
-    place: mpsc::Permit<'a, Item>,
-    metrics: &'a Metrics,
-}
-
-impl Room<'_> {
-    /// A line counts as read once there is room for it, so that a stop while we wait leaves no line
-    /// in flight for ever.
-    pub(crate) fn line(self, container: &Arc<Container>, credit: &Credit, line: Line) {
-        self.metrics.lines.read(1);
-        if line.truncated {
-            self.metrics.lines_truncated.inc();
-        }
-        let share = credit.share(size_of::<Record>() + line.text.capacity(), line.time_ns);
-        self.place.send(Item::Line(Record {
-            container: Arc::clone(container),
-            stream: line.stream,
-            time_ns: line.time_ns,
-            line: line.text,
-            position: line.position,
-            share,
-        }));
+        self.out.send(item).await
     }
 }

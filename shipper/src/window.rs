@@ -8,6 +8,7 @@
 pub mod learned;
 pub mod skew;
 pub mod streams;
+pub mod glance;
 pub mod shared;
 
 use std::time::Duration;

@@ -27,7 +27,7 @@ use crate::pipeline::Pipeline;
 use crate::record::{ContainerId, Item};
 use crate::shutdown::{Shutdown, Signals};
 use crate::source::allowance::{self, Allowance};
-use crate::source::{self, auto, hybrid, pool};
+use crate::source::{self, auto, hybrid, inlet, pool};
 use crate::targets::Targets;
 use crate::tenants::{PerLane, Tenants};
 use crate::window::shared::Window;
@@ -89,7 +89,7 @@ impl Staff {
         let store = Store::open(&config.state_dir).await?;
         self.lock = Some(store.lock()?);
         let checkpoint = store.load(started_ns).await?;
-        let (items, records) = mpsc::channel(config.limits.queue_lines);
+        let (items, records) = inlet::queue(config.limits.queue_lines);
         let (batches_in, batches) = mpsc::channel(BATCHES_QUEUED);
 
         let stop = shutdown.stop.clone();
@@ -121,6 +121,7 @@ impl Staff {
         let deliver = Deliver::new(
             lanes(config, &tenants, (&windows, &gates), (&clock, metrics))?,
             books,
+            config.loki.encoding,
             metrics.clone(),
         );
         let pipeline = Pipeline {
@@ -283,7 +284,6 @@ fn lanes(
             client: clients[lane].clone(),
             window: windows[lane].clone(),
             gate: gates[lane].clone(),
-            encoding: config.loki.encoding,
             retry: config.retry.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),

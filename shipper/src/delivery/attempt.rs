@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::batch::Group;
 use crate::loki::answer::{Outcome, judge};
 use crate::loki::client::{Answer, Client, PushError};
-use crate::loki::encode::{self, Encoding};
+use crate::loki::encode;
 use crate::metrics::Metrics;
 use crate::metrics::labels::PushStatus;
 
@@ -24,12 +23,12 @@ pub enum Attempt {
 }
 
 impl Attempt {
-    /// Encodes the lines, sends them, and counts the answer.
-    pub async fn make(client: &Client, encoding: Encoding, groups: &[Group], metrics: &Metrics) -> Self {
+    /// Sends what was encoded, and counts the answer.
+    pub async fn make(client: &Client, body: Result<Bytes, encode::Error>, metrics: &Metrics) -> Self {
         let started = Instant::now();
-        let attempt = match encoding.encode(groups) {
+        let attempt = match body {
             Err(error) => Self::Unencodable(error),
-            Ok(body) => match client.push(Bytes::from(body)).await {
+            Ok(body) => match client.push(body).await {
                 Ok(answer) => {
                     let outcome = judge(answer.status, answer.retry_after, &answer.body);
                     Self::Answered(answer, outcome)

@@ -8,7 +8,7 @@ use super::checkpoint::{self, Checkpoint, Store};
 use super::dead_letters::{DeadLetters, Reason};
 use crate::batch::Group;
 use crate::complaint::Complaint;
-use crate::ledger::{Commit, Ledger, Settled};
+use crate::ledger::{Commit, Ledger, Settled, What};
 use crate::metrics::Metrics;
 use crate::record::ContainerId;
 
@@ -78,10 +78,14 @@ impl Books {
         }
     }
 
-    /// Of one group's commits only the last counts.
+    /// In runs of lines that were read one after the other; of one group's commits only the last counts.
     pub fn settle_group(&mut self, group: &Group) {
         let ledger = &mut self.ledger;
-        let commits = group.entries.iter().filter_map(|entry| ledger.settle(entry.settled(&group.container)));
+        let runs = group.entries.chunk_by(|before, entry| entry.ticket.follows(before.ticket));
+        let commits = runs.filter_map(|run| {
+            let (first, last) = (run.first()?, run.last()?);
+            ledger.settle_run(first.ticket, run.len() as u64, What::Read(last.line.position()))
+        });
         if let Some(commit) = commits.last() {
             self.commit(&group.container.id.clone(), commit);
         }

@@ -17,6 +17,7 @@ use super::checkpoint;
 use super::dead_letters::Reason;
 use super::lane::Lane;
 use crate::batch::Batch;
+use crate::loki::encode::{Encoder, Encoding};
 use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::shutdown::Shutdown;
@@ -29,6 +30,7 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 pub struct Deliver {
     lanes: PerLane<Lane>,
     books: Books,
+    encoder: Encoder,
     metrics: Arc<Metrics>,
 }
 
@@ -44,9 +46,9 @@ pub struct Left {
 impl Deliver {
     /// Nothing is sent yet.
     #[must_use]
-    pub fn new(lanes: PerLane<Lane>, books: Books, metrics: Arc<Metrics>) -> Self {
+    pub fn new(lanes: PerLane<Lane>, books: Books, encoding: Encoding, metrics: Arc<Metrics>) -> Self {
         metrics.retry_queue_capacity.set(sum(&lanes, Lane::retries_max));
-        Self { lanes, books, metrics }
+        Self { lanes, books, encoder: Encoder::new(encoding), metrics }
     }
 
     /// Delivers until `batches` ends and all is settled, or until `shutdown` gives up.
@@ -65,7 +67,9 @@ impl Deliver {
         let (mut more, mut stopping) = (true, false);
         loop {
             for (id, lane) in self.lanes.enumerate_mut() {
-                while let Some(push) = lane.next_push(&mut self.books, &shutdown.give_up).await {
+                while let Some(push) =
+                    lane.next_push((&mut self.books, &mut self.encoder), &shutdown.give_up).await
+                {
                     pushes.push(async move { (id, push.await) });
                 }
             }

@@ -19,7 +19,6 @@ use crate::complaint::Complaint;
 use crate::credit::Gate;
 use crate::loki::answer::Outcome;
 use crate::loki::client::{Answer, Client, PushError};
-use crate::loki::encode::Encoding;
 use crate::metrics::Metrics;
 use crate::metrics::labels::Tenant;
 use crate::window::shared::Window;
@@ -41,8 +40,6 @@ pub struct Deps {
     pub window: Window,
     /// Closed while this lane has more than it can begin with.
     pub gate: Gate,
-    /// How pushes are written.
-    pub encoding: Encoding,
     /// How failed ones are tried again.
     pub retry: retry::Config,
     /// For the age of lines.

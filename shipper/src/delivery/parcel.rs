@@ -251,7 +251,7 @@ mod tests {
         let (first, second) = Parcel::new(groups, &config).halves(&config);
         let second = second.unwrap();
         let texts = |parcel: &Parcel| {
-            parcel.groups.iter().flat_map(|g| &g.entries).map(|e| e.line.clone()).collect::<String>()
+            parcel.groups.iter().flat_map(|g| &g.entries).map(|e| e.line.to_string()).collect::<String>()
         };
         assert_eq!((texts(&first), texts(&second)), ("ab".to_owned(), "cde".to_owned()));
         assert!(!first.belongs_to(&second), "or they would be joined, and halved again for ever");

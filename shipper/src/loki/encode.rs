@@ -2,12 +2,14 @@
 //! encoded anew instead of being kept, and Loki still sees it as a repetition.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
 
-use prost::Message;
+use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::protobuf;
+use super::push::{Stream, streams};
 use crate::batch::{Entry, Group};
 use crate::labels::Labels;
 
@@ -32,17 +34,54 @@ impl Encoding {
         }
     }
 
+    /// The request's body, where nothing more is to be encoded.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode(self, groups: &[Group]) -> Result<Bytes, Error> {
+        Encoder::new(self).encode(groups)
+    }
+}
+
+/// Writes one push after the other, in the same room.
+pub struct Encoder {
+    encoding: Encoding,
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+    snappy: snap::raw::Encoder,
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("encoding", &self.encoding).finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// Has written nothing yet.
+    #[must_use]
+    pub fn new(encoding: Encoding) -> Self {
+        Self { encoding, plain: Vec::new(), packed: Vec::new(), snappy: snap::raw::Encoder::new() }
+    }
+
     /// The request's body.
     ///
     /// # Errors
     /// Not in practice: a push stays far below what snappy and JSON can hold.
-    pub fn encode(self, groups: &[Group]) -> Result<Vec<u8>, Error> {
-        match self {
-            Self::Protobuf => Ok(snap::raw::Encoder::new().compress_vec(&protobuf(groups))?),
-            Self::Json => Ok(serde_json::to_vec(&JsonPush {
-                streams: streams(groups).into_iter().map(JsonStream).collect(),
-            })?),
+    pub fn encode(&mut self, groups: &[Group]) -> Result<Bytes, Error> {
+        let streams = streams(groups);
+        if self.encoding == Encoding::Json {
+            let streams = streams.into_iter().map(JsonStream).collect();
+            return Ok(serde_json::to_vec(&JsonPush { streams })?.into());
         }
+        self.plain.clear();
+        protobuf::write(&streams, &mut self.plain);
+        let room = snap::raw::max_compress_len(self.plain.len());
+        if self.packed.len() < room {
+            self.packed.resize(room, 0);
+        }
+        let bytes = self.snappy.compress(&self.plain, &mut self.packed)?;
+        Ok(Bytes::copy_from_slice(self.packed.get(..bytes).unwrap_or_default()))
     }
 }
 
@@ -55,99 +94,6 @@ pub enum Error {
     /// No JSON.
     #[error("the push can't be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
-}
-
-/// The name under which a clamped line keeps its own time.
-pub const CLAMPED_FROM: &str = "original_timestamp";
-/// The name under which a line keeps its container.
-pub const CONTAINER_ID: &str = "container_id";
-
-// `pkg/push/push.proto` of Loki, the fields that a client sends.
-
-#[derive(Clone, PartialEq, Message)]
-struct PushRequest {
-    #[prost(message, repeated, tag = "1")]
-    streams: Vec<StreamAdapter>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct StreamAdapter {
-    #[prost(string, tag = "1")]
-    labels: String,
-    #[prost(message, repeated, tag = "2")]
-    entries: Vec<EntryAdapter>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct EntryAdapter {
-    #[prost(message, optional, tag = "1")]
-    timestamp: Option<Timestamp>,
-    #[prost(string, tag = "2")]
-    line: String,
-    #[prost(message, repeated, tag = "3")]
-    structured_metadata: Vec<LabelPairAdapter>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Timestamp {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LabelPairAdapter {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-/// One of Loki's streams: containers with the same labels share it. Its lines stand in the order of time,
-/// because Loki measures each against the newest before it.
-struct Stream<'a> {
-    labels: &'a Labels,
-    entries: Vec<(&'a Entry, &'a Labels)>,
-}
-
-fn streams(groups: &[Group]) -> Vec<Stream<'_>> {
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut streams: Vec<Stream<'_>> = Vec::new();
-    for group in groups {
-        let entries = group.entries.iter().map(|entry| (entry, &*group.labels));
-        let place = *places.entry(&group.labels.text).or_insert(streams.len());
-        match streams.get_mut(place) {
-            None => streams.push(Stream { labels: &group.labels, entries: entries.collect() }),
-            Some(stream) => {
-                stream.entries.extend(entries);
-                stream.entries.sort_by_key(|(entry, _)| entry.time_ns);
-            }
-        }
-    }
-    streams
-}
-
-fn protobuf(groups: &[Group]) -> Vec<u8> {
-    PushRequest { streams: streams(groups).iter().map(adapted_stream).collect() }.encode_to_vec()
-}
-
-fn adapted_stream(stream: &Stream<'_>) -> StreamAdapter {
-    let entries = stream.entries.iter().map(|(entry, labels)| adapted(entry, labels)).collect();
-    StreamAdapter { labels: stream.labels.text.clone(), entries }
-}
-
-fn adapted(entry: &Entry, labels: &Labels) -> EntryAdapter {
-    let pair = |name: &str, value: String| LabelPairAdapter { name: name.to_owned(), value };
-    let mut structured_metadata = vec![pair(CONTAINER_ID, labels.container_id.clone())];
-    structured_metadata.extend(entry.clamped_from_ns.map(|own| pair(CLAMPED_FROM, own.to_string())));
-    EntryAdapter { timestamp: Some(timestamp(entry.time_ns)), line: entry.line.clone(), structured_metadata }
-}
-
-fn timestamp(time_ns: i64) -> Timestamp {
-    const SECOND_NS: i64 = 1_000_000_000;
-    let nanos = i32::try_from(time_ns.rem_euclid(SECOND_NS)).unwrap_or(0);
-    Timestamp { seconds: time_ns.div_euclid(SECOND_NS), nanos }
 }
 
 #[derive(Serialize)]
@@ -183,7 +129,7 @@ impl Serialize for JsonEntry<'_> {
         let Self(entry, labels) = self;
         let own_time = entry.clamped_from_ns.map(|own| own.to_string());
         let metadata = JsonMetadata { container_id: &labels.container_id, original_timestamp: own_time };
-        (entry.time_ns.to_string(), &entry.line, metadata).serialize(to)
+        (entry.time_ns.to_string(), &*entry.line, metadata).serialize(to)
     }
 }
 
@@ -210,7 +156,7 @@ mod tests {
     #[test]
     fn json_is_what_loki_documents() {
         let body = Encoding::Json.encode(&[two_lines()]).unwrap();
-        insta::assert_snapshot!(String::from_utf8(body).unwrap(), @r#"{"streams":[{"stream":{"container":"web","job":"docker","stream":"stdout"},"values":[["1763980800123456789","a\"b",{"container_id":"cccccccccccc"}],["2","",{"container_id":"cccccccccccc","original_timestamp":"-5"}]]}]}"#);
+        insta::assert_snapshot!(String::from_utf8(body.to_vec()).unwrap(), @r#"{"streams":[{"stream":{"container":"web","job":"docker","stream":"stdout"},"values":[["1763980800123456789","a\"b",{"container_id":"cccccccccccc"}],["2","",{"container_id":"cccccccccccc","original_timestamp":"-5"}]]}]}"#);
     }
 
     /// Written by hand from `push.proto`, so that a wrong tag can't be right on both sides.
@@ -237,9 +183,9 @@ mod tests {
         let mut other = group(&[(5, "other")]);
         Arc::make_mut(&mut other.labels).text = "{other=\"stream\"}".to_owned();
         let groups = [first, other, second];
-        let of = |stream: &StreamAdapter| stream.entries.iter().map(|entry| entry.line.clone()).collect();
-        let push = PushRequest::decode(protobuf(&groups).as_slice()).unwrap();
-        let lines: Vec<Vec<String>> = push.streams.iter().map(of).collect();
+        let of =
+            |stream: &Stream<'_>| stream.entries.iter().map(|(entry, _)| entry.line.to_string()).collect();
+        let lines: Vec<Vec<String>> = streams(&groups).iter().map(of).collect();
         assert_eq!(lines, [vec!["a", "b", "c"], vec!["other"]]);
         let json: serde_json::Value =
             serde_json::from_slice(&Encoding::Json.encode(&groups).unwrap()).unwrap();
@@ -252,11 +198,6 @@ mod tests {
         assert_eq!(lines, ["a", "b", "c"]);
     }
 
-    #[test]
-    fn a_time_before_the_epoch_has_positive_nanoseconds() {
-        assert_eq!(timestamp(-1), Timestamp { seconds: -1, nanos: 999_999_999 });
-    }
-
     proptest! {
         #[test]
         fn the_cost_is_an_upper_bound_of_the_encoded_size(
@@ -265,7 +206,9 @@ mod tests {
             let lines: Vec<(i64, &str)> = lines.iter().map(|(time, line)| (*time, line.as_str())).collect();
             let mut group = group(&lines);
             group.entries.iter_mut().for_each(|entry| entry.clamped_from_ns = Some(i64::MIN));
-            prop_assert!(protobuf(std::slice::from_ref(&group)).len() <= cost_bytes(&[group]) + 16);
+            let mut written = Vec::new();
+            protobuf::write(&streams(std::slice::from_ref(&group)), &mut written);
+            prop_assert!(written.len() <= cost_bytes(&[group]) + 16);
         }
     }
 }

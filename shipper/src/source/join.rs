@@ -110,6 +110,12 @@ impl Joiner {
         Some(Line { stream, time_ns: open.time_ns, text, position, truncated: open.truncated })
     }
 
+    /// Whether no line is open.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+
     /// Whether a line of `stream` is open.
     #[must_use]
     pub fn is_open(&self, stream: Stream) -> bool {

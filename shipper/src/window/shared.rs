@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::glance::Glance;
 use super::learned::Limit;
 use super::skew::Skew;
 use super::streams::Streams;
@@ -176,6 +177,19 @@ impl Window {
                 .is_some_and(|stream| stream.take_probe(time_ns, self.config.max_behind, now.at)),
         };
         if probe { Verdict::Probe } else { by_loki.apply(self.config.policy(outside), outside) }
+    }
+
+    /// What [`Window::judge`] would say now of lines of this stream, one after the other, as long as it is to keep
+    /// them.
+    #[must_use]
+    pub fn glance(&self, labels: &str, now: Moment) -> Glance {
+        let state = self.look(now);
+        let now = state.skew.by_loki(now);
+        let stream = state.streams.get(labels);
+        let newest_ns = stream.and_then(super::streams::Stream::newest_ns);
+        let behind_ns = stream.map(|stream| stream.behind_ns(self.config.max_behind));
+        let floor_ns = stream.and_then(|stream| stream.floor_ns(newest_ns, self.config.max_behind));
+        Glance::new(edges((&state.age, &state.future), now, floor_ns, newest_ns), behind_ns)
     }
 
     /// A line of this stream is on its way: what comes later must not be too far behind it.
@@ -377,4 +391,51 @@ fn edges(
 
 fn seconds(ns: i64) -> f64 {
     Duration::from_nanos(ns.unsigned_abs()).as_secs_f64().copysign(if ns < 0 { -1.0 } else { 1.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000_000;
+    const NOW: i64 = 500_000 * HOUR;
+
+    proptest! {
+        #[test]
+        fn a_glance_keeps_what_the_window_keeps_line_by_line(
+            times in prop::collection::vec(-9 * 24 * 60..60_i64, 0..40),
+            refused in prop::option::of(-9 * 24 * 60..60_i64),
+            accepted in prop::option::of(-9 * 24 * 60..60_i64),
+        ) {
+            let of = || Window::new(Config::default(), None, Metrics::new());
+            let (one, other, now) = (of(), of(), Moment { ns: NOW, at: Instant::now() });
+            let _seats = [one.join("a"), other.join("a")];
+            for window in [&one, &other] {
+                if let Some(time) = accepted {
+                    let (labels, at) = ("a", NOW + time * HOUR / 60);
+                    window.accepted(&[Span { labels, oldest_ns: at, newest_ns: at }], now, now);
+                }
+                let behind = refused.map(|floor| ("a", NOW + floor * HOUR / 60));
+                window.refused(Lesson { behind, ..Lesson::default() }, now, now);
+            }
+            let mut glance = one.glance("a", now);
+            for time_ns in times.iter().map(|time| NOW + time * HOUR / 60) {
+                let kept = other.judge("a", time_ns, now) == Verdict::Keep;
+                prop_assert_eq!(glance.keeps(time_ns), kept);
+                if kept {
+                    other.admit("a", time_ns);
+                }
+            }
+            if let Some(kept_ns) = glance.kept_ns {
+                one.admit("a", kept_ns);
+            }
+            for time in -9 * 24 * 60..60_i64 {
+                let time_ns = NOW + time * HOUR / 60;
+                prop_assert_eq!(one.judge("a", time_ns, now), other.judge("a", time_ns, now));
+            }
+        }
+    }
 }

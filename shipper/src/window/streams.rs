@@ -36,8 +36,14 @@ impl Stream {
     /// The oldest line that it may be sent, when the lines up to `newest_ns` are there.
     #[must_use]
     pub fn floor_ns(&self, newest_ns: Option<i64>, behind: Duration) -> Option<i64> {
-        let behind_ns = self.behind_ns.unwrap_or(i64::MAX).min(duration_ns(behind));
+        let behind_ns = self.behind_ns(behind);
         newest_ns.map(|newest| newest.saturating_sub(behind_ns)).max(self.floor.map(|floor| floor.ns))
+    }
+
+    /// How far behind its newest line it takes others, if that is at most `behind`.
+    #[must_use]
+    pub fn behind_ns(&self, behind: Duration) -> i64 {
+        self.behind_ns.unwrap_or(i64::MAX).min(duration_ns(behind))
     }
 
     /// The newest line that is there already, or on its way.

@@ -10,7 +10,7 @@ use shipper::docker::known::{Born, Change};
 use shipper::docker::{api, discovery, metadata};
 use shipper::metrics::Metrics;
 use shipper::metrics::labels::Endpoint;
-use shipper::record::{ContainerId, Item, Position, Record, Stream};
+use shipper::record::{ContainerId, Position, Stream};
 use shipper::source::position::{Resume, Start};
 use shipper::source::{Inputs, auto, hybrid, pool};
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::allowance::allowance;
 use crate::support::engine::{Engine, Made, unique};
+use crate::support::items::{Item, Items, Record, items};
 
 mod drivers;
 mod files;
@@ -38,7 +39,7 @@ const BOTH: [Design; 2] = [Design::Pool { connections_max: 4 }, Design::Hybrid];
 
 /// Discovery and a source of one design, as the shipper runs them.
 struct Upstream {
-    items: mpsc::Receiver<Item>,
+    items: Items,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -62,7 +63,7 @@ impl Upstream {
         let config = discovery_config(engine, started_ns);
         let discovery = discovery::run(api.clone(), config, Arc::clone(&metrics), tell, stop.clone());
         tasks.spawn(async move { discovery.await.unwrap() });
-        let (out, items) = mpsc::channel(16);
+        let (out, items) = items(16);
         let inputs = Inputs {
             changes,
             resume,

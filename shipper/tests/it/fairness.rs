@@ -7,12 +7,11 @@ use std::sync::{Arc, Mutex};
 use bytesize::ByteSize;
 use shipper::delivery::retry;
 use shipper::metrics::Metrics;
-use shipper::record::{Item, Record};
-use tokio::sync::mpsc;
 use wiremock::ResponseTemplate;
 
 use crate::support::allowance::allowance;
 use crate::support::disk::Disk;
+use crate::support::items::{Item, Record, items};
 use crate::support::loki::Loki;
 use crate::support::reading::Reading;
 use crate::support::rig::{PATIENCE, Rig, retry};
@@ -75,7 +74,7 @@ async fn who_may_not_read_his_archive_on_lends_his_place_and_goes_on_later_where
     let root = first.root.clone();
     let others = (1..20).map(|number| Disk::beneath(root.clone(), number));
     let disks: Vec<Disk> = others.chain([first]).collect();
-    let (out, mut items) = mpsc::channel(16);
+    let (out, mut items) = items(16);
     let metrics = Metrics::new();
     let source = Reading::start(root.path(), out, allowance(CONTAINER_BYTES, &metrics), metrics.clone());
     for disk in &disks {

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::record::{Item, Position, Stream};
+use shipper::record::{Position, Stream};
 use shipper::source::position::{Resume, Start};
 
 use crate::support::disk::{Disk, Source, texts, until};
+use crate::support::items::Item;
 
 mod archives;
 mod chunks;

@@ -9,6 +9,7 @@ pub mod docker_log;
 pub mod dockerd;
 pub mod engine;
 pub mod holdings;
+pub mod items;
 pub mod judge;
 pub mod letters;
 pub mod loki;

@@ -42,7 +42,7 @@ impl Books {
         }
         for group in groups {
             for entry in &group.entries {
-                self.tell(entry.ticket, &group.container.id, What::Read(entry.position.clone())).await;
+                self.tell(entry.ticket, &group.container.id, What::Read(entry.line.position())).await;
             }
         }
     }
@@ -71,9 +71,9 @@ mod tests {
     use std::sync::Arc;
 
     use shipper::batch::Entry;
-    use shipper::credit::Share;
     use shipper::labels::Labels;
     use shipper::ledger::Numbering;
+    use shipper::record::block::Line;
     use shipper::record::{FileIdentity, Stream};
 
     use super::*;
@@ -93,9 +93,8 @@ mod tests {
             let ticket = Numbering::new(1).take();
             books.read(ticket, &container.id, &position()).await;
             assert_eq!(told.len(), after_read, "commit_on_read: {commit_on_read}");
-            let (line, share) = ("line".to_owned(), Share::default());
-            let entry =
-                Entry { time_ns: 1, clamped_from_ns: None, line, ticket, position: position(), share };
+            let line = Line::alone(Arc::clone(&container), Stream::Stdout, 1, "line", position());
+            let entry = Entry { time_ns: 1, clamped_from_ns: None, line, ticket };
             let labels = Labels::of(&container, Stream::Stdout);
             books.done(&[Group::new(Arc::clone(&container), labels, vec![entry])]).await;
             let settled = told.recv().await.unwrap();

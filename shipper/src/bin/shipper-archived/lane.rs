@@ -63,7 +63,7 @@ impl Lane {
     pub(crate) async fn push(&self, groups: &[Group]) -> Result<Answer, Failure> {
         let _place = self.places.acquire().await?;
         let body = self.encoding.encode(groups)?;
-        let answer = self.client.push(body.into()).await;
+        let answer = self.client.push(body).await;
         let status = match &answer {
             Ok(answer) => PushStatus::of(answer.status),
             Err(PushError::Timeout) => PushStatus::Timeout,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use shipper::batch::{Entry, Group, lines};
-use shipper::credit::Share;
 use shipper::metrics::labels::TaskKind;
 use shipper::record::Stream;
+use shipper::record::block::Line;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
@@ -106,15 +106,11 @@ fn grouped(metadata: &Metadata, lines: Vec<Numbered>) -> Vec<Group> {
         |stream| Group::new(Arc::clone(&metadata.container), Arc::clone(metadata.labels(stream)), Vec::new());
     let (mut stdout, mut stderr) = (group(Stream::Stdout), group(Stream::Stderr));
     for Numbered { ticket, line } in lines {
-        let entry = Entry {
-            time_ns: line.time_ns,
-            clamped_from_ns: None,
-            line: line.text,
-            ticket,
-            position: line.position,
-            share: Share::default(),
-        };
-        match line.stream {
+        let (time_ns, stream) = (line.time_ns, line.stream);
+        let container = Arc::clone(&metadata.container);
+        let line = Line::alone(container, stream, time_ns, &line.text, line.position);
+        let entry = Entry { time_ns, clamped_from_ns: None, line, ticket };
+        match stream {
             Stream::Stdout => stdout.entries.push(entry),
             Stream::Stderr => stderr.entries.push(entry),
         }

@@ -10,7 +10,7 @@ use super::Reason;
 use crate::batch::{Entry, Group};
 use crate::labels::Labels;
 use crate::loki::answer::words_kept;
-use crate::loki::encode::{CLAMPED_FROM, CONTAINER_ID};
+use crate::loki::push::{CLAMPED_FROM, CONTAINER_ID};
 use crate::record::ContainerId;
 use crate::source::LINE_BYTES_MAX;
 
@@ -102,14 +102,14 @@ impl Letter {
             tenant: tenant.map(str::to_owned),
             labels: pairs.map(|(name, value)| (name.clone().into_owned(), value.clone())).collect(),
             metadata: BTreeMap::from([(CONTAINER_ID.to_owned(), group.labels.container_id.clone())]),
-            line: entry.line.clone(),
+            line: entry.line.to_string(),
             reason: why.reason.to_owned(),
             status: why.answer.map(|(status, _)| status),
             answer: why.answer.map(|(_, words)| words_kept(words).to_owned()),
             attempts: group.tried.attempts,
             first_failure_ns: group.tried.first_failure_ns,
             container_id: group.container.id.clone(),
-            position: Some(serde_json::value::to_raw_value(&entry.position)?),
+            position: Some(serde_json::value::to_raw_value(&entry.line.position())?),
         };
         let own_time = entry.clamped_from_ns.map(|own| (CLAMPED_FROM.to_owned(), own.to_string()));
         letter.metadata.extend(own_time);

@@ -15,10 +15,10 @@ use super::index::Indexed;
 use super::journal::Ref;
 use super::letter::Letter;
 use crate::batch::{Entry, Group};
-use crate::credit::Share;
 use crate::files;
 use crate::ledger::Numbering;
-use crate::record::{Container, Position};
+use crate::record::block::Line;
+use crate::record::{Container, Position, Stream};
 
 /// So that a push has a bounded line in the journal.
 const LINES_MAX: usize = 20_000;
@@ -46,11 +46,11 @@ impl Parcel {
 
     fn add(&mut self, letter: Letter, from: Ref) {
         // Nobody settles these: neither number nor position is asked for.
-        let (ticket, position) =
-            (Numbering::new(0).take(), Position::Api { time_ns: letter.time_ns, seen: 0 });
         let Letter { time_ns, original_time_ns: clamped_from_ns, line, .. } = letter;
-        let share = Share::default();
-        self.group.entries.push(Entry { time_ns, clamped_from_ns, line, ticket, position, share });
+        let (ticket, position) = (Numbering::new(0).take(), Position::Api { time_ns, seen: 0 });
+        let container = self.group.container.clone();
+        let line = Line::alone(container, Stream::Stdout, time_ns, &line, position);
+        self.group.entries.push(Entry { time_ns, clamped_from_ns, line, ticket });
         self.refs.push(from);
     }
 

@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::folder;
@@ -238,7 +237,7 @@ impl Run<'_> {
         let mut backoff = Backoff::new(self.settings.retry.initial, self.settings.retry.max);
         let mut attempts = 0;
         let body = match self.settings.loki.encoding.encode(std::slice::from_ref(&parcel.group)) {
-            Ok(body) => Bytes::from(body),
+            Ok(body) => body,
             Err(error) => return Ok(self.refused(&parcel, ("unencodable", None, &error.to_string()), 0)),
         };
         let client = match self.client_for(&parcel) {

@@ -12,6 +12,7 @@ use crate::delivery::dead_letters::Reason;
 use crate::delivery::parcel::Parcel;
 use crate::delivery::sift;
 use crate::delivery::turns::Turn;
+use crate::loki::encode::Encoder;
 use crate::window::Policy;
 
 impl Lane {
@@ -19,18 +20,19 @@ impl Lane {
     /// [`Lane::finish`], when Loki has answered or the end has come.
     pub async fn next_push(
         &mut self,
-        books: &mut Books,
+        (books, encoder): (&mut Books, &mut Encoder),
         give_up: &CancellationToken,
     ) -> Option<impl Future<Output = Pushed> + Send + use<>> {
         let turn = self.next_turn(books).await;
         self.deps.gate.set_open(self.inbox.len() < INBOX_MAX);
         let turn = turn?;
         self.under_way += 1;
-        let Deps { client, encoding, metrics, clock, .. } = self.deps.clone();
-        let sent = clock.moment();
+        let (client, metrics) = (self.deps.client.clone(), self.deps.metrics.clone());
+        let body = encoder.encode(&turn.parcel.groups);
+        let sent = self.deps.clock.moment();
         let give_up = give_up.clone();
         Some(async move {
-            let attempt = Attempt::make(&client, encoding, &turn.parcel.groups, &metrics);
+            let attempt = Attempt::make(&client, body, &metrics);
             let attempt = give_up.run_until_cancelled(attempt).await.unwrap_or(Attempt::GivenUp);
             Pushed { turn, sent, attempt }
         })

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use crate::credit::Credit;
 use crate::metrics::Metrics;
 use crate::metrics::labels::SkipReason;
+use crate::record::block::Block;
 use crate::record::{Container, FileIdentity, Stream};
 use crate::source::hybrid::files::{Folder, Form};
 use crate::source::hybrid::identity;
@@ -62,6 +63,10 @@ pub(super) enum Turn {
     NoPlace,
 }
 
+/// About how much text is handed on at one go.
+const BLOCK_TEXT_BYTES: usize = 48 << 10;
+/// … with the line that goes beyond that: Docker's are at most 16 KiB.
+const BLOCK_ROOM_BYTES: usize = BLOCK_TEXT_BYTES + (16 << 10);
 /// Longer than Docker takes to make the log of a container that starts.
 const MISSING_MAX: Duration = Duration::from_secs(4);
 
@@ -185,13 +190,15 @@ impl Tail {
     /// many bytes they were.
     async fn read_page(&mut self, desk: &mut Desk, lead: usize, page: &[u8]) -> Result<usize, Closed> {
         let mut at = lead;
-        while let Some(rest) = page.get(at..)
-            && let Some(length) = memchr(b'\n', rest)
-            && let Some(line) = rest.get(..=length)
-        {
-            at += line.len();
-            let tail_hash = identity::tail_hash(page.get(..at).unwrap_or_default());
-            self.read_line(desk, line, tail_hash).await?;
+        while memchr(b'\n', page.get(at..).unwrap_or_default()).is_some() {
+            let Desk { outlet, text, .. } = &mut *desk;
+            let room = outlet.room(outlet.lines_max()).await?;
+            // From here on nothing waits, so all of it happens or nothing.
+            let Some(open) = &self.open else { break };
+            let text_bytes = BLOCK_ROOM_BYTES.min(page.len() - at);
+            let mut block = Block::new(self.container.clone(), open.identity, text_bytes);
+            at = self.fill((outlet, text), &mut block, (page, at), room.lines());
+            outlet.fill(room, block, &self.credit);
             if !self.credit.is_left() {
                 break;
             }
@@ -200,51 +207,100 @@ impl Tail {
         Ok(at - lead)
     }
 
-    /// Hands on one line, or passes it over.
-    async fn read_line(&mut self, desk: &mut Desk, line: &[u8], tail_hash: u64) -> Result<(), Closed> {
-        let json = line.strip_suffix(b"\n").unwrap_or(line);
-        if self.pass_old(desk, json, line.len(), tail_hash) {
-            return Ok(());
+    /// Reads lines of a page from `at` on until the block is full; returns how far it has come.
+    fn fill(
+        &mut self,
+        (outlet, text): (&Outlet, &mut Vec<u8>),
+        block: &mut Block,
+        (page, mut at): (&[u8], usize),
+        lines_max: usize,
+    ) -> usize {
+        let bytes_max = self.credit.left_bytes().min(BLOCK_TEXT_BYTES);
+        while block.len() < lines_max
+            && block.text_bytes() < bytes_max
+            && let Some(rest) = page.get(at..)
+            && let Some(length) = memchr(b'\n', rest)
+            && let Some(line) = rest.get(..=length)
+        {
+            at += line.len();
+            let tail_hash = identity::tail_hash(page.get(..at).unwrap_or_default());
+            self.read_line((outlet, text), block, line, tail_hash);
         }
-        let decoded = json_line::decode(json, &mut desk.text).ok();
-        let is_wanted = |head: &Head| {
-            self.since_ns.is_none_or(|since| head.time_ns >= since)
-                && !self.open.as_ref().is_some_and(|open| open.is_ahead(head.stream))
-        };
-        let room = match decoded {
-            Some(head) if is_wanted(&head) => Some(desk.outlet.room().await?),
-            Some(_) | None => None,
-        };
-        // From here on nothing waits, so all of it happens or nothing.
-        let Some(open) = &mut self.open else { return Ok(()) };
+        at
+    }
+
+    /// Takes one line, or passes it over.
+    fn read_line(
+        &mut self,
+        (outlet, text): (&Outlet, &mut Vec<u8>),
+        block: &mut Block,
+        line: &[u8],
+        tail_hash: u64,
+    ) {
+        let json = line.strip_suffix(b"\n").unwrap_or(line);
+        if self.pass_old(outlet, json, line.len(), tail_hash) {
+            return;
+        }
+        let decoded = json_line::decode(json, text).ok();
+        if let Some(head) = decoded
+            && self.take_whole(text, block, head, (line.len(), tail_hash))
+        {
+            return;
+        }
+        let Some(open) = &mut self.open else { return };
         let was_handed_on = decoded.is_some_and(|head| open.is_ahead(head.stream));
+        let is_wanted = |head: Head| self.since_ns.is_none_or(|since| head.time_ns >= since);
+        let is_wanted = decoded.is_some_and(is_wanted) && !was_handed_on;
         let before = open.position(self.time_ns);
         open.pass(line.len(), tail_hash);
         self.time_ns = decoded.map(|head| head.time_ns).or(self.time_ns);
         let after = open.position(self.time_ns);
         let counted = std::mem::take(&mut open.overlong);
         if !counted && decoded.is_none_or(|head| head.torn) {
-            desk.outlet.corrupt(&self.container);
+            outlet.corrupt(&self.container);
         }
-        self.untold |= room.is_none();
-        let Some(Head { stream, time_ns, .. }) = decoded.filter(|_| !was_handed_on) else { return Ok(()) };
-        let line = self.joiner.push(Fragment { stream, time_ns, text: &desk.text, before, after });
-        match (line, room) {
-            (Some(mut line), Some(room)) => {
+        self.untold |= !is_wanted;
+        let Some(Head { stream, time_ns, .. }) = decoded.filter(|_| !was_handed_on) else { return };
+        let line = self.joiner.push(Fragment { stream, time_ns, text, before, after });
+        match line {
+            Some(mut line) if is_wanted => {
                 if self.container.tty && line.text.ends_with('\r') {
                     line.text.pop();
                 }
-                room.line(&self.container, &self.credit, line);
+                outlet.add(block, &line);
                 self.untold = false;
             }
-            (Some(_), None) => desk.outlet.skipped(SkipReason::BeforeStart, 1),
-            (None, _) => {}
+            Some(_) => outlet.skipped(SkipReason::BeforeStart, 1),
+            None => {}
         }
-        Ok(())
+    }
+
+    /// The common case: a whole line while none is open and nothing special is known of the file. Comes to what
+    /// [`Joiner`] would make of it; says whether it was taken.
+    fn take_whole(
+        &mut self,
+        text: &[u8],
+        block: &mut Block,
+        head: Head,
+        (bytes, tail_hash): (usize, u64),
+    ) -> bool {
+        let Some(open) = &mut self.open else { return false };
+        let is_plain = !head.torn && !open.overlong && open.ahead.is_none() && self.since_ns.is_none();
+        let text = text.strip_suffix(b"\n").filter(|text| text.len() <= LINE_BYTES_MAX);
+        let Some(text) = text.and_then(|text| str::from_utf8(text).ok()) else { return false };
+        if !is_plain || !self.joiner.is_clear() {
+            return false;
+        }
+        let text = if self.container.tty { text.strip_suffix('\r').unwrap_or(text) } else { text };
+        open.pass(bytes, tail_hash);
+        self.time_ns = Some(head.time_ns);
+        block.push_of_file(head.stream, head.time_ns, text, (open.offset, tail_hash));
+        self.untold = false;
+        true
     }
 
     /// Passes over a line that is older than the start without decoding its text.
-    fn pass_old(&mut self, desk: &Desk, json: &[u8], bytes: usize, tail_hash: u64) -> bool {
+    fn pass_old(&mut self, outlet: &Outlet, json: &[u8], bytes: usize, tail_hash: u64) -> bool {
         let (Some(since_ns), Some(open)) = (self.since_ns, &mut self.open) else { return false };
         let old = json_line::tail(json).filter(|tail| tail.time_ns < since_ns);
         let Some(old) = old.filter(|_| !open.overlong && self.joiner.resume_before().is_none()) else {
@@ -254,7 +310,7 @@ impl Tail {
         self.time_ns = Some(old.time_ns);
         self.untold = true;
         if old.ends {
-            desk.outlet.skipped(SkipReason::BeforeStart, 1);
+            outlet.skipped(SkipReason::BeforeStart, 1);
         }
         true
     }
@@ -309,10 +365,12 @@ impl Tail {
     async fn flush(&mut self, desk: &Desk) -> Result<(), Closed> {
         for stream in [Stream::Stdout, Stream::Stderr] {
             if self.joiner.is_open(stream) {
-                let room = desk.outlet.room().await?;
+                let room = desk.outlet.room(1).await?;
+                let mut block = Block::of_api(self.container.clone());
                 if let Some(line) = self.joiner.finish(stream) {
-                    room.line(&self.container, &self.credit, line);
+                    desk.outlet.add(&mut block, &line);
                 }
+                desk.outlet.fill(room, block, &self.credit);
             }
         }
         Ok(())

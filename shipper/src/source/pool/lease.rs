@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -13,6 +14,7 @@ use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
 use crate::metrics::Metrics;
+use crate::record::block::Block;
 use crate::record::{Container, Stream};
 use crate::source::join::{Fragment, Joiner};
 use crate::source::pool::cursor::{Cursor, Verdict};
@@ -36,6 +38,8 @@ const DEAF: Duration = Duration::from_secs(5);
 /// A follow stream that is not read skips what is rotated away meanwhile, by newer daemons too ("file rotations
 /// were missed"). So it is closed when we have not read for this long, and what Docker has kept is asked for.
 const UNREAD_MAX: Duration = Duration::from_secs(2);
+/// How much text is handed on at one go, if so much has arrived.
+const BLOCK_TEXT_BYTES: usize = 48 << 10;
 /// What is kept while the mark is searched for.
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 
@@ -73,6 +77,8 @@ pub(super) struct Reader {
     cursor: Cursor,
     credit: Credit,
     joiner: Joiner,
+    /// Whole lines that are still to be handed on.
+    block: Option<Block>,
     tty: bool,
     /// Messages that may be known or not (see [`Verdict::Ahead`]).
     ahead: Vec<(Stream, i64, Vec<u8>)>,
@@ -91,6 +97,7 @@ impl Reader {
             cursor,
             credit,
             joiner,
+            block: None,
             tty,
             ahead: Vec::new(),
             ahead_bytes: 0,
@@ -181,17 +188,47 @@ impl Reader {
     }
 
     async fn take(&mut self, lease: &Lease, message: Message<'_>) -> Result<(), Closed> {
-        self.progressed = true;
-        let before = self.cursor.mark().position();
-        let Message { stream, time_ns, text } = message;
-        let after = self.cursor.take(stream, time_ns, text.ends_with(b"\n")).position();
-        let Some(mut line) = self.joiner.push(Fragment { stream, time_ns, text, before, after }) else {
-            return Ok(());
-        };
-        if self.tty && line.text.ends_with('\r') {
-            line.text.pop();
+        self.gather(lease, message);
+        if self.block.as_ref().is_some_and(|block| self.is_full(lease, block)) {
+            self.hand_on(lease).await?;
         }
-        lease.outlet.line(&lease.container(), &self.credit, line).await
+        Ok(())
+    }
+
+    fn is_full(&self, lease: &Lease, block: &Block) -> bool {
+        block.len() >= lease.outlet.lines_max()
+            || block.text_bytes() >= BLOCK_TEXT_BYTES.min(self.credit.left_bytes())
+    }
+
+    /// Hands on what was gathered.
+    async fn hand_on(&mut self, lease: &Lease) -> Result<(), Closed> {
+        match self.block.take() {
+            Some(block) => lease.outlet.block(block, &self.credit).await,
+            None => Ok(()),
+        }
+    }
+
+    fn gather(&mut self, lease: &Lease, message: Message<'_>) {
+        self.progressed = true;
+        let before = self.cursor.mark();
+        let Message { stream, time_ns, text } = message;
+        let after = self.cursor.take(stream, time_ns, text.ends_with(b"\n"));
+        let block = self.block.get_or_insert_with(|| Block::of_api(lease.container()));
+        // The common case: a whole line while none is open comes to what the joiner would make of it.
+        let whole =
+            text.strip_suffix(b"\n").filter(|text| text.len() <= LINE_BYTES_MAX && self.joiner.is_clear());
+        if let Some(text) = whole.and_then(|text| str::from_utf8(text).ok()) {
+            let text = if self.tty { text.strip_suffix('\r').unwrap_or(text) } else { text };
+            block.push(stream, time_ns, text, after.position());
+            return;
+        }
+        let (before, after) = (before.position(), after.position());
+        if let Some(mut line) = self.joiner.push(Fragment { stream, time_ns, text, before, after }) {
+            if self.tty && line.text.ends_with('\r') {
+                line.text.pop();
+            }
+            lease.outlet.add(block, &line);
+        }
     }
 }
 
@@ -263,6 +300,7 @@ impl Lease {
                 ending = self.called_off(began, reader.slices()) => return Ok(ending),
                 () = sleep(SILENCE), if !reader.ahead.is_empty() => {
                     reader.lose_mark(self).await?;
+                    reader.hand_on(self).await?;
                     continue;
                 }
                 () = sleep(DEAF), if may_be_deaf => {
@@ -275,7 +313,16 @@ impl Lease {
                 }
                 piece = stream.next() => piece,
             };
-            if let Some(ending) = self.take_piece(reader, &mut decoder, piece).await? {
+            let mut ending = self.take_piece(reader, &mut decoder, piece).await?;
+            // What has arrived with it goes along with it.
+            while ending.is_none()
+                && reader.block.is_some()
+                && let Some(piece) = stream.next().now_or_never()
+            {
+                ending = self.take_piece(reader, &mut decoder, piece).await?;
+            }
+            reader.hand_on(self).await?;
+            if let Some(ending) = ending {
                 return Ok(ending);
             }
         }

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 use shipper::docker::known::Born;
-use shipper::record::{Item, Position};
+use shipper::record::Position;
 use shipper::source::position::{Resume, Start};
 
 use crate::support::disk::{Disk, Source, entry};
+use crate::support::items::Item;
 
 /// What happens between two entries of the log.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ impl Reading {
     async fn turns(&mut self, turns: u8) {
         for _ in 0..turns {
             tokio::task::yield_now().await;
-            while let Some(item) = self.source.as_mut().and_then(|source| source.items.try_recv().ok()) {
+            while let Some(item) = self.source.as_mut().and_then(|source| source.items.try_recv()) {
                 self.take(item);
             }
         }

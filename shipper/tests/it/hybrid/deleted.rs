@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use shipper::docker::known::{Born, Change};
-use shipper::record::Item;
 use shipper::source::hybrid;
 use shipper::source::position::{Resume, Start};
 
 use crate::support::disk::{Disk, Source, texts, until};
+use crate::support::items::Item;
 
 const TICK: Duration = Duration::from_millis(20);
 
 async fn held_up(disk: &Disk, limits: hybrid::Limits) -> Source {
     let source = Source::start_with(disk, (Born::AfterUs, Start::End, Resume::new()), TICK, limits).await;
     // Nobody takes its lines: the channel is full soon, and the file stays open.
-    until(|| source.metrics.open_files.get() == 1 && source.items.len() == source.items.max_capacity()).await;
+    until(|| source.metrics.open_files.get() == 1 && source.metrics.queue_lines.get() == 4).await;
     source
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shipper::docker::known::{Born, Change};
-use shipper::record::{Item, Stream};
+use shipper::record::Stream;
 use shipper::source::LINE_BYTES_MAX;
 use shipper::source::join::TRUNCATION_MARK;
 use shipper::source::position::{Resume, Start};
 
 use crate::support::disk::{Disk, Source, texts};
+use crate::support::items::Item;
 
 /// Docker cuts a line into fragments of this size.
 const FRAGMENT: usize = 16 << 10;

@@ -5,11 +5,11 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use shipper::batch::{Entry, Group};
-use shipper::credit::Share;
 use shipper::delivery::dead_letters::{self, DeadLetters, Reason};
 use shipper::labels::Labels;
 use shipper::ledger::Numbering;
 use shipper::metrics::Metrics;
+use shipper::record::block::Line;
 use shipper::record::{Container, Position, Stream};
 
 use super::rig::container;
@@ -24,13 +24,17 @@ pub fn group(name: &str, lines: &[(i64, &str)]) -> Group {
     let entry = |(time_ns, line): &(i64, &str)| Entry {
         time_ns: *time_ns,
         clamped_from_ns: None,
-        line: (*line).to_owned(),
+        line: Line::alone(
+            container.clone(),
+            Stream::Stdout,
+            *time_ns,
+            line,
+            Position::Api { time_ns: *time_ns, seen: 1 },
+        ),
         ticket: numbers.take(),
-        position: Position::Api { time_ns: *time_ns, seen: 1 },
-        share: Share::default(),
     };
     let entries = lines.iter().map(entry).collect();
-    Group::new(container, labels, entries)
+    Group::new(container.clone(), labels, entries)
 }
 
 /// A folder for state, and the config that names it.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use flate2::{Compression, GzBuilder};
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::record::{Container, ContainerId, Item, Position, Record};
+use shipper::record::{Container, ContainerId, Position};
 use shipper::source::position::{Resume, Start};
 use shipper::source::{Inputs, hybrid};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::allowance::allowance;
+use super::items::{Item, Items, Record, items};
 use super::rig::{NOW, SECOND};
 
 /// A limit that no working machine reaches.
@@ -176,7 +177,7 @@ pub fn entry(stream: &str, text: &str, second: i64) -> String {
 /// A running source.
 pub struct Source {
     changes: mpsc::Sender<Change>,
-    pub items: mpsc::Receiver<Item>,
+    pub items: Items,
     pub metrics: Arc<Metrics>,
     pub stop: CancellationToken,
     pub task: JoinHandle<Result<(), hybrid::Error>>,
@@ -195,7 +196,7 @@ impl Source {
         limits: hybrid::Limits,
     ) -> Self {
         let (changes, received) = mpsc::channel(64);
-        let (out, items) = mpsc::channel(4);
+        let (out, items) = items(4);
         let (metrics, stop) = (Metrics::new(), CancellationToken::new());
         let config = hybrid::Config { containers_root: disk.root.path().to_owned(), reconcile, limits };
         let inputs = Inputs {

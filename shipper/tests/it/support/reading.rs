@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
-use shipper::record::{Container, Item};
+use shipper::record::Container;
 use shipper::source::allowance::Allowance;
+use shipper::source::inlet::Inlet;
 use shipper::source::position::{Resume, Start};
 use shipper::source::{Inputs, hybrid};
 use tokio::sync::mpsc;
@@ -23,7 +24,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn start(root: &Path, out: mpsc::Sender<Item>, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
+    pub fn start(root: &Path, out: Inlet, allowance: Allowance, metrics: Arc<Metrics>) -> Self {
         let (changes, received) = mpsc::channel(64);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let inputs = Inputs {

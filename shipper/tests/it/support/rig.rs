@@ -20,9 +20,11 @@ use shipper::loki::client;
 use shipper::loki::encode::Encoding;
 use shipper::metrics::Metrics;
 use shipper::pipeline::{Limits, Pipeline};
-use shipper::record::{Container, ContainerId, Item, Position, Record, Stream};
+use shipper::record::block::Block;
+use shipper::record::{Container, ContainerId, Item, Position, Stream};
 use shipper::shutdown::Shutdown;
 use shipper::source::allowance::{self, Allowance};
+use shipper::source::inlet::{Inlet, queue};
 use shipper::targets::Targets;
 use shipper::tenants;
 use shipper::window::{self, shared::Window};
@@ -43,7 +45,7 @@ pub struct Rig {
     pub allowance: Allowance,
     pub shutdown: Shutdown,
     pub clock: Clock,
-    items: Option<mpsc::Sender<Item>>,
+    items: Option<Inlet>,
     tasks: JoinSet<Option<Left>>,
     credits: HashMap<ContainerId, Credit>,
     next_line: u32,
@@ -115,7 +117,7 @@ impl Rig {
         let Settings { retry, window, batch, tenants, labels, lines, clock } = settings;
         let metrics = Metrics::new();
         let shutdown = Shutdown::default();
-        let (items, records) = mpsc::channel(4);
+        let (items, records) = queue(4);
         let (batches_in, batches) = mpsc::channel(2);
         let loki = client::Config {
             url: url.to_owned(),
@@ -134,7 +136,6 @@ impl Rig {
                 client: clients[lane].clone(),
                 window: windows[lane].clone(),
                 gate: allowance.gates()[lane].clone(),
-                encoding: loki.encoding,
                 retry: retry.clone(),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
@@ -156,7 +157,7 @@ impl Rig {
         let store = Store::open(dir).await.unwrap();
         let checkpoint = store.load(NOW).await.unwrap();
         let books = Books::new(letters, (store, checkpoint), metrics.clone());
-        let deliver = Deliver::new(lanes, books, metrics.clone());
+        let deliver = Deliver::new(lanes, books, loki.encoding, metrics.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             pipeline.run(batch, records, batches_in).await;
@@ -188,17 +189,16 @@ impl Rig {
         let credit = || self.allowance.credit(container);
         let credit = self.credits.entry(container.id.clone()).or_insert_with(credit);
         credit.regained().await;
-        let room = self.items.as_ref().unwrap().reserve().await.unwrap();
+        let room = self.items.as_ref().unwrap().room(1).await.unwrap();
         self.next_line += 1;
-        let position = Position::Api { time_ns, seen: self.next_line };
-        let (container, line, share) =
-            (container.clone(), text.to_owned(), credit.share(text.len(), time_ns));
+        let mut block = Block::of_api(container.clone());
+        block.push(stream, time_ns, text, Position::Api { time_ns, seen: self.next_line });
         self.metrics.lines.read(1);
-        room.send(Item::Line(Record { container, stream, time_ns, line, position, share }));
+        room.fill(block.charged(credit));
     }
 
     /// For a real source in the test's place; it must end before the rig does.
-    pub fn inlet(&self) -> mpsc::Sender<Item> {
+    pub fn inlet(&self) -> Inlet {
         self.items.clone().unwrap()
     }
 
