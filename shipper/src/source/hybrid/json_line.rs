@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2, memmem, memrchr};
+use memchr::{memchr3, memmem, memrchr};
 use serde::Deserialize;
 
 use crate::record::Stream;
@@ -98,6 +98,7 @@ fn decode_usual(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
         Some(rest) => (Stream::Stdout, rest),
         None => (Stream::Stderr, rest.strip_prefix(b"err\"")?),
     };
+    let rest = rest.strip_prefix(b",\"attrs\":").map_or(Some(rest), attributes)?;
     let (time_ns, rest) = stamp::parse(rest.strip_prefix(b",\"time\":\"")?)?;
     (rest == b"\"}").then_some(Head { stream, time_ns, torn: false })
 }
@@ -125,20 +126,51 @@ fn decode_any(line: &[u8], text: &mut Vec<u8>) -> Option<Head> {
     rest.is_empty().then_some(Head { stream, time_ns, torn: false })
 }
 
+/// Passes over what `--log-opt labels` or `env` adds, `{"key":"value",…}`, if it holds no escapes.
+fn attributes(rest: &[u8]) -> Option<&[u8]> {
+    let mut rest = rest.strip_prefix(b"{\"")?;
+    loop {
+        rest = plain_string(rest)?.strip_prefix(b":\"")?;
+        rest = plain_string(rest)?;
+        match rest.strip_prefix(b",\"") {
+            Some(next) => rest = next,
+            None => return rest.strip_prefix(b"}"),
+        }
+    }
+}
+
+/// What follows the closing quote.
+fn plain_string(rest: &[u8]) -> Option<&[u8]> {
+    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
+    rest.get(end..)?.strip_prefix(b"\"")
+}
+
 /// Reads a JSON string whose opening quote is behind us; returns what follows its closing quote.
 fn unescape<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
     loop {
-        let (plain, next) = rest.split_at_checked(memchr2(b'"', b'\\', rest)?)?;
-        if memchr(0, plain).is_some() {
-            return None; // a zero is always escaped in JSON; bare ones are what a power cut leaves
-        }
+        // Where there is one escape the next is often near.
+        let near = rest.first_chunk().and_then(|word| special(*word));
+        let end = near.or_else(|| memchr3(b'"', b'\\', 0, rest))?;
+        let (plain, next) = rest.split_at_checked(end)?;
         text.extend_from_slice(plain);
-        let (mark, next) = next.split_first()?;
-        if *mark == b'"' {
-            return Some(next);
-        }
-        rest = escape(next, text)?;
+        rest = match next.split_first()? {
+            (b'"', next) => return Some(next),
+            (b'\\', next) => escape(next, text)?,
+            // A zero is always escaped in JSON; bare ones are what a power cut leaves.
+            _ => return None,
+        };
     }
+}
+
+/// Where the first quote, backslash or zero stands among eight bytes, looked at all at once: taking 1 from a byte
+/// sets its highest bit only if it is 0, or has it already, or lends to one below it that is 0.
+fn special(bytes: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let word = u64::from_le_bytes(bytes);
+    let of = |byte: u8| zeros(word ^ (ONES * u64::from(byte)));
+    let found = zeros(word) | of(b'"') | of(b'\\');
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
 /// Reads what follows a backslash.
@@ -160,6 +192,10 @@ fn escape<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
 
 fn unicode<'a>(rest: &'a [u8], text: &mut Vec<u8>) -> Option<&'a [u8]> {
     let (unit, mut rest) = hex4(rest)?;
+    if let Some(byte) = u8::try_from(unit).ok().filter(u8::is_ascii) {
+        text.push(byte); // Docker escapes `<`, `>` and `&`
+        return Some(rest);
+    }
     let mut code = unit;
     if (0xd800..0xdc00).contains(&unit) {
         let (low, behind) = hex4(rest.strip_prefix(b"\\u")?)?;
@@ -205,6 +241,8 @@ mod tests {
         let attributes =
             r#"{"log":"x\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-11-24T14:38:18.12Z"}"#;
         assert_eq!(text_of(attributes).unwrap().0, "x\n");
+        let by_hand = |line: &str| decode_usual(line.as_bytes(), &mut Vec::new()).is_some();
+        assert!(by_hand(attributes) && !by_hand(&attributes.replace("b", "\\n")));
         let empty = text_of(r#"{"time":"2026-11-24T14:38:18Z"}"#).unwrap();
         assert_eq!((empty.0.as_str(), empty.1.stream), ("", Stream::Stdout));
     }
@@ -264,6 +302,40 @@ mod tests {
             let by_serde = decode_any(line.as_bytes(), &mut general);
             prop_assert_eq!(by_hand, by_serde);
             if by_hand.is_some() { prop_assert_eq!(fast, general); }
+        }
+
+        /// Pieces of entries, put together as chance has it.
+        #[test]
+        fn by_hand_and_serde_json_agree_on_whatever_both_read(
+            pieces in prop::collection::vec(prop_oneof![
+                Just(r#"{"log":""#), Just(r#"","stream":"stdout""#), Just(r#"","stream":"stderr""#),
+                Just(r#","attrs":{"a":"b"}"#), Just(r#","attrs":{"a":"b","c":"d\"}"#), Just(r#","attrs":{}"#),
+                Just(r#","time":"2026-11-24T14:38:18.12Z"}"#), Just("\0"), Just("\u{1}"), Just("\u{e9}"), Just("\\"),
+                Just("n"), Just("\\n"), Just("\\u003c"), Just("\\ud83d"), Just("\\ude00"), Just("\""), Just("text"),
+                Just(r#"{"log":"x\n","stream":"stdout","attrs":{"k":"v"},"time":"2026-11-24T14:38:18.12Z"}"#),
+            ], 0..9),
+            cut in any::<prop::sample::Index>(), flipped in prop::option::of(any::<u8>()),
+        ) {
+            let mut line = pieces.concat().into_bytes();
+            if let (Some(byte), false) = (flipped, line.is_empty()) {
+                let at = cut.index(line.len());
+                line[at] = byte;
+            }
+            let (mut fast, mut general) = (Vec::new(), Vec::new());
+            let (by_hand, by_serde) = (decode_usual(&line, &mut fast), decode_any(&line, &mut general));
+            // Text that JSON does not let stand bare is read all the same: it is no fault of the entry's form.
+            let is_clean = str::from_utf8(&line).is_ok() && line.iter().all(|byte| *byte >= 0x20);
+            if is_clean && by_hand.is_some() || by_hand.is_some() && by_serde.is_some() {
+                prop_assert_eq!((by_hand, fast), (by_serde, general));
+            }
+        }
+
+        #[test]
+        fn among_eight_bytes_the_first_special_one_is_found(
+            bytes in prop::array::uniform8(prop_oneof![any::<u8>(), Just(b'"'), Just(b'\\'), Just(0), Just(1), Just(0x5d)]),
+        ) {
+            let expected = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0));
+            prop_assert_eq!(special(bytes), expected);
         }
 
         #[test]
