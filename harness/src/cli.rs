@@ -13,9 +13,14 @@ use crate::units::Span;
 use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
 pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions, ShowOptions};
+pub use baseline::BaselineArgs;
+pub use compare::CompareArgs;
 pub use confine::ConfineArgs;
 pub use doctor::DoctorArgs;
 pub use engine::{EngineArgs, generator};
+pub use history::HistoryArgs;
+pub use mock_loki::MockLokiArgs;
+pub use report::ReportArgs;
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
 pub use watch::WatchArgs;
 
@@ -33,11 +38,17 @@ Exit codes:
 }
 
 mod ab;
+mod baseline;
+mod compare;
 mod confine;
 mod doctor;
 mod engine;
 pub mod exit;
+mod history;
+mod mock_loki;
+mod report;
 mod selftest;
+pub mod told;
 mod watch;
 
 const EXIT_CODES: &str = exit_codes!();
@@ -78,17 +89,21 @@ pub enum Command {
     /// Page, pictures, summary, JUnit, benchmark and metrics: the same files give the same bytes. A run of which no end was
     /// recorded (it was killed, or goes on) is judged from what stands there until now; what became of its lines is then
     /// not known.
-    #[command(after_long_help = REPORT_HELP)]
-    Report {
-        /// The run directory
-        run_dir: PathBuf,
-        /// Opens report.html, with xdg-open
-        #[arg(long)]
-        open: bool,
-        /// Prints the page alone on standard output and writes no file, also while the run goes on
-        #[arg(long, conflicts_with = "open")]
-        page: bool,
-    },
+    #[command(after_long_help = report::REPORT_HELP)]
+    Report(ReportArgs),
+    /// Holds a run against another: is the candidate worse than the baseline?
+    ///
+    /// Growth, throughput, latency, cost and lines side by side, each with an interval where there is one; whether a
+    /// difference is sure apart from whether it matters; and what it comes to. Runs that were killed are judged from what
+    /// stands there. Runs of different environments are refused.
+    #[command(after_long_help = compare::COMPARE_HELP)]
+    Compare(CompareArgs),
+    /// Shows nights in a row: what changed when, with which commits, and which nights did not run
+    #[command(after_long_help = history::HISTORY_HELP)]
+    History(Box<HistoryArgs>),
+    /// Sets what is known to be good: runs are held against it before any limit is reached
+    #[command(after_long_help = baseline::BASELINE_HELP)]
+    Baseline(BaselineArgs),
     /// Removes what a killed run has left: containers, images, processes, control groups, small disks, engines of its own
     ///
     /// A run does so at its start with what died where it runs; with FLATLINE_SWEEP=off in its environment it does not.
@@ -100,7 +115,7 @@ pub enum Command {
     ///
     /// Prints `listening on http://…` first, and on SIGINT or SIGTERM a summary of what it was sent.
     /// It answers as a real Loki does, with Loki's defaults or what a config file says.
-    #[command(after_long_help = MOCK_LOKI_HELP)]
+    #[command(after_long_help = mock_loki::MOCK_LOKI_HELP)]
     MockLoki(MockLokiArgs),
     /// Judges the judge: does it find what leaks, and only that?
     ///
@@ -130,11 +145,6 @@ pub enum Command {
     Generate(GenerateArgs),
 }
 
-const REPORT_HELP: &str = "\
-Examples:
-  flatline report reports/20261124T210835Z-quick
-  flatline report reports/20261124T210835Z-quick --open";
-
 const ANALYZE_HELP: &str = concat!(
     "\
 The file is comma-separated, in UTF-8. Its first line names the columns: elapsed_s, seconds on a clock that never
@@ -160,44 +170,6 @@ Each column is said to grow by so much a minute, with a 90 % interval; `pass` wh
 the limit, `fail` above it, else `inconclusive`. The floor is the slowest leak that the samples could have shown.
 `decided_at_s` is when a run would have stopped on a `fail`: at looks fixed in advance, once the count has risen by more
 than its --bound, or, without one, by more than its limit allows in a quarter of an hour.
-
-",
-    exit_codes!()
-);
-
-const MOCK_LOKI_HELP: &str = concat!(
-    "\
-The config file has Loki's own keys and forms (1h, 100B, 1KB). Keys that this mock does not keep are refused
-with their place; without auth_enabled: true every push is that of one tenant. An example:
-
-  auth_enabled: true
-  limits_config:
-    reject_old_samples_max_age: 1h
-    ingestion_rate_mb: 4
-  overrides:
-    some-tenant:
-      max_line_size: 100B
-  ingester:
-    max_chunk_age: 2h
-
-With --faults, pushes meet what a file plans, in times from the start on. The same seed draws the same:
-
-  seed: 7
-  faults:
-    - {at: 10s, for: 5s, every: 1m, fault: {status: {code: 429, retry_after: 3s, share: 0.5}}}
-    - {at: 20s, for: 5s, fault: hang}                        # also: reset, half_close, outage
-    - {at: 30s, for: 5s, fault: {slow: {p50: 100ms, p99: 2s}}}
-    - {at: 40s, for: 5s, fault: {slow_body: 100ms}}
-    - {at: 50s, for: 5s, fault: {window: 10m}}
-    - {at: 0s, for: 48h, fault: {reject: {share: 0.01, of: entries}}}     # also: streams, batches
-    - {at: 1m, for: 5s, fault: {clock_step: -2h}}
-    - {at: 2m, for: 5s, fault: {tamper: {share: 0.1, how: withhold}}}     # also: double, alter, reorder
-
-docs/faults.md says what each does. The summary counts the pushes that got no answer (pushes_unanswered) and the
-lines that were tampered with (tampered).
-
-With --keep, GET /loki/api/v1/query_range reads back what was stored: selectors with =, start, end, since,
-limit and direction, as Loki has them.
 
 ",
     exit_codes!()
@@ -304,35 +276,6 @@ fn warmup(text: &str) -> Result<Warmup, String> {
             Ok(Warmup::Fixed { seconds: span.as_secs_f64() })
         }
     }
-}
-
-/// Options of `flatline mock-loki`.
-#[derive(Args, Debug)]
-pub struct MockLokiArgs {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3100")]
-    pub listen: std::net::SocketAddr,
-    /// Lets it listen where other machines reach it
-    #[arg(long)]
-    pub expose: bool,
-    /// The config, with Loki's own keys: auth_enabled, limits_config, overrides and others
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// What goes wrong, and when (see below)
-    #[arg(long, value_name = "FILE")]
-    pub faults: Option<PathBuf>,
-    /// What is older is refused: reject_old_samples_max_age of limits_config [default: the config's, or 7d]
-    #[arg(long, value_name = "DURATION")]
-    pub max_age: Option<Span>,
-    /// Keeps the last N stored entries, and answers /loki/api/v1/query_range from them
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub keep: usize,
-    /// Makes /ready say so at once, and not after 15 seconds as Loki does
-    #[arg(long)]
-    pub ready_at_once: bool,
-    /// Prints the summary as one JSON document
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Options of `flatline generate`.

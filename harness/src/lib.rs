@@ -18,6 +18,7 @@ pub mod sample;
 pub mod record;
 pub mod growth;
 pub mod simulated;
+pub mod trend;
 pub mod scenario;
 pub mod report;
 pub mod run;

@@ -14,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_worst, in_words};
+use flatline::cli::told::Told;
 use flatline::cli::{
     self, AbArgs, AnalyzeArgs, Cli, Command, DoctorArgs, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs,
     RunArgs, RunOptions, SelftestArgs, ShowOptions, WatchArgs,
@@ -26,6 +27,7 @@ use flatline::loki::server::{Sink, SinkConfig};
 use flatline::orphans;
 use flatline::report::recorded::Recorded;
 use flatline::result::SCHEMA;
+use flatline::run::afterwards::Afterwards;
 use flatline::run::analyze::analyze;
 use flatline::run::doctor::findings::{self, State};
 use flatline::run::live::Live;
@@ -33,7 +35,7 @@ use flatline::run::order::Order;
 use flatline::run::progress::Show;
 use flatline::run::selftest;
 use flatline::run::watch;
-use flatline::run::{ab, actions, clean, doctor, power, resume, so_far};
+use flatline::run::{ab, actions, clean, doctor, power, resume};
 use flatline::sample::daemons;
 use flatline::scenario;
 use flatline::world::engine;
@@ -63,7 +65,10 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Run(arguments) => Box::pin(run_named(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
-        Command::Report { run_dir, open, page } => draw(&run_dir, open, page),
+        Command::Report(arguments) => arguments.carry_out().and_then(tell),
+        Command::Compare(arguments) => arguments.carry_out().and_then(tell),
+        Command::History(arguments) => arguments.carry_out().and_then(tell),
+        Command::Baseline(arguments) => arguments.carry_out().and_then(tell),
         Command::Clean => clean().await,
         Command::Doctor(arguments) => doctor(arguments).await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,
@@ -87,14 +92,17 @@ async fn carry_out(command: Command) -> ExitCode {
 async fn run_named(arguments: RunArgs) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &arguments.resume {
         let order = resume::order(folder, orphans::run_id(&stamp()), Show::Progress)?;
-        return conduct(order, arguments.options.shown).await;
+        let RunOptions { baseline, history, shown, .. } = arguments.options;
+        return conduct(order, &Afterwards::new(baseline, history)?, shown).await;
     }
     let scenario = arguments.named()?;
     run(Some(&scenario), arguments.options).await
 }
 
 async fn run(scenario: Option<&Path>, arguments: RunOptions) -> anyhow::Result<ExitCode> {
+    let revision = arguments.revision();
     let loaded = scenario::load(scenario, &arguments.changes.overrides())?;
+    let after = Afterwards::new(arguments.baseline, arguments.history)?;
     let stamp = stamp();
     let default_out = || PathBuf::from("reports").join(format!("{stamp}-{}", loaded.scenario.name));
     let order = Order {
@@ -102,16 +110,17 @@ async fn run(scenario: Option<&Path>, arguments: RunOptions) -> anyhow::Result<E
         out: arguments.out.unwrap_or_else(default_out),
         engine: arguments.engine,
         docker_host: engine::default_host(),
+        revision,
         fail_fast: arguments.fail_fast,
         command: std::env::args().collect(),
         show: Show::Progress,
         loaded,
         earlier: None,
     };
-    conduct(order, arguments.shown).await
+    conduct(order, &after, arguments.shown).await
 }
 
-async fn conduct(order: Order, arguments: ShowOptions) -> anyhow::Result<ExitCode> {
+async fn conduct(order: Order, after: &Afterwards, arguments: ShowOptions) -> anyhow::Result<ExitCode> {
     orphans::be_known().context("can't name this process")?;
     let mut live = None;
     if let Some(address) = arguments.serve {
@@ -127,15 +136,21 @@ async fn conduct(order: Order, arguments: ShowOptions) -> anyhow::Result<ExitCod
     if result.is_err() && report.is_file() {
         say(&format!("report of what was seen until then: {}", report.display()));
     }
-    let result = result?;
+    if result.is_err() {
+        // It failed, and was a night: what there is of it stands in the history.
+        after.note(&out).unwrap_or_default().iter().for_each(|line| say(line));
+    }
+    let done = after.carry_out(&out, result?)?;
+    let result = &done.result;
     if arguments.json {
         print(&serde_json::to_string_pretty(&result.verdict)?)?;
     } else {
-        print(&report::terminal(&result))?;
+        print(&report::terminal(result))?;
     }
     say(&format!("report: {}", report.display()));
-    actions::tell(&result).iter().for_each(|line| say(line));
-    Ok(ExitCode::from(code(result.verdict.outcome)))
+    done.said.iter().for_each(|line| say(&format!("flatline: {line}")));
+    actions::tell(result).iter().for_each(|line| say(line));
+    Ok(ExitCode::from(if done.is_worse() { MISSED } else { code(result.verdict.outcome) }))
 }
 
 fn print_schema(of: scenario::schema::Of) -> anyhow::Result<ExitCode> {
@@ -212,35 +227,6 @@ async fn watch(arguments: WatchArgs) -> anyhow::Result<ExitCode> {
 /// Only where a person looks, and has not asked for none (<https://no-color.org>).
 fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn draw(run_dir: &Path, open: bool, page: bool) -> anyhow::Result<ExitCode> {
-    let result = so_far::read(run_dir)?;
-    if page {
-        print(&report::page(&result)?)?;
-        return Ok(ExitCode::from(MET));
-    }
-    for path in report::write_all(run_dir, &result)? {
-        print(&path.display().to_string())?;
-    }
-    if open {
-        open_page(&run_dir.join(report::PAGE))?;
-    }
-    Ok(ExitCode::from(MET))
-}
-
-/// With whatever this desktop opens pages with.
-fn open_page(page: &Path) -> anyhow::Result<()> {
-    let opened = std::process::Command::new("xdg-open").arg(page).status();
-    let page = page.display();
-    let status = opened.with_context(|| {
-        format!("can't start xdg-open (package xdg-utils); the page is written: open {page} in a browser")
-    })?;
-    anyhow::ensure!(
-        status.success(),
-        "xdg-open could not open the page ({status}); it is written: open {page} in a browser"
-    );
-    Ok(())
 }
 
 async fn clean() -> anyhow::Result<ExitCode> {
@@ -363,6 +349,12 @@ async fn engine_alone(arguments: &EngineArgs) -> anyhow::Result<ExitCode> {
 async fn generate(arguments: GenerateArgs) -> anyhow::Result<ExitCode> {
     generate::run(arguments.config()).await?;
     Ok(ExitCode::from(MET))
+}
+
+fn tell(Told { printed, said, code }: Told) -> anyhow::Result<ExitCode> {
+    print(&printed)?;
+    said.iter().for_each(|line| say(line));
+    Ok(ExitCode::from(code))
 }
 
 /// What was asked for goes to standard output. A reader that has read enough (`| head`) is no failure.

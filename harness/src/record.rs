@@ -3,5 +3,7 @@
 
 pub mod bound;
 pub mod files;
+pub mod baselines;
+pub mod history;
 mod table;
 pub mod recorder;

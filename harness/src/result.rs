@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 mod allowance;
 mod comparison;
 mod compression;
+pub mod contrast;
+mod digest;
 mod drain;
 mod exhaustion;
 mod figures;
@@ -18,6 +20,8 @@ mod follow;
 mod kinds;
 mod lines;
 mod listings;
+mod machine;
+mod measure;
 mod processes;
 mod rows;
 mod run_in;
@@ -26,10 +30,12 @@ mod segments;
 mod stability;
 pub mod selftest;
 mod terms;
+pub mod trend;
 
 pub use allowance::{Allowance, cpu_list};
 pub use comparison::{Basis, Comparison, Estimate, Pair};
 pub use compression::Compression;
+pub use digest::{Digest, Error, Ground, MachineClass, Measured, TargetDigest};
 pub use drain::DrainResult;
 pub use exhaustion::{Exhausted, Exhaustion, Foretold};
 pub use figures::{Bar, Figure, FigureResult};
@@ -37,6 +43,8 @@ pub use follow::{EventGrowth, EventKind};
 pub use kinds::{KeptKind, KindCount, KindGrowth, KindGrowths, Kinds, MappedBytes, Missed};
 pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use listings::{Counts, Listing, Listings};
+pub use machine::Machine;
+pub use measure::{Measure, Sort};
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
 pub use run_in::RunIn;
@@ -86,7 +94,7 @@ impl Resource {
 }
 
 /// What is said of one resource of one target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The whole interval lies below the limit.
@@ -237,7 +245,7 @@ pub struct TargetResult {
 }
 
 /// The whole run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every expectation met. Exit code 0.
@@ -315,6 +323,9 @@ pub struct Manifest {
     pub version: String,
     /// Commit it was built from, or `unknown`.
     pub commit: String,
+    /// The revision of what is tested, where somebody said (`--revision`, or a CI's variable).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// `docker` or `embedded`, and the engine's version.
     pub engine: String,
     /// The kernel's release.
@@ -365,17 +376,6 @@ impl Manifest {
     }
 }
 
-/// Facts of the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Machine {
-    /// The processor's name.
-    pub cpu: String,
-    /// Logical cores.
-    pub cores: u64,
-    /// Memory, bytes.
-    pub memory_bytes: u64,
-}
-
 /// All that a report is drawn from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
@@ -387,4 +387,6 @@ pub struct RunResult {
     pub samples: Samples,
     /// `events.csv`, in order of time.
     pub events: Vec<Event>,
+    /// How it stands against what is known, where it was held against that.
+    pub against: Option<contrast::Contrast>,
 }

@@ -25,6 +25,8 @@ mod letters;
 mod house;
 mod conclude;
 pub mod so_far;
+pub mod against;
+pub mod afterwards;
 pub mod live;
 pub mod actions;
 pub mod ab;

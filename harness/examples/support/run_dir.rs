@@ -226,6 +226,7 @@ impl Made {
             seed: 1,
             version: words("0.1.0"),
             commit: words("unknown"),
+            revision: None,
             engine: words("none"),
             kernel: words("none"),
             machine: Machine::default(),

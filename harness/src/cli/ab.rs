@@ -93,7 +93,7 @@ pub struct RunArgs {
     /// With the scenario and the options as they were; what the dead run left is removed first. The load that is still
     /// owed follows, then the drain. The gap is marked, and each stretch is judged by itself; lines of the stretches that
     /// were cut off are not accounted for, and the verdict says so.
-    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["scenario", "out", "targets", "set", "seed", "compress", "fail_fast", "engine"])]
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["scenario", "out", "targets", "set", "seed", "compress", "fail_fast", "engine", "revision"])]
     pub resume: Option<PathBuf>,
     /// How it runs
     #[command(flatten)]
@@ -117,6 +117,18 @@ impl RunArgs {
     }
 }
 
+/// Where a CI says which commit it runs on: GitHub's, GitLab's.
+const REVISIONS: [&str; 2] = ["GITHUB_SHA", "CI_COMMIT_SHA"];
+
+impl RunOptions {
+    /// The revision of what is tested, where somebody says.
+    #[must_use]
+    pub fn revision(&self) -> Option<String> {
+        let said = || REVISIONS.iter().find_map(|variable| std::env::var(variable).ok());
+        self.revision.clone().or_else(said).filter(|revision| !revision.is_empty())
+    }
+}
+
 /// How a scenario runs: options of whatever runs one.
 #[derive(Args, Debug)]
 pub struct RunOptions {
@@ -133,6 +145,15 @@ pub struct RunOptions {
     /// controls alone the run is over when all that must leak was called. Then it drains, accounts and reports as ever.
     #[arg(long)]
     pub fail_fast: bool,
+    /// The revision of what is tested, as `run.json` notes it [default: $GITHUB_SHA or $CI_COMMIT_SHA]
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// Holds the run against what is known (`flatline baseline set`): exit code 1 where it is worse, below any limit as well
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Adds the run to this history (`flatline history`) when it is over, however it ends
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Who runs the containers
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
     pub engine: EngineChoice,

@@ -3,6 +3,7 @@
 use crate::cli::UsageError;
 use crate::loki::config::ConfigError;
 use crate::result::{Outcome, Verdict};
+use crate::run::against::AgainstError;
 use crate::run::order::RunError;
 use crate::run::resume::ResumeError;
 use crate::run::selftest::SelftestError;
@@ -35,6 +36,10 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         || error.is::<UsageError>()
         || error.downcast_ref().is_some_and(ResumeError::is_refusal)
         || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
+        || matches!(
+            error.downcast_ref(),
+            Some(AgainstError::Differ(_) | AgainstError::NothingInCommon { .. })
+        )
     {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))

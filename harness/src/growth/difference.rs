@@ -5,9 +5,12 @@
 //! freedom of Welch and Satterthwaite. It is the comparison of one run: what varies between runs is not in it.
 
 use crate::growth::slope::Growth;
+use crate::result::{Estimate, ResourceResult};
 
 /// Fewer times as fast are said in counts: "1.3 times faster" is read as more than it is.
 const TIMES_MIN: f64 = 2.0;
+/// Chance of error on each side of the interval that a judgement reports.
+const ALPHA_REPORTED: f64 = 0.05;
 
 /// How much faster the first of two targets grows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +61,18 @@ pub fn difference(first: &Growth, second: &Growth, alpha: f64) -> Difference {
         Relation::Alike { within_per_min: ci_high.max(-ci_low) }
     };
     Difference { growth, ci_low, ci_high, relation }
+}
+
+/// A growth with an error as wide as its reported interval: beside a change whose moment was searched for, that
+/// interval is wider than the error alone.
+#[must_use]
+pub fn reported(found: &ResourceResult) -> Option<Growth> {
+    let Estimate { per_min, error_per_min, degrees } = found.estimate?;
+    let growth = Growth { per_min, error_per_min, degrees };
+    let reported = found.judgement.ci_high.map_or(0.0, |high| high - per_min);
+    let wider = (reported / growth.half_width(ALPHA_REPORTED)).max(1.0);
+    let growth = Growth { error_per_min: error_per_min * wider, ..growth };
+    (growth.per_min.is_finite() && growth.error_per_min.is_finite()).then_some(growth)
 }
 
 fn subtract(first: &Growth, second: &Growth) -> Growth {

@@ -72,7 +72,7 @@ impl Growth {
 }
 
 /// The value that Student's t exceeds with chance `alpha`.
-fn critical_value(degrees: f64, alpha: f64) -> f64 {
+pub(crate) fn critical_value(degrees: f64, alpha: f64) -> f64 {
     StudentsT::new(0.0, 1.0, degrees).map_or(f64::INFINITY, |t| t.inverse_cdf(1.0 - alpha))
 }
 

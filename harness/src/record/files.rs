@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::result::contrast::Contrast;
 use crate::result::{
     KindCount, Listing, Listings, Manifest, MappedBytes, RunResult, SCHEMA, Sample, Samples, VerdictFile,
 };
@@ -33,6 +34,9 @@ pub const AUDIT: &str = "audit.json";
 pub const ORDER: &str = "order.json";
 /// What was decided.
 pub const VERDICT: &str = "verdict.json";
+
+/// How the run stands against what is known.
+pub const AGAINST: &str = "against.json";
 
 /// A file is read so many bytes at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -242,7 +246,17 @@ pub fn read_run(folder: &Path) -> Result<RunResult, RecordError> {
         verdict,
         samples: read_samples(folder)?,
         events: read_csv(&folder.join(EVENTS))?,
+        against: read_against(folder)?,
     })
+}
+
+/// Reads how the run stands against what is known, where it was held against that.
+///
+/// # Errors
+/// [`RecordError`] where the file is damaged.
+pub fn read_against(folder: &Path) -> Result<Option<Contrast>, RecordError> {
+    let path = folder.join(AGAINST);
+    if path.exists() { read_versioned(&path).map(Some) } else { Ok(None) }
 }
 
 /// Reads `run.json`.

@@ -99,6 +99,16 @@ pub(super) fn cpu(seconds: f64) -> String {
     format!("{} s", plain(seconds, places))
 }
 
+/// A figure in three digits, without needless zeros: `2.94`, `78.9`, `1,204`.
+pub(super) fn significant(value: f64) -> String {
+    let places = match value.abs() {
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    trimmed(value, places)
+}
+
 /// A share of one core: `4.1 %`.
 pub(super) fn percent(share: f64) -> String {
     format!("{} %", plain(share * 100.0, 1))

@@ -2,6 +2,7 @@
 
 use super::checks::{self, Check, Status};
 use super::view;
+use crate::result::contrast::Direction;
 use crate::result::{Outcome, RunResult};
 
 /// Annotations of each kind that GitHub shows of one step.
@@ -16,6 +17,9 @@ pub(super) fn render(result: &RunResult) -> String {
         Outcome::Undecided | Outcome::Invalid => "warning",
     };
     let mut lines = command(level, view::headline(verdict.outcome), &verdict.reason);
+    if let Some(worse) = result.against.as_ref().filter(|against| against.direction == Direction::Worse) {
+        lines.push_str(&command("error", "Worse than the baseline", &worse.sentence));
+    }
     let checks = checks::all(result);
     for (level, wanted) in
         [("error", [Status::Failed].as_slice()), ("warning", &[Status::Broken, Status::Open])]

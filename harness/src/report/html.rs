@@ -11,6 +11,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::ablation::{self, Table};
+use super::contrast::{self, Section};
 use super::cost::{self, Cost};
 use super::events::{self, Against};
 use super::headline::{self, Better};
@@ -25,7 +26,7 @@ use super::{account, chart, checks, comparison, figures, plotted};
 use crate::result::{Manifest, Resource, RunResult, TargetResult};
 
 const TEMPLATE: &str = include_str!("report.html.j2");
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Events that the page lists; all of them are in `events.csv`.
@@ -50,7 +51,7 @@ pub enum PageError {
 
 /// A picture inside the page.
 #[derive(Serialize)]
-struct Picture {
+pub(super) struct Picture {
     body: Value,
     width: i32,
     height: i32,
@@ -94,12 +95,21 @@ struct Ahead {
 
 /// Renders the page.
 pub(super) fn render(result: &RunResult) -> Result<String, PageError> {
+    fill("report.html", TEMPLATE, page(result)?)
+}
+
+/// Fills a page's template, escaping every string.
+pub(super) fn fill(
+    name: &'static str,
+    template: &'static str,
+    page: impl Serialize,
+) -> Result<String, PageError> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.add_template("report.html", TEMPLATE)?;
-    Ok(environment.get_template("report.html")?.render(Value::from(Serde(page(result)?)))?)
+    environment.add_template(name, template)?;
+    Ok(environment.get_template(name)?.render(Value::from(Serde(page)))?)
 }
 
 /// All that the template places.
@@ -126,6 +136,7 @@ struct Page<'a> {
     contributions_note: &'static str,
     versus: Vec<Versus>,
     versus_note: &'static str,
+    against: Option<Section>,
     leaks: Vec<String>,
     kinds: Vec<Kind>,
     kinds_note: &'static str,
@@ -179,6 +190,7 @@ fn page(result: &RunResult) -> Result<Page<'_>, PageError> {
         contributions_note: ablation::NOTE,
         versus: versus::all(result),
         versus_note: versus::NOTE,
+        against: result.against.as_ref().map(contrast::section),
         leaks: kinds::leaks(result),
         kinds: kinds::growing(result),
         kinds_note: kinds::NOTE,
@@ -260,7 +272,8 @@ fn figure(
     Ok(Some(Figure { title, key, wide: picture(&wide)?, narrow: picture(&narrow)?, apart: Vec::new() }))
 }
 
-fn picture(scene: &Scene) -> Result<Picture, PaintError> {
+/// A picture to stand in a page.
+pub(super) fn picture(scene: &Scene) -> Result<Picture, PaintError> {
     let (body, width, height) = scene::svg(scene)?;
     // What the style says once need not stand in every element. A text's own quotation marks are escaped.
     let body = body.replace(" opacity=\"1\"", "").replace(" font-family=\"sans-serif\"", "");

@@ -4,6 +4,7 @@
 
 use super::ablation;
 use super::account;
+use super::contrast;
 use super::events;
 use super::kinds;
 use super::pictures;
@@ -34,6 +35,7 @@ pub(super) fn render(result: &RunResult, shown: Pictures) -> String {
     };
     let parts = [
         comparison(result),
+        against(result),
         contributions(result),
         leaks(result),
         told_apart(result),
@@ -79,6 +81,20 @@ fn head(result: &RunResult) -> String {
         view::headline(result.verdict.outcome),
         safe(&result.verdict.reason)
     )
+}
+
+/// How it stands against what is known.
+fn against(result: &RunResult) -> String {
+    let Some(against) = &result.against else { return String::new() };
+    let section = contrast::section(against);
+    let said = format!(
+        "{} Against what is known: **{}**: {}",
+        section.mark.sign,
+        section.mark.word,
+        safe(&section.sentence)
+    );
+    let across: String = section.across.iter().map(|said| format!("- {}\n", safe(said))).collect();
+    format!("\n{said}\n\n- Known: {}\n{across}\n", safe(&section.baseline))
 }
 
 /// What each setting contributes, where targets differ in their settings alone.
@@ -297,12 +313,14 @@ fn machine(result: &RunResult) -> String {
     details("Machine, engine, commit, and the command that repeats the run", &repeat)
 }
 
-fn header(corner: &str, names: &[String]) -> String {
+/// The head of a table.
+pub(super) fn header(corner: &str, names: &[String]) -> String {
     let rule = names.iter().map(|_| " --- ".to_owned());
     format!("{}|---|{}|\n", row(corner, names.iter().cloned()), rule.collect::<Vec<_>>().join("|"))
 }
 
-fn row(title: &str, cells: impl Iterator<Item = String>) -> String {
+/// A row of a table.
+pub(super) fn row(title: &str, cells: impl Iterator<Item = String>) -> String {
     let mut out = format!("| {title} |");
     for cell in cells {
         out.push_str(&format!(" {cell} |"));
@@ -316,7 +334,7 @@ fn details(title: &str, body: &str) -> String {
 }
 
 /// A string from outside as plain words: no markup of either kind, one line, bounded.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().take(LONGEST) {
         match c {

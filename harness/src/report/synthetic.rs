@@ -41,6 +41,7 @@ pub(super) fn run(names: [&str; 3]) -> RunResult {
         verdict,
         samples: samples(names).into_iter().collect(),
         events: events(),
+        against: None,
     }
 }
 
@@ -75,8 +76,7 @@ pub(super) fn troubled() -> RunResult {
     run
 }
 
-/// What a name from outside may try.
-pub(super) const HOSTILE: &str = "<script>alert(1)</script> | `x` [y](z)";
+pub(super) const HOSTILE: &str = "<script>alert(1)</script> | `x` [y](z)"; // what a name from outside may try
 
 fn trouble(target: &mut TargetResult) {
     target.met = false;
@@ -122,6 +122,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         seed: 7,
         version: "0.1.0".to_owned(),
         commit: "0f1e2d3".to_owned(),
+        revision: None,
         engine: "docker 24.0.7".to_owned(),
         kernel: "6.1.0-18-amd64".to_owned(),
         machine: Machine { cpu: "Example CPU".to_owned(), cores: 2, memory_bytes: 8_589_934_592 },

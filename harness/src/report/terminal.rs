@@ -1,7 +1,7 @@
 //! What `flatline ab` prints when it is done: the verdict, a line for each target and resource.
 
 use super::view::Card;
-use super::{ablation, kinds, processes, versus, view};
+use super::{ablation, contrast, kinds, processes, versus, view};
 use crate::result::RunResult;
 
 /// Renders it, without colours: it is read in logs as well.
@@ -61,6 +61,7 @@ pub(super) fn render(result: &RunResult) -> String {
         });
         aligned(&std::iter::once(heads).chain(rows).collect::<Vec<Vec<String>>>(), &mut out);
     }
+    out.push_str(&against(result));
     for (index, sentence) in (0..).zip(kinds::leaks(result)) {
         let head = if index == 0 { "\n\nWhat leaks:" } else { "" };
         out.push_str(&format!("{head}\n    {sentence}"));
@@ -88,6 +89,20 @@ fn aligned(rows: &[Vec<String>], out: &mut String) {
             out.push_str(&if at == 0 { format!(" {cell:<width$}") } else { format!("  {cell:>width$}") });
         }
     }
+}
+
+/// How it stands against what is known, where it was held against that.
+fn against(result: &RunResult) -> String {
+    let Some(against) = result.against.as_ref().map(contrast::section) else { return String::new() };
+    let across = against.across.iter().map(|said| format!("\n    not as it was then: {said}"));
+    format!(
+        "\n\n{} {}: {}\n    known: {}{}",
+        against.mark.sign,
+        against.headline,
+        against.sentence,
+        against.baseline,
+        across.collect::<String>()
+    )
 }
 
 /// How its process fared, where that is worth a line.

@@ -306,6 +306,7 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         seed: scenario.seed,
         version: environment::VERSION.to_owned(),
         commit: environment::COMMIT.to_owned(),
+        revision: order.revision.clone(),
         engine: engine.version().to_owned(),
         kernel: environment::kernel(),
         machine: environment::machine(),

@@ -6,14 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::growth::difference::{Difference, Lead, Relation, difference};
+use crate::growth::difference::{Difference, Lead, Relation, difference, reported};
 use crate::growth::slope::Growth;
-use crate::result::{Basis, Comparison, Estimate, Pair, Resource, ResourceResult, TargetResult, Verdict};
+use crate::result::{Basis, Comparison, Pair, Resource, TargetResult, Verdict};
 
 /// Chance of error on each side, for all pairs together: 99 % intervals.
 const ALPHA: f64 = 0.005;
-/// The same of the interval that a judgement reports.
-const ALPHA_REPORTED: f64 = 0.05;
 
 /// One target in one resource.
 struct Grower<'a> {
@@ -43,20 +41,9 @@ fn growers(targets: &BTreeMap<String, TargetResult>, resource: Resource) -> Vec<
     let judged = targets.iter().filter_map(|(name, target)| Some((name, target.resources.get(&resource)?)));
     let growers = judged.filter_map(|(name, found)| {
         let leaks = found.judgement.verdict == Verdict::Fail;
-        Some(Grower { name, growth: growth(found)?, leaks })
+        Some(Grower { name, growth: reported(found)?, leaks })
     });
     growers.collect()
-}
-
-/// A growth with an error as wide as its reported interval: beside a change whose moment was searched for, that
-/// interval is wider than the error alone.
-fn growth(found: &ResourceResult) -> Option<Growth> {
-    let Estimate { per_min, error_per_min, degrees } = found.estimate?;
-    let growth = Growth { per_min, error_per_min, degrees };
-    let reported = found.judgement.ci_high.map_or(0.0, |high| high - per_min);
-    let wider = (reported / growth.half_width(ALPHA_REPORTED)).max(1.0);
-    let growth = Growth { error_per_min: error_per_min * wider, ..growth };
-    (growth.per_min.is_finite() && growth.error_per_min.is_finite()).then_some(growth)
 }
 
 fn comparison(growers: &[Grower<'_>], alpha: f64) -> Comparison {
@@ -208,7 +195,7 @@ mod tests {
     use crate::growth::Point;
     use crate::growth::verdict::{Explained, Settings, judge};
     use crate::growth::warmup::Warmup;
-    use crate::result::{Expect, Projection, Stability};
+    use crate::result::{Estimate, Expect, Projection, ResourceResult, Stability};
 
     /// Three minutes, a sample a second, of a leak under churn: every six seconds a container is replaced, with up
     /// to two more or fewer for up to five of them.
@@ -376,9 +363,9 @@ mod tests {
     #[test]
     fn an_interval_that_was_widened_for_a_search_stays_so_wide() {
         let mut found = target(&[(Resource::Fds, churn(1, 0.0))]).resources.remove(&Resource::Fds).unwrap();
-        let plain = growth(&found).unwrap();
-        found.judgement.ci_high = Some(plain.per_min + 3.0 * plain.half_width(ALPHA_REPORTED));
-        let wide = growth(&found).unwrap();
+        let plain = reported(&found).unwrap();
+        found.judgement.ci_high = Some(plain.per_min + 3.0 * plain.half_width(0.05));
+        let wide = reported(&found).unwrap();
         assert!((wide.error_per_min / plain.error_per_min - 3.0).abs() < 1e-9, "{plain:?} {wide:?}");
     }
 

@@ -49,6 +49,8 @@ pub struct Order {
     pub docker_host: String,
     /// The command line that repeats the run.
     pub command: Vec<String>,
+    /// The revision of what is tested, where somebody says.
+    pub revision: Option<String>,
     /// Whether a leak that is called at a look under load ends the run.
     pub fail_fast: bool,
     /// How to show progress.

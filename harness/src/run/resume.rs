@@ -122,6 +122,8 @@ pub fn order(folder: &Path, run_id: String, show: Show) -> Result<Order, ResumeE
         engine: if is_embedded { EngineChoice::Embedded } else { EngineChoice::Docker },
         docker_host: recorded.docker_host,
         command: manifest.command.clone(),
+        // Its run.json has it.
+        revision: None,
         fail_fast: recorded.fail_fast,
         show,
         earlier: Some(Earlier {

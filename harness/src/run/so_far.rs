@@ -60,7 +60,7 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
         (name.clone(), case.target(&party))
     });
     let verdict = case.whole(targets.collect());
-    Ok(RunResult { manifest, verdict, samples, events })
+    Ok(RunResult { manifest, verdict, samples, events, against: files::read_against(folder)? })
 }
 
 fn stability(events: &[Event], target: &str) -> Stability {

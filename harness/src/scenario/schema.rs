@@ -6,6 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::Scenario;
+use crate::result::Digest;
 use crate::target::spec::Kind;
 
 /// What a schema is of.
@@ -17,6 +18,8 @@ pub enum Of {
     Part,
     /// A target's file
     Target,
+    /// A run of a history: each line is one
+    Night,
 }
 
 /// Whose fields a part of a scenario need not all have: they are merged.
@@ -28,6 +31,7 @@ pub fn of(what: Of) -> Value {
     match what {
         Of::Scenario => generated::<Scenario>("A scenario of flatline"),
         Of::Target => generated::<Kind>("A kind of target of flatline"),
+        Of::Night => generated::<Digest>("A line of a history of flatline"),
         Of::Part => part(generated::<Scenario>("A part of a scenario of flatline")),
     }
 }
