@@ -1,0 +1,146 @@
+"""GitHub's workflows without GitHub: whether their time limits fit into each other, and a rehearsal of a job's commands."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path(".github/workflows")
+UNITS_MIN = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440}
+# The harness judges and draws after its limit; the step ends before the job, so that what comes after it still runs.
+HARNESS_ENDS_WITHIN_MIN = 8
+PHASES = ("history", "warmup", "load", "drain")
+
+
+def load(path):
+    return yaml.safe_load(Path(path).read_text())
+
+
+def minutes(text):
+    parts = re.findall(r"([\d.]+)\s*([a-z]+)", text)
+    return sum(float(number) * UNITS_MIN[unit[0]] for number, unit in parts)
+
+
+def planned(scenario):
+    """How long the scenario runs, as it stands in its file."""
+    loaded = load(f"scenarios/{scenario}.yaml")
+    while "include" in loaded:
+        below = load(Path("scenarios") / loaded.pop("include"))
+        loaded = {**below, **loaded}
+    total = sum(minutes(loaded["phases"][phase]) for phase in PHASES)
+    return total / float(loaded.get("compress", 1))
+
+
+def evaluate(text, known):
+    """The few expressions that the workflows use; another one is an error, and not the empty text as at GitHub."""
+
+    def one(match):
+        for term in match[1].split("||"):
+            term = term.strip()
+            if term.startswith("'"):
+                return term.strip("'")
+            if known.get(term):
+                return known[term]
+        raise SystemExit(f"no value for {match[0]}")
+
+    return re.sub(r"\$\{\{(.*?)\}\}", one, text)
+
+
+def limits():
+    """run < harness limit < step < job, in every job that soaks."""
+    seen = 0
+    for path in sorted(FOLDER.glob("*.yml")):
+        for name, job in load(path)["jobs"].items():
+            where = f"{path}: {name}"
+            assert "timeout-minutes" in job, f"{where}: GitHub's own limit is six hours"
+            steps = [step for step in job["steps"] if "run" in step]
+            sums = sum(step.get("timeout-minutes", 1) for step in steps)
+            assert sums <= job["timeout-minutes"], f"{where}: its steps may take {sums} minutes, the job less"
+            for step in steps:
+                soak = re.match(r'ci/soak "?(\$?\w+)"? (\w+) ', step["run"])
+                if not soak:
+                    continue
+                seen += 1
+                scenario = evaluate(job["env"][soak[1][1:]], {}) if soak[1].startswith("$") else soak[1]
+                run, harness = planned(scenario), minutes(soak[2])
+                assert run + 5 <= harness, f"{where}: {scenario} takes {run} minutes of {harness}"
+                assert harness + HARNESS_ENDS_WITHIN_MIN <= step["timeout-minutes"], f"{where}: the step ends first"
+                print(f"{where}: {scenario} {run:g} min < {harness:g} < {step['timeout-minutes']} < {job['timeout-minutes']}")
+    assert seen >= 3, f"only {seen} soaks were found"
+
+
+def rehearse(clone, *given):
+    """Jobs one after the other; what has an equals sign is an input."""
+    inputs = [one for one in given if "=" in one]
+    for job in given:
+        if job not in inputs:
+            rehearse_job(clone, *job.split(":"), inputs)
+
+
+def rehearse_job(clone, workflow, name, inputs):
+    """Every command of a job in order, as the runner gives them to a shell."""
+    print(f"== {workflow}: {name}", flush=True)
+    document = load(clone / FOLDER / f"{workflow}.yml")
+    job = document["jobs"][name]
+    known = {"github.run_id": "1", "github.run_attempt": "1", "github.ref": "refs/heads/main"}
+    known |= {f"inputs.{key}": value for key, value in (given.split("=", 1) for given in inputs)}
+    commit = subprocess.check_output(["git", "-C", clone, "rev-parse", "HEAD"], text=True).strip()
+    with tempfile.TemporaryDirectory() as runner:
+        runner = Path(runner)
+        files = {}
+        for file in ("GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH"):
+            files[file] = str(runner / file)
+            Path(files[file]).touch()
+        environment = os.environ | files | {
+            "CI": "true",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_EVENT_NAME": "workflow_dispatch",
+            "GITHUB_JOB": name,
+            "GITHUB_REF": known["github.ref"],
+            "GITHUB_REPOSITORY": "example/flatline",
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_SHA": commit,
+            "GITHUB_WORKFLOW": document["name"],
+            "GITHUB_WORKSPACE": str(clone),
+            "RUNNER_OS": "Linux",
+            "RUNNER_TEMP": str(runner),
+        }
+        environment |= {key: evaluate(str(value), known) for key, value in job.get("env", {}).items()}
+        failed = False
+        for step in job["steps"]:
+            if "uses" in step:
+                print(f"-- left out: {step['uses']}", flush=True)
+                continue
+            if failed and step.get("if") != "always()":
+                print(f"-- not run after a failure: {step['run']}", flush=True)
+                continue
+            script = runner / "step.sh"
+            script.write_text(evaluate(step["run"], known) + "\n")
+            shell = step.get("shell", "bash -e {0}")
+            if os.geteuid() == 0:
+                shell = shell.removeprefix("sudo -E ").replace("env PATH={path} ", "")
+            command = shell.replace("{0}", str(script)).split()
+            print(f"-- {step['run']}", flush=True)
+            limit_s = step.get("timeout-minutes", job["timeout-minutes"]) * 60
+            done = subprocess.run(command, cwd=clone, env=environment, timeout=limit_s, check=False)
+            if done.returncode != 0:
+                print(f"-- ended with {done.returncode}", flush=True)
+                failed = True
+        summary = Path(files["GITHUB_STEP_SUMMARY"]).read_text()
+    if failed:
+        raise SystemExit(1)
+    print(f"-- green; the summary has {len(summary.encode())} bytes")
+    assert "ci/soak" not in str(job) or len(summary) > 500, "a soak says what came of it"
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "limits":
+        limits()
+    else:
+        rehearse(Path(sys.argv[2]), *sys.argv[3:])
