@@ -87,7 +87,9 @@ def rehearse_job(clone, workflow, name, inputs):
     document = load(clone / FOLDER / f"{workflow}.yml")
     job = document["jobs"][name]
     known = {"github.run_id": "1", "github.run_attempt": "1", "github.ref": "refs/heads/main"}
-    known |= {f"inputs.{key}": value for key, value in (given.split("=", 1) for given in inputs)}
+    # `matrix.shard=2` is what it says, and a plain name is an input.
+    pairs = (given.split("=", 1) for given in inputs)
+    known |= {key if "." in key else f"inputs.{key}": value for key, value in pairs}
     commit = subprocess.check_output(["git", "-C", clone, "rev-parse", "HEAD"], text=True).strip()
     with tempfile.TemporaryDirectory() as runner:
         runner = Path(runner)

@@ -19,6 +19,7 @@ pub use confine::ConfineArgs;
 pub use doctor::DoctorArgs;
 pub use engine::{EngineArgs, generator};
 pub use history::HistoryArgs;
+pub use merge::MergeArgs;
 pub use mock_loki::MockLokiArgs;
 pub use report::ReportArgs;
 pub use selftest::{LeakArgs, SelftestArgs, sample_every};
@@ -45,6 +46,7 @@ mod doctor;
 mod engine;
 pub mod exit;
 mod history;
+mod merge;
 mod mock_loki;
 mod report;
 mod selftest;
@@ -104,6 +106,9 @@ pub enum Command {
     /// Sets what is known to be good: runs are held against it before any limit is reached
     #[command(after_long_help = baseline::BASELINE_HELP)]
     Baseline(BaselineArgs),
+    /// Joins runs of one load into one report: shards of a run that was spread over machines, or several seeds
+    #[command(after_long_help = merge::MERGE_HELP)]
+    Merge(MergeArgs),
     /// Removes what a killed run has left: containers, images, processes, control groups, small disks, engines of its own
     ///
     /// A run does so at its start with what died where it runs; with FLATLINE_SWEEP=off in its environment it does not.

@@ -69,6 +69,7 @@ async fn carry_out(command: Command) -> ExitCode {
         Command::Compare(arguments) => arguments.carry_out().and_then(tell),
         Command::History(arguments) => arguments.carry_out().and_then(tell),
         Command::Baseline(arguments) => arguments.carry_out().and_then(tell),
+        Command::Merge(arguments) => arguments.carry_out().and_then(tell),
         Command::Clean => clean().await,
         Command::Doctor(arguments) => doctor(arguments).await,
         Command::MockLoki(arguments) => mock_loki(arguments).await,

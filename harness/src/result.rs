@@ -22,6 +22,7 @@ mod lines;
 mod listings;
 mod machine;
 mod measure;
+mod part;
 mod processes;
 mod rows;
 mod run_in;
@@ -45,6 +46,7 @@ pub use lines::{Audit, Latency, SequenceAudit, is_zero};
 pub use listings::{Counts, Listing, Listings};
 pub use machine::Machine;
 pub use measure::{Measure, Sort};
+pub use part::Part;
 pub use processes::{ProcessCount, ProcessGrowth};
 pub use rows::{Event, Sample};
 pub use run_in::RunIn;
@@ -360,6 +362,9 @@ pub struct Manifest {
     /// The stretches between which it was killed; one for a run that was not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<Segment>,
+    /// The runs that it was joined from (`flatline merge`); none for a run that took place as one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
 }
 
 impl Manifest {

@@ -25,6 +25,7 @@ mod letters;
 mod house;
 mod conclude;
 pub mod so_far;
+pub mod merge;
 pub mod against;
 pub mod afterwards;
 pub mod live;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
+use self::shard::Shard;
 use crate::faults::{self, Timed};
 use crate::loki::config::Said;
 use crate::result::{Compression, Resource};
@@ -25,6 +26,7 @@ pub mod schema;
 
 mod mistakes;
 mod overrides;
+pub mod shard;
 
 pub use overrides::Overrides;
 
@@ -138,6 +140,16 @@ pub enum ScenarioError {
         setting: String,
         /// What is wrong.
         why: String,
+    },
+    /// `--shard` leaves no target.
+    #[error("shard {shard} has no target: {path} has {count} of them here; use as many shards at most")]
+    EmptyShard {
+        /// Which one.
+        shard: Shard,
+        /// The scenario.
+        path: PathBuf,
+        /// How many targets there are.
+        count: usize,
     },
     /// `--targets` names a target that the scenario does not have.
     #[error("no target {name:?} in {path}; it has: {known}")]

@@ -241,6 +241,7 @@ impl Made {
             ended: words("running"),
             missed: Missed::default(),
             segments: Vec::new(),
+            parts: Vec::new(),
         }
     }
 }

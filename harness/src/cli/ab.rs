@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::UsageError;
 use crate::run::order::EngineChoice;
 use crate::scenario::Overrides;
+use crate::scenario::shard::Shard;
 use crate::units::Factor;
 
 pub(super) const EXAMPLES: &str = concat!(
@@ -52,6 +53,12 @@ pub struct ChangesArgs {
     /// Sets one value of the scenario, e.g. phases.load=10m (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Only the targets of shard I of N: 1/4 to 4/4 on four machines, then `flatline merge`
+    ///
+    /// Each shard puts its targets through the whole load, so they are judged as in one run. In an Indexed Job of Kubernetes,
+    /// `job/4` takes the place from JOB_COMPLETION_INDEX.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
     /// Seed of everything that is drawn by chance
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -68,8 +75,8 @@ impl ChangesArgs {
     /// The changes.
     #[must_use]
     pub fn overrides(self) -> Overrides {
-        let Self { targets, set, seed, compress } = self;
-        Overrides { set, seed, targets, compress }
+        let Self { targets, set, shard, seed, compress } = self;
+        Overrides { set, seed, targets, shard, compress }
     }
 }
 
@@ -93,7 +100,7 @@ pub struct RunArgs {
     /// With the scenario and the options as they were; what the dead run left is removed first. The load that is still
     /// owed follows, then the drain. The gap is marked, and each stretch is judged by itself; lines of the stretches that
     /// were cut off are not accounted for, and the verdict says so.
-    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["scenario", "out", "targets", "set", "seed", "compress", "fail_fast", "engine", "revision"])]
+    #[arg(long, value_name = "RUN_DIR", conflicts_with_all = ["scenario", "out", "targets", "shard", "set", "seed", "compress", "fail_fast", "engine", "revision"])]
     pub resume: Option<PathBuf>,
     /// How it runs
     #[command(flatten)]

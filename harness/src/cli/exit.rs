@@ -4,6 +4,7 @@ use crate::cli::UsageError;
 use crate::loki::config::ConfigError;
 use crate::result::{Outcome, Verdict};
 use crate::run::against::AgainstError;
+use crate::run::merge::MergeError;
 use crate::run::order::RunError;
 use crate::run::resume::ResumeError;
 use crate::run::selftest::SelftestError;
@@ -35,6 +36,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         || unfit
         || error.is::<UsageError>()
         || error.downcast_ref().is_some_and(ResumeError::is_refusal)
+        || error.downcast_ref().is_some_and(MergeError::is_refusal)
         || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
         || matches!(
             error.downcast_ref(),

@@ -182,7 +182,7 @@ fn told_apart(result: &RunResult) -> String {
     let all = versus::all(result);
     let said = all.iter().filter(|one| !one.sentence.is_empty());
     let lines: String = said.map(|one| format!("- {}: {}\n", one.resource, safe(&one.sentence))).collect();
-    if lines.is_empty() { lines } else { format!("Told apart (a single run):\n\n{lines}\n") }
+    if lines.is_empty() { lines } else { format!("Told apart ({}):\n\n{lines}\n", versus::from(result)) }
 }
 
 /// The same with its figures, pair by pair.
@@ -198,7 +198,7 @@ fn pairs(result: &RunResult) -> String {
         let cells = [pair.difference.clone(), pair.interval.clone(), safe(&pair.sentence)];
         table.push_str(&row(&title, cells.into_iter()));
     }
-    details("The targets compared with each other", &format!("{}\n\n{table}", versus::NOTE))
+    details("The targets compared with each other", &format!("{}\n\n{table}", versus::note(result)))
 }
 
 /// The table that the post-mortem had, measured anew.

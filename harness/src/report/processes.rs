@@ -41,14 +41,24 @@ pub(super) const COLUMNS: [&str; 4] = ["Tasks", "Threads", "File descriptors", "
 pub(super) fn all(result: &RunResult) -> Vec<Process> {
     let targets = result.manifest.targets.iter().enumerate();
     let targets = targets.map(|(place, name)| (name.as_str(), Some(place), "target"));
-    let others = daemons::NAMES.map(|name| (name, None, "engine, not judged"));
-    let names = targets.chain(others).chain([(OWN_NAME, None, "harness")]);
+    let others = daemons::NAMES.map(|name| (name, "engine, not judged"));
+    let others = others.into_iter().chain([(OWN_NAME, "harness")]);
+    let names = targets
+        .chain(others.flat_map(|(name, role)| in_each_run(result, name).map(move |name| (name, None, role))));
     let process = |(name, place, role): (&str, Option<usize>, &'static str)| {
         let growths = result.verdict.processes.get(name)?;
         let cells = ProcessCount::ALL.map(|count| growths.get(&count).map(|growth| cell(count, growth)));
         Some(Process { name: name.to_owned(), place, role, cells: cells.into_iter().collect() })
     };
     names.filter_map(process).collect()
+}
+
+/// A process that is no target, by its name; in a merged run there is one of each run.
+fn in_each_run<'a>(result: &'a RunResult, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let names = result.verdict.processes.keys().map(String::as_str);
+    names.filter(move |found| {
+        found.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (run "))
+    })
 }
 
 fn cell(count: ProcessCount, found: &ProcessGrowth) -> Cell {
@@ -73,7 +83,7 @@ fn pace(count: ProcessCount, per_min: f64) -> String {
 /// What the engine's processes gain for sure, what of them could not be sampled, and whether the harness grew.
 pub(super) fn said(result: &RunResult) -> Vec<String> {
     let mut said = Vec::new();
-    for name in daemons::NAMES {
+    for name in daemons::NAMES.into_iter().flat_map(|name| in_each_run(result, name)) {
         let gains: Vec<String> = result.verdict.processes.get(name).map_or_else(Vec::new, |growths| {
             let sure = growths.iter().filter(|(_, growth)| growth.confirmed);
             sure.filter_map(|(count, growth)| Some(gain(*count, growth.growth_per_min?))).collect()
@@ -84,11 +94,14 @@ pub(super) fn said(result: &RunResult) -> Vec<String> {
         let unread = result.events.iter().filter(|event| event.target == name && event.event == "unreadable");
         said.extend(unread.map(|event| format!("{name}: {}", event.detail)));
     }
-    let own = result.verdict.processes.get(OWN_NAME).into_iter().flatten();
-    for (count, growth) in own.filter(|(_, growth)| growth.verdict == Some(crate::result::Verdict::Fail)) {
-        said.extend(
-            growth.growth_per_min.map(|growth| format!("{OWN_NAME} itself gains {}", gain(*count, growth))),
-        );
+    for name in in_each_run(result, OWN_NAME) {
+        let own = result.verdict.processes.get(name).into_iter().flatten();
+        for (count, growth) in own.filter(|(_, growth)| growth.verdict == Some(crate::result::Verdict::Fail))
+        {
+            said.extend(
+                growth.growth_per_min.map(|growth| format!("{name} itself gains {}", gain(*count, growth))),
+            );
+        }
     }
     said
 }

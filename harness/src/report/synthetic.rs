@@ -137,6 +137,7 @@ fn manifest(names: [&str; 3]) -> Manifest {
         ended: "finished".to_owned(),
         missed: Missed::default(),
         segments: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -71,7 +71,8 @@ pub(super) fn render(result: &RunResult) -> String {
         out.push_str(&format!("{head}\n    {sentence}"));
     }
     for (index, one) in (0..).zip(versus::all(result).iter().filter(|one| !one.sentence.is_empty())) {
-        let head = if index == 0 { "\n\nTold apart (a single run):" } else { "" };
+        let head =
+            if index == 0 { format!("\n\nTold apart ({}):", versus::from(result)) } else { String::new() };
         out.push_str(&format!("{head}\n    {}: {}", one.resource, one.sentence));
     }
     out

@@ -25,8 +25,31 @@ pub(super) struct Against {
 }
 
 /// What the figures rest on, to stand beside them.
-pub(super) const NOTE: &str = "From a single run: what varies between runs is not in the intervals. Each is the \
-     difference of two growths with its 99 % interval, which holds for all of these comparisons together.";
+pub(super) fn note(result: &RunResult) -> String {
+    let from = match basis(result) {
+        Basis::SingleRun => "From a single run: what varies between runs is not in the intervals.",
+        Basis::RunsApart => {
+            "From runs of the same load: of targets of different runs, what varies between runs is in the differences and \
+             not in the intervals."
+        }
+    };
+    format!(
+        "{from} Each is the difference of two growths with its 99 % interval, which holds for all of these comparisons \
+         together."
+    )
+}
+
+/// The same in few words.
+pub(super) fn from(result: &RunResult) -> &'static str {
+    match basis(result) {
+        Basis::SingleRun => "a single run",
+        Basis::RunsApart => "runs of the same load",
+    }
+}
+
+fn basis(result: &RunResult) -> Basis {
+    result.verdict.comparisons.values().next().map_or(Basis::SingleRun, |comparison| comparison.basis)
+}
 
 /// Every resource in which there are two targets to compare.
 pub(super) fn all(result: &RunResult) -> Vec<Versus> {
@@ -37,7 +60,7 @@ pub(super) fn all(result: &RunResult) -> Vec<Versus> {
 }
 
 fn versus(resource: Resource, comparison: &Comparison) -> Versus {
-    let Comparison { sentence, basis: Basis::SingleRun, pairs } = comparison;
+    let Comparison { sentence, basis: _, pairs } = comparison;
     Versus {
         resource: resource.title(),
         sentence: sentence.clone().unwrap_or_default(),

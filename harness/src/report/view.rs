@@ -8,7 +8,7 @@ use super::cost;
 pub(super) use super::cost::NOTHING;
 use super::{fate, figures, headline};
 use crate::result::{
-    Compression, DrainResult, Expect, Judgement, Machine, Manifest, Outcome, Projection, Resource,
+    Compression, DrainResult, Expect, Judgement, Machine, Manifest, Outcome, Part, Projection, Resource,
     ResourceResult, RunResult, TargetResult, Verdict,
 };
 
@@ -357,7 +357,11 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
     let manifest = &result.manifest;
     let Machine { cpu, cores, memory_bytes } = &manifest.machine;
     let ended = manifest.phases.iter().map(|phase| phase.to_s).fold(0.0, f64::max);
-    vec![
+    let parts = manifest.parts.iter().map(|part| {
+        let Part { run_id, targets, machine: Machine { cpu, cores, .. }, engine, ended, .. } = part;
+        ("Merged from", format!("{run_id} ({ended}): {}; {cpu}, {cores} cores, {engine}", targets.join(", ")))
+    });
+    let whole = vec![
         ("Scenario", manifest.scenario.clone()),
         ("Started", manifest.started_at.clone()),
         ("Took", figures::duration(ended)),
@@ -371,7 +375,8 @@ pub(super) fn facts(result: &RunResult) -> Vec<(&'static str, String)> {
         ("Flatline", format!("{} at commit {}", manifest.version, manifest.commit)),
         ("Seed", manifest.seed.to_string()),
         ("Run", manifest.run_id.clone()),
-    ]
+    ];
+    whole.into_iter().chain(parts).collect()
 }
 
 /// The command line that repeats the run, quoted for a POSIX shell.

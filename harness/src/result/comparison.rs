@@ -19,6 +19,9 @@ pub struct Estimate {
 pub enum Basis {
     /// One run: what varies between runs is not in the intervals.
     SingleRun,
+    /// Several runs of the same load: of two targets of different runs, what varies between runs is in the difference and
+    /// not in the intervals.
+    RunsApart,
 }
 
 /// The targets of a run compared in one resource.

@@ -321,5 +321,6 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         ended: Manifest::RUNNING.to_owned(),
         missed: Missed::default(),
         segments: vec![resume::now().segment(&order.run_id, 0.0)],
+        parts: Vec::new(),
     }
 }

@@ -28,13 +28,18 @@ struct Compared<'a> {
 }
 
 /// Compares every pair of targets in every resource in which both have a growth.
-pub(super) fn compare(targets: &BTreeMap<String, TargetResult>) -> BTreeMap<Resource, Comparison> {
+pub(super) fn compare(
+    targets: &BTreeMap<String, TargetResult>,
+    basis: Basis,
+) -> BTreeMap<Resource, Comparison> {
     let growers = Resource::ALL.map(|resource| (resource, growers(targets, resource)));
     let pairs: usize =
         growers.iter().map(|(_, growers)| growers.len() * growers.len().saturating_sub(1) / 2).sum();
     let alpha = ALPHA / pairs.max(1) as f64;
     let compared = growers.iter().filter(|(_, growers)| growers.len() > 1);
-    compared.map(|(resource, growers)| (*resource, comparison(growers, alpha))).collect()
+    compared
+        .map(|(resource, growers)| (*resource, Comparison { basis, ..comparison(growers, alpha) }))
+        .collect()
 }
 
 fn growers(targets: &BTreeMap<String, TargetResult>, resource: Resource) -> Vec<Grower<'_>> {
@@ -271,7 +276,7 @@ mod tests {
         let targets = (1..).zip(paces).map(|(place, (name, pace))| {
             ((*name).to_owned(), target(&[(Resource::Tasks, churn(seed * 100 + place, *pace))]))
         });
-        compare(&targets.collect()).remove(&Resource::Tasks).unwrap()
+        compare(&targets.collect(), Basis::SingleRun).remove(&Resource::Tasks).unwrap()
     }
 
     #[test]
@@ -286,7 +291,7 @@ mod tests {
                 });
                 (name.to_owned(), target(&series))
             });
-            let comparisons = compare(&targets.collect());
+            let comparisons = compare(&targets.collect(), Basis::SingleRun);
             assert_eq!(comparisons.len(), 3);
             let said = comparisons.values().filter_map(|found| found.sentence.as_deref());
             told_apart += u32::from(
@@ -357,7 +362,7 @@ mod tests {
             ("a".to_owned(), target(&[(Resource::Fds, few)])),
             ("b".to_owned(), target(&[(Resource::Fds, churn(2, 0.0))])),
         ]);
-        assert!(compare(&targets).is_empty());
+        assert!(compare(&targets, Basis::SingleRun).is_empty());
     }
 
     #[test]

@@ -14,9 +14,9 @@ use crate::growth::project::project;
 use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::{Point, slope};
 use crate::result::{
-    Audit, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth, Latency,
-    Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Segment, Stability,
-    StoppedEarly, TargetResult, Terms, Verdict, VerdictFile,
+    Audit, Basis, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth,
+    Latency, Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Segment,
+    Stability, StoppedEarly, TargetResult, Terms, Verdict, VerdictFile,
 };
 use crate::run::attribution;
 use crate::run::compare::compare;
@@ -27,7 +27,7 @@ mod figures;
 mod outcome;
 mod stretches;
 
-use outcome::outcome;
+pub(super) use outcome::outcome;
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
@@ -320,7 +320,7 @@ impl Case<'_> {
         let unaccounted = segments::unaccounted(self.segments);
         let reason =
             [Some(reason), segments::said(&unaccounted)].into_iter().flatten().collect::<Vec<_>>().join("; ");
-        let comparisons = compare(&targets);
+        let comparisons = compare(&targets, Basis::SingleRun);
         let stopped_early = self.stopped_early.cloned();
         VerdictFile {
             schema: SCHEMA,

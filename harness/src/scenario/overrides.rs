@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::shard::Shard;
 use super::{Scenario, ScenarioError, plain};
 use crate::units::Factor;
 
@@ -16,6 +17,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// `--targets`; all where empty.
     pub targets: Vec<String>,
+    /// `--shard`: of the targets that are left.
+    pub shard: Option<Shard>,
     /// `--compress`: what all of it is compressed by in the end, whatever the scenario says.
     pub compress: Option<Factor>,
 }
@@ -28,6 +31,9 @@ impl Overrides {
             scenario = set(&scenario, setting)?;
         }
         select(&mut scenario, path, &self.targets)?;
+        if let Some(shard) = self.shard {
+            share(&mut scenario, path, shard)?;
+        }
         Ok(scenario)
     }
 }
@@ -74,6 +80,16 @@ fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), 
     }
     if !names.is_empty() {
         scenario.targets.retain(|name, _| names.contains(name));
+    }
+    Ok(())
+}
+
+fn share(scenario: &mut Scenario, path: &Path, shard: Shard) -> Result<(), ScenarioError> {
+    let count = scenario.targets.len();
+    let mut index = 0..;
+    scenario.targets.retain(|_, _| index.next().is_some_and(|index| shard.holds(index)));
+    if scenario.targets.is_empty() {
+        return Err(ScenarioError::EmptyShard { shard, path: path.to_owned(), count });
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ mod engines;
 mod growth;
 mod history;
 mod loki;
+mod merge;
 mod outputs;
 mod resume;
 mod script;

@@ -8,7 +8,10 @@ use crate::result::{Expect, FigureResult, Outcome, TargetResult, Verdict};
 /// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
 /// then what is not decided.
 #[must_use]
-pub(super) fn outcome(targets: &BTreeMap<String, TargetResult>, cut_short: bool) -> (Outcome, String) {
+pub(in crate::run) fn outcome(
+    targets: &BTreeMap<String, TargetResult>,
+    cut_short: bool,
+) -> (Outcome, String) {
     if targets.is_empty() {
         return (Outcome::Undecided, "no target was attached: there is nothing to judge".to_owned());
     }
