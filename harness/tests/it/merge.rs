@@ -102,6 +102,8 @@ fn four_shards_come_to_what_one_run_comes_to() {
     assert!(twice.status.success(), "{}", said(&twice));
     let names = json(&at("twice"), "run.json")["targets"].clone();
     let names: Vec<&str> = names.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let leaks = json(&at("twice"), "verdict.json")["targets"]["archived"]["leaks"].clone();
+    assert!(leaks.as_str().unwrap().starts_with("archived leaks "), "{leaks}");
     assert_eq!(names, ["pool", "hybrid (run 1)", "archived", "patient", "hybrid (run 2)"]);
 
     // What is no run, and what is not of one load, is refused, and nothing is written.

@@ -61,8 +61,12 @@ impl Moved {
         Some(Event { elapsed_s, target: self.name(&event.target), event: event.event.clone(), detail })
     }
 
-    fn target(&self, result: &TargetResult) -> TargetResult {
+    fn target(&self, name: &str, result: &TargetResult) -> TargetResult {
         let mut target = result.clone();
+        target.leaks = result.leaks.as_ref().map(|said| match said.strip_prefix(name) {
+            Some(rest) => format!("{}{rest}", self.name(name)),
+            None => said.clone(),
+        });
         for resource in target.resources.values_mut() {
             if let Some(line) = &mut resource.line {
                 line.from_s += self.by_s;
@@ -224,7 +228,7 @@ pub(super) fn verdict(parts: &[RunResult], moved: &[Moved]) -> VerdictFile {
     let each = || parts.iter().zip(moved);
     let targets: BTreeMap<String, TargetResult> = each()
         .flat_map(|(part, moved)| {
-            part.verdict.targets.iter().map(|(name, result)| (moved.name(name), moved.target(result)))
+            part.verdict.targets.iter().map(|(name, result)| (moved.name(name), moved.target(name, result)))
         })
         .collect();
     let cut_short = parts.iter().any(|part| part.verdict.cut_short);
