@@ -32,6 +32,8 @@ pub(super) use outcome::outcome;
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
 
+/// Where all that was seen is well, and not all was seen.
+pub(super) const UNENDED: &str = "what was seen is as expected, but the end was not seen";
 /// Said of a target in a run that did not come to its end.
 const UNAUDITED: &str = "its lines are accounted for at the end of a run";
 
@@ -306,9 +308,7 @@ impl Case<'_> {
     #[must_use]
     pub(super) fn whole(&self, targets: BTreeMap<String, TargetResult>) -> VerdictFile {
         let (outcome, reason) = match outcome(&targets, self.is_cut()) {
-            (Outcome::Met, _) if self.cut_short => {
-                (Outcome::Undecided, "what was seen is as expected, but the end was not seen".to_owned())
-            }
+            (Outcome::Met, _) if self.cut_short => (Outcome::Undecided, UNENDED.to_owned()),
             judged => judged,
         };
         let processes = processes::growths(self, targets.keys());

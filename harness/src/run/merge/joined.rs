@@ -8,7 +8,7 @@ use crate::result::{
     Sample, TargetResult, Unaccounted, VerdictFile,
 };
 use crate::run::compare::compare;
-use crate::run::judge::outcome;
+use crate::run::judge::{UNENDED, outcome};
 use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 
@@ -238,14 +238,13 @@ pub(super) fn verdict(parts: &[RunResult], moved: &[Moved]) -> VerdictFile {
         .filter(|(part, _)| part.verdict.outcome == Outcome::Invalid)
         .map(|(part, moved)| format!("run {}: {}", moved.place, part.verdict.reason))
         .collect();
-    let (outcome, reason) = match outcome {
-        Outcome::Met | Outcome::Undecided if !untrusted.is_empty() => {
-            (Outcome::Invalid, untrusted.join("; "))
-        }
-        Outcome::Met if cut_short => {
-            (Outcome::Undecided, "what was seen is as expected, but the end was not seen".to_owned())
-        }
-        outcome => (outcome, reason),
+    let is_open = matches!(outcome, Outcome::Met | Outcome::Undecided);
+    let (outcome, reason) = if is_open && !untrusted.is_empty() {
+        (Outcome::Invalid, untrusted.join("; "))
+    } else if cut_short && outcome == Outcome::Met {
+        (Outcome::Undecided, UNENDED.to_owned())
+    } else {
+        (outcome, reason)
     };
     let unaccounted = each().flat_map(|(part, moved)| {
         part.verdict.unaccounted.iter().map(|one| Unaccounted {
