@@ -58,17 +58,14 @@ pub(super) fn troubled() -> RunResult {
     run.verdict.reason = format!("tasks of hybrid are not decided; {HOSTILE}");
     let is_seen = |at: f64| at < 200.0 && !(120.0..140.0).contains(&at);
     run.samples = samples(names).into_iter().filter(|sample| is_seen(sample.elapsed_s)).collect();
-    let event = |elapsed_s: f64, target: &str, event: &str, detail: &str| Event {
-        elapsed_s,
-        target: target.to_owned(),
-        event: event.to_owned(),
-        detail: detail.to_owned(),
-    };
-    run.events.push(event(70.0, "", "step", "lines ×1, churn ×1, for 1m"));
-    run.events.push(event(130.0, "", "step", "lines ×4, churn ×2, for 1m"));
-    run.events.push(event(90.0, "", "fault", "sink down"));
-    run.events.push(event(110.0, "", "fault_end", "sink back"));
-    run.events.push(event(150.0, HOSTILE, "crash", HOSTILE));
+    let more = [
+        (70.0, "", "step", "lines ×1, churn ×1, for 1m"),
+        (130.0, "", "step", "lines ×4, churn ×2, for 1m"),
+        (90.0, "", "fault", "sink down"),
+        (110.0, "", "fault_end", "sink back"),
+        (150.0, HOSTILE, "crash", HOSTILE),
+    ];
+    run.events.extend(more.map(|(at_s, target, name, detail)| event(at_s, target, name, detail)));
     run.events.sort_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
     if let Some(hybrid) = run.verdict.targets.get_mut("hybrid") {
         trouble(hybrid);
@@ -383,19 +380,17 @@ fn sample(name: &str, step: u32, place: u32, (tasks, fds): (f64, f64)) -> Sample
     }
 }
 
+fn event(elapsed_s: f64, target: &str, event: &str, detail: &str) -> Event {
+    Event { elapsed_s, target: target.to_owned(), event: event.to_owned(), detail: detail.to_owned() }
+}
+
 fn events() -> Vec<Event> {
-    let event = |elapsed_s: f64, event: &str, detail: String| Event {
-        elapsed_s,
-        target: String::new(),
-        event: event.to_owned(),
-        detail,
-    };
-    let phases = PHASES.map(|(name, from_s, _)| event(from_s, "phase", name.to_owned()));
+    let phases = PHASES.map(|(name, from_s, _)| event(from_s, "", "phase", name));
     let churn = (0..30_u32).map(|index| {
-        event(74.0 + f64::from(index) * 6.0, "churn", format!("container web-{index} replaced"))
+        event(74.0 + f64::from(index) * 6.0, "", "churn", &format!("container web-{index} replaced"))
     });
     let mut all: Vec<Event> = phases.into_iter().chain(churn).collect();
-    all.push(event(280.0, "end", "finished".to_owned()));
+    all.push(event(280.0, "", "end", "finished"));
     all.sort_by(|a, b| a.elapsed_s.total_cmp(&b.elapsed_s));
     all
 }
