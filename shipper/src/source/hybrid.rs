@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::docker::known::{Born, Change};
 use crate::metrics::labels::TaskKind;
@@ -46,11 +46,6 @@ pub(super) const DRIVER: &str = "json-file";
 const TURN_BYTES: usize = 256 << 10;
 /// How often a log is looked at whose folder can't be watched.
 const POLL: Duration = Duration::from_secs(1);
-/// All has been read: so long what is written next may gather, or a busy log would wake us for each of its lines.
-/// What comes after a longer silence is read at once.
-const REST: Duration = Duration::from_millis(20);
-/// But not so soon after a rotation: where the next is as near, what it deletes must have been opened before.
-const CALM: Duration = Duration::from_secs(1);
 /// How many archives are read at the same time: each takes a page and the window of its compression.
 const ARCHIVES_MAX: usize = 16;
 
@@ -117,7 +112,6 @@ struct Hybrid {
     /// Those without credit; each comes out when it has regained some.
     aside: FuturesUnordered<Pin<Box<dyn Future<Output = ContainerId> + Send>>>,
     watch: Watch,
-    rest_until: Instant,
     unreadable: Unreadable,
     tick: Interval,
     poll: Interval,
@@ -152,7 +146,6 @@ impl Hybrid {
             waiting: VecDeque::new(),
             aside: FuturesUnordered::new(),
             watch: Watch::new(Arc::clone(&metrics)),
-            rest_until: Instant::now(),
             unreadable: Unreadable::new(Arc::clone(&metrics)),
             tick,
             poll,
@@ -165,7 +158,6 @@ impl Hybrid {
                 text: Vec::new(),
                 archives: Arc::new(Semaphore::new(ARCHIVES_MAX)),
                 started_ns: inputs.started_ns,
-                rotated: None,
             },
         }
     }
@@ -181,7 +173,6 @@ impl Hybrid {
                 Some(Happened::Tick) => self.reconcile(),
                 Some(Happened::Poll) => self.queue_polled(),
                 Some(Happened::Credit(id)) => self.ready.push_back(id),
-                Some(Happened::Rested) => {}
                 Some(Happened::DiscoveryEnded) => return Ok(()),
                 None => self.next_turn().await?,
             }
@@ -189,11 +180,9 @@ impl Hybrid {
     }
 
     async fn wait(&mut self) -> Happened {
-        let rests = self.ready.is_empty() && Instant::now() < self.rest_until;
         tokio::select! {
             change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
-            signal = self.watch.next(), if !rests => Happened::Signal(signal),
-            () = sleep_until(self.rest_until), if rests => Happened::Rested,
+            signal = self.watch.next() => Happened::Signal(signal),
             Some(id) = self.aside.next() => Happened::Credit(id),
             _ = self.tick.tick() => Happened::Tick,
             _ = self.poll.tick(), if self.watch.polled().next().is_some() => Happened::Poll,
@@ -240,10 +229,6 @@ impl Hybrid {
             Turn::Idle => {}
         }
         self.lend_place();
-        let is_calm = self.desk.rotated.is_none_or(|rotated| rotated.elapsed() > CALM);
-        if self.ready.is_empty() && is_calm {
-            self.rest_until = Instant::now() + REST;
-        }
         // A turn over history may send nothing for long; let the other tasks of this thread run.
         tokio::task::yield_now().await;
         Ok(())
@@ -365,7 +350,6 @@ enum Happened {
     Change(Change),
     Signal(Signal),
     Credit(ContainerId),
-    Rested,
     Tick,
     Poll,
     DiscoveryEnded,

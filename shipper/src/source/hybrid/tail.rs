@@ -50,8 +50,6 @@ pub(super) struct Desk {
     pub(super) archives: Arc<Semaphore>,
     /// When the shipper began, in nanoseconds since the epoch.
     pub(super) started_ns: i64,
-    /// When a log was last seen to be rotated.
-    pub(super) rotated: Option<Instant>,
 }
 
 /// What a turn came to.

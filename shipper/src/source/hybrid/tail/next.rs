@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use crate::record::{Ahead, Container, FileIdentity, Position};
 use crate::source::hybrid::chain::{self, Found, Place, Search};
 use crate::source::hybrid::content::Content;
@@ -87,7 +85,6 @@ impl Tail {
                 }
                 self.leave(desk);
                 self.open = Some(next);
-                desk.rotated = Some(Instant::now());
                 return Ok(Turn::More);
             }
             Search::Nothing => {}
