@@ -349,7 +349,10 @@ fn events_tell_what_happens() {
             line.clear();
             stream.read_line(&mut line).unwrap();
         }
-        let id = subject.run("told", "trap '' TERM; sleep 1000", json!({ "StopSignal": "SIGTERM" }));
+        let id =
+            subject.run("told", "trap '' TERM; echo deaf; sleep 1000", json!({ "StopSignal": "SIGTERM" }));
+        // One that is asked to end before it is deaf to that need not be killed.
+        wait_for("it to be deaf", || !logs(subject, &id, "stdout=1").is_empty());
         for step in ["pause", "unpause", "stop?t=0", "start", "kill", "rename?name="] {
             let name = if step.ends_with('=') { subject.name("new") } else { String::new() };
             assert_eq!(subject.post(&format!("/containers/{id}/{step}{name}")).status, 204, "{step}");
