@@ -14,6 +14,7 @@ use crate::world::generate::{self, LINE_BYTES_MAX, RATE_MAX};
 
 pub use ab::{AbArgs, ChangesArgs, RunArgs, RunOptions, ShowOptions};
 pub use baseline::BaselineArgs;
+pub use bench::BenchArgs;
 pub use compare::CompareArgs;
 pub use confine::ConfineArgs;
 pub use doctor::DoctorArgs;
@@ -40,6 +41,7 @@ Exit codes:
 
 mod ab;
 mod baseline;
+mod bench;
 mod compare;
 mod confine;
 mod doctor;
@@ -77,6 +79,13 @@ pub enum Command {
     /// Runs any scenario, as `flatline ab` does
     #[command(after_help = EXIT_CODES, after_long_help = ab::RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Measures targets side by side: throughput, cost, latency, idle cost, start-up, the highest rate they hold
+    ///
+    /// Every target does the same work over and over, in turn with the others, into a mock Loki of its own that accounts
+    /// for every line. Without a scenario it does the one that is built in, by the shippers that ship and by those others
+    /// that are installed.
+    #[command(after_long_help = bench::BENCH_HELP)]
+    Bench(BenchArgs),
     /// Gives a verdict on any recorded series: a CSV file with a column elapsed_s
     ///
     /// A column `target` tells series apart. Without --limit the columns tasks, threads and fds are judged,

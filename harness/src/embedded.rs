@@ -10,6 +10,7 @@ mod split;
 mod options;
 mod log_place;
 mod log_file;
+pub mod backlog;
 mod filters;
 mod events;
 mod log_reader;

@@ -13,11 +13,11 @@ use jiff::tz::TimeZone;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_worst, in_words};
+use flatline::cli::exit::{ENVIRONMENT, MET, MISSED, code, code_of, code_of_bench, code_of_worst, in_words};
 use flatline::cli::told::Told;
 use flatline::cli::{
-    self, AbArgs, AnalyzeArgs, Cli, Command, DoctorArgs, EngineArgs, GenerateArgs, LeakArgs, MockLokiArgs,
-    RunArgs, RunOptions, SelftestArgs, ShowOptions, WatchArgs,
+    self, AbArgs, AnalyzeArgs, BenchArgs, Cli, Command, DoctorArgs, EngineArgs, GenerateArgs, LeakArgs,
+    MockLokiArgs, RunArgs, RunOptions, SelftestArgs, ShowOptions, WatchArgs,
 };
 use flatline::embedded::Embedded;
 use flatline::faults::Plan;
@@ -35,7 +35,7 @@ use flatline::run::order::Order;
 use flatline::run::progress::Show;
 use flatline::run::selftest;
 use flatline::run::watch;
-use flatline::run::{ab, actions, clean, doctor, power, resume};
+use flatline::run::{ab, actions, bench, clean, doctor, power, resume};
 use flatline::sample::daemons;
 use flatline::scenario;
 use flatline::world::engine;
@@ -63,6 +63,7 @@ async fn carry_out(command: Command) -> ExitCode {
     let done = match command {
         Command::Ab(AbArgs { scenario, options }) => Box::pin(run(scenario.as_deref(), options)).await,
         Command::Run(arguments) => Box::pin(run_named(arguments)).await,
+        Command::Bench(arguments) => Box::pin(bench(arguments)).await,
         Command::Analyze(arguments) => judge_file(arguments),
         Command::Watch(arguments) => Box::pin(watch(*arguments)).await,
         Command::Report(arguments) => arguments.carry_out().and_then(tell),
@@ -116,6 +117,7 @@ async fn run(scenario: Option<&Path>, arguments: RunOptions) -> anyhow::Result<E
         command: std::env::args().collect(),
         show: Show::Progress,
         loaded,
+        missing: Vec::new(),
         earlier: None,
     };
     conduct(order, &after, arguments.shown).await
@@ -152,6 +154,19 @@ async fn conduct(order: Order, after: &Afterwards, arguments: ShowOptions) -> an
     done.said.iter().for_each(|line| say(&format!("flatline: {line}")));
     actions::tell(result).iter().for_each(|line| say(line));
     Ok(ExitCode::from(if done.is_worse() { MISSED } else { code(result.verdict.outcome) }))
+}
+
+async fn bench(arguments: BenchArgs) -> anyhow::Result<ExitCode> {
+    let (stamp, json) = (stamp(), arguments.json);
+    let order = arguments.order(&stamp, orphans::run_id(&stamp))?;
+    orphans::be_known().context("can't name this process")?;
+    let stop = CancellationToken::new();
+    let out = order.out.clone();
+    let found = with_signals(&stop, STOPPING, Box::pin(bench::run(order, &stop))).await??;
+    report::bench_picture::plot(&found, &out.join("bench.png"))?;
+    print(&if json { serde_json::to_string_pretty(&found)? } else { report::bench::table(&found) })?;
+    say(&format!("results: {}", out.display()));
+    Ok(ExitCode::from(code_of_bench(&found)))
 }
 
 fn print_schema(of: scenario::schema::Of) -> anyhow::Result<ExitCode> {

@@ -17,6 +17,8 @@ pub mod recorded;
 pub mod verdicts;
 pub mod watched;
 pub mod selftest;
+pub mod bench;
+pub mod bench_picture;
 pub mod power;
 mod comparison;
 mod measured;

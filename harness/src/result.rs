@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod allowance;
+pub mod bench;
 mod comparison;
 mod compression;
 pub mod contrast;
@@ -30,6 +31,7 @@ mod samples;
 mod segments;
 mod stability;
 pub mod selftest;
+mod stopped_early;
 mod terms;
 pub mod trend;
 
@@ -53,6 +55,7 @@ pub use run_in::RunIn;
 pub use samples::{Count, Moment, Samples, Series};
 pub use segments::{Phase, Segment, Unaccounted};
 pub use stability::{Stability, Unasked};
+pub use stopped_early::StoppedEarly;
 pub use terms::Terms;
 
 /// Version of the serialised form.
@@ -295,15 +298,6 @@ impl VerdictFile {
     }
 }
 
-/// A verdict that nothing later could change, and the moment of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoppedEarly {
-    /// When it was called: the sample with which it was, seconds since the run's start.
-    pub at_s: f64,
-    /// Why, in words.
-    pub because: String,
-}
-
 /// `run.json`: what ran, where, and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -345,6 +339,9 @@ pub struct Manifest {
     pub window_s: f64,
     /// The targets' names in the scenario's order.
     pub targets: Vec<String>,
+    /// Those that were asked for and could not be run, since their program is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_targets: Vec<bench::MissingTarget>,
     /// What each target is held to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub terms: BTreeMap<String, Terms>,

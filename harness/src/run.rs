@@ -31,6 +31,7 @@ pub mod afterwards;
 pub mod live;
 pub mod actions;
 pub mod ab;
+pub mod bench;
 mod bounded;
 pub mod table;
 pub mod analyze;

@@ -7,5 +7,6 @@ pub mod unix_peers;
 pub mod sockets;
 pub mod kinds;
 pub mod memory;
+pub mod usage;
 pub mod sampler;
 pub mod daemons;

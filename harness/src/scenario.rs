@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -20,6 +20,7 @@ use crate::units::{Factor, Span};
 use crate::world::load;
 use crate::world::script::Script;
 
+pub mod bench;
 mod compressed;
 mod include;
 pub mod schema;
@@ -33,9 +34,16 @@ pub use overrides::Overrides;
 /// The scenario that runs where none is named.
 pub const DEFAULT: &str = "scenarios/quick.yaml";
 
-/// The default scenario and its targets, so that the program runs anywhere.
-const BUILT_IN: [(&str, &str); 4] = [
+/// The default scenario, the default bench and all targets, so that the program runs anywhere.
+const BUILT_IN: [(&str, &str); 11] = [
     (DEFAULT, include_str!("../../scenarios/quick.yaml")),
+    (bench::DEFAULT, include_str!("../../scenarios/bench/default.yaml")),
+    ("scenarios/targets/alloy.yaml", include_str!("../../scenarios/targets/alloy.yaml")),
+    ("scenarios/targets/fluent-bit.yaml", include_str!("../../scenarios/targets/fluent-bit.yaml")),
+    ("scenarios/targets/leaky.yaml", include_str!("../../scenarios/targets/leaky.yaml")),
+    ("scenarios/targets/promtail.yaml", include_str!("../../scenarios/targets/promtail.yaml")),
+    ("scenarios/targets/syslog-ng.yaml", include_str!("../../scenarios/targets/syslog-ng.yaml")),
+    ("scenarios/targets/vector.yaml", include_str!("../../scenarios/targets/vector.yaml")),
     ("scenarios/targets/pool.yaml", include_str!("../../scenarios/targets/pool.yaml")),
     ("scenarios/targets/hybrid.yaml", include_str!("../../scenarios/targets/hybrid.yaml")),
     ("scenarios/targets/archived.yaml", include_str!("../../scenarios/targets/archived.yaml")),
@@ -188,7 +196,7 @@ pub struct Loaded {
 pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ScenarioError> {
     let source = Source { built_in: path.is_none() };
     let path = path.unwrap_or(Path::new(DEFAULT));
-    let mut scenario = overrides.applied(include::read(&source, path)?, path)?;
+    let mut scenario = overrides.applied(include::read(&source, path)?, &source, path)?;
     fit(path, mistakes::all(&scenario))?;
     replayed(&mut scenario, path)?;
     let own = scenario.compress.take().unwrap_or_default();
@@ -236,9 +244,46 @@ struct Source {
 
 impl Source {
     fn read(&self, path: &Path) -> std::io::Result<String> {
-        let built_in = BUILT_IN.iter().find(|(name, _)| self.built_in && Path::new(name) == path);
+        let plain = without_detours(path);
+        let built_in = BUILT_IN.iter().find(|(name, _)| self.built_in && Path::new(name) == plain);
         built_in.map_or_else(|| read_bounded(path), |(_, text)| Ok((*text).to_owned()))
     }
+
+    /// The file of a target that the scenario does not name: it lies where the files of those lie that it has.
+    fn unnamed<'a>(
+        &self,
+        scenario: &Path,
+        files: impl Iterator<Item = (&'a String, &'a String)>,
+        name: &str,
+    ) -> Result<String, ScenarioError> {
+        let (known, files): (Vec<&str>, Vec<&str>) =
+            files.map(|(name, file)| (name.as_str(), file.as_str())).unzip();
+        let beside = files.first().map(|file| Path::new(file).with_file_name(format!("{name}.yaml")));
+        let is_there = |file: &PathBuf| {
+            let folder = scenario.parent().unwrap_or(Path::new(""));
+            mistakes::is_word(name) && self.read(&folder.join(file)).is_ok()
+        };
+        beside.filter(is_there).map(|file| file.display().to_string()).ok_or_else(|| {
+            ScenarioError::UnknownTarget {
+                name: name.to_owned(),
+                path: scenario.to_owned(),
+                known: known.join(", "),
+            }
+        })
+    }
+}
+
+/// `a/b/../c` as `a/c`: what is built in goes by its shortest name.
+fn without_detours(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir && short.file_name().is_some() {
+            short.pop();
+        } else {
+            short.push(part);
+        }
+    }
+    short
 }
 
 /// A device or a huge file given by mistake must not fill the memory.

@@ -2,6 +2,7 @@
 
 pub mod memory_group;
 pub mod small_disk;
+pub mod container;
 pub mod engine;
 pub mod tempo;
 pub mod generate;

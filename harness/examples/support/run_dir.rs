@@ -206,6 +206,7 @@ impl Made {
 
     fn manifest(&self) -> Manifest {
         let terms = |per_min: f64| Terms {
+            uncounted: Vec::new(),
             resources: Allowance::default(),
             run_in: RunIn::Process,
             design: "made up".to_owned(),
@@ -217,6 +218,7 @@ impl Made {
         };
         let words = |text: &str| text.to_owned();
         Manifest {
+            missing_targets: Vec::new(),
             schema: SCHEMA,
             run_id: words("made-up"),
             started_at: words("2026-01-02T03:04:05Z"),

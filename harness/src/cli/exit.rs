@@ -2,8 +2,10 @@
 
 use crate::cli::UsageError;
 use crate::loki::config::ConfigError;
+use crate::result::bench::Bench;
 use crate::result::{Outcome, Verdict};
 use crate::run::against::AgainstError;
+use crate::run::bench::BenchError;
 use crate::run::merge::MergeError;
 use crate::run::order::RunError;
 use crate::run::resume::ResumeError;
@@ -47,6 +49,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))
         || matches!(error.downcast_ref(), Some(SelftestError::Stopped))
         || matches!(error.downcast_ref(), Some(WatchError::Stopped))
+        || matches!(error.downcast_ref(), Some(BenchError::Stopped))
     {
         UNDECIDED
     } else {
@@ -69,6 +72,18 @@ pub fn code(outcome: Outcome) -> u8 {
         Outcome::Met => MET,
         Outcome::Missed => MISSED,
         Outcome::Undecided | Outcome::Invalid => UNDECIDED,
+    }
+}
+
+/// Of a bench: a loss outweighs all else; then what is not there since it was stopped, or since a target that was asked for
+/// is missing or would not do its work.
+#[must_use]
+pub fn code_of_bench(bench: &Bench) -> u8 {
+    match (bench.has_losses(), bench.cut_short, bench.is_complete()) {
+        (true, _, _) => MISSED,
+        (false, true, _) => UNDECIDED,
+        (false, false, false) => ENVIRONMENT,
+        (false, false, true) => MET,
     }
 }
 

@@ -15,7 +15,7 @@ use super::log_place::{LogPlace, Mark, rotated};
 use super::options::Rotation;
 
 /// Docker's, for its logs.
-const MODE: u32 = 0o640;
+pub(super) const MODE: u32 = 0o640;
 
 /// A log that is written to.
 #[derive(Debug)]

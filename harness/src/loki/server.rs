@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::thread::gettid;
 use serde::Serialize;
 use tokio::runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -91,6 +92,7 @@ pub struct Sink {
     desk: Arc<Desk>,
     stop: Option<DropGuard>,
     thread: Option<JoinHandle<()>>,
+    thread_id: i32,
 }
 
 impl Sink {
@@ -111,8 +113,39 @@ impl Sink {
         };
         let thread = std::thread::Builder::new().name("mock-loki".to_owned()).spawn(work).map_err(failed)?;
         // A thread that ends without a word has panicked, and was heard on standard error.
-        heard.recv().unwrap_or_else(|_| Err(io::Error::other("its thread has ended"))).map_err(failed)?;
-        Ok(Self { address, desk, stop: Some(stop.drop_guard()), thread: Some(thread) })
+        let ended = |_| Err(io::Error::other("its thread has ended"));
+        let thread_id = heard.recv().unwrap_or_else(ended).map_err(failed)?;
+        Ok(Self { address, desk, stop: Some(stop.drop_guard()), thread: Some(thread), thread_id })
+    }
+
+    /// The kernel's id of its one thread, by which can be told how busy it is.
+    #[must_use]
+    pub fn thread_id(&self) -> i32 {
+        self.thread_id
+    }
+
+    /// How long it has been there.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.desk.tally.age()
+    }
+
+    /// When the first entry was stored, and when the last so far, by its age then; `None` where there is none.
+    #[must_use]
+    pub fn stored(&self) -> Option<(Duration, Duration)> {
+        self.desk.tally.stored()
+    }
+
+    /// Bytes of the bodies of all pushes that were answered.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        self.desk.tally.body_bytes()
+    }
+
+    /// Entries stored so far; cheaper than all counters.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.desk.tally.accepted()
     }
 
     /// Its base address, `http://127.0.0.1:…`, without a path.
@@ -175,8 +208,8 @@ impl Sink {
     }
 }
 
-/// The thread of a sink; tells whether it listens.
-fn live(place: Place, desk: Arc<Desk>, stop: CancellationToken, told: &mpsc::SyncSender<io::Result<()>>) {
+/// The thread of a sink; tells who it is once it listens.
+fn live(place: Place, desk: Arc<Desk>, stop: CancellationToken, told: &mpsc::SyncSender<io::Result<i32>>) {
     let listening = runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let listener = runtime.block_on(async { place.listen() })?;
         Ok((runtime, listener))
@@ -184,7 +217,7 @@ fn live(place: Place, desk: Arc<Desk>, stop: CancellationToken, told: &mpsc::Syn
     // Nobody hears it where the caller is gone; then it stops at once.
     match listening {
         Ok((runtime, listener)) => {
-            drop(told.send(Ok(())));
+            drop(told.send(Ok(gettid().as_raw_nonzero().get())));
             runtime.block_on(connection::serve(place, listener, desk, stop));
         }
         Err(error) => drop(told.send(Err(error))),

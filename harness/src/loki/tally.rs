@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::clock::Stopwatch;
 
 /// What a sink has counted so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -68,8 +71,12 @@ impl Refusals {
 }
 
 /// Counts. Statuses are few: those of Loki, and one of the config's.
-#[derive(Default)]
 pub(super) struct Tally {
+    began: Stopwatch,
+    /// When the first entry was stored, and the last, in microseconds since it began; 0 where there is none.
+    first_us: AtomicU64,
+    last_us: AtomicU64,
+    body_bytes: AtomicU64,
     by_status: Mutex<BTreeMap<u16, u64>>,
     unanswered: AtomicU64,
     accepted: AtomicU64,
@@ -79,8 +86,27 @@ pub(super) struct Tally {
     closed: AtomicU64,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            began: Stopwatch::start(),
+            first_us: AtomicU64::default(),
+            last_us: AtomicU64::default(),
+            body_bytes: AtomicU64::default(),
+            by_status: Mutex::default(),
+            unanswered: AtomicU64::default(),
+            accepted: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            refusals: Mutex::default(),
+            connections: AtomicU64::default(),
+            closed: AtomicU64::default(),
+        }
+    }
+}
+
 impl Tally {
     pub(super) fn push(&self, status: u16, body: &[u8]) {
+        self.body_bytes.fetch_add(body.len() as u64, Ordering::Relaxed);
         let mut by_status = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
         *by_status.entry(status).or_default() += 1;
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,8 +124,36 @@ impl Tally {
     }
 
     pub(super) fn entries(&self, accepted: u64, refused: u64) {
+        if accepted > 0 {
+            let now_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+            self.last_us.store(now_us, Ordering::Relaxed);
+            // One that is there already stays.
+            let _stays = self.first_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed);
+        }
         self.accepted.fetch_add(accepted, Ordering::Relaxed);
         self.refused.fetch_add(refused, Ordering::Relaxed);
+    }
+
+    /// How long it has counted.
+    pub(super) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// When the first entry was stored, and when the last, by its age then.
+    pub(super) fn stored(&self) -> Option<(Duration, Duration)> {
+        let at = |us: &AtomicU64| Duration::from_micros(us.load(Ordering::Relaxed));
+        let first = at(&self.first_us);
+        (!first.is_zero()).then(|| (first, at(&self.last_us)))
+    }
+
+    /// Bytes of all pushes that were answered, as they came.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Entries stored.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     pub(super) fn counters(&self) -> Counters {

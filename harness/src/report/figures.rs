@@ -109,6 +109,17 @@ pub(super) fn significant(value: f64) -> String {
     trimmed(value, places)
 }
 
+/// Processor time for a piece of work: three digits that count.
+pub(super) fn spent(seconds: f64) -> String {
+    let places = match seconds {
+        small if small < 0.1 => 4,
+        small if small < 1.0 => 3,
+        middling if middling < 10.0 => 2,
+        _ => 1,
+    };
+    plain(seconds, places)
+}
+
 /// A share of one core: `4.1 %`.
 pub(super) fn percent(share: f64) -> String {
     format!("{} %", plain(share * 100.0, 1))

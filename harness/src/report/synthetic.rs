@@ -109,6 +109,7 @@ fn trouble(target: &mut TargetResult) {
 
 fn manifest(names: [&str; 3]) -> Manifest {
     Manifest {
+        missing_targets: Vec::new(),
         schema: SCHEMA,
         run_id: "q7x2m4".to_owned(),
         started_at: "2026-03-14T09:26:53Z".to_owned(),
@@ -146,6 +147,7 @@ fn terms(names: [&str; 3]) -> BTreeMap<String, Terms> {
         (
             name.to_owned(),
             Terms {
+                uncounted: Vec::new(),
                 design: name.to_owned(),
                 expect,
                 must_leak,

@@ -31,4 +31,7 @@ pub struct Terms {
     /// What it runs in.
     #[serde(default, skip_serializing_if = "RunIn::is_process")]
     pub run_in: RunIn,
+    /// What it has no count of, so that nobody can judge it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uncounted: Vec<Resource>,
 }

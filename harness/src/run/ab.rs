@@ -19,6 +19,7 @@ use crate::faults::Fault;
 use crate::orphans;
 use crate::record::files::{self, RecordError};
 use crate::record::recorder::Recorder;
+use crate::result::bench::MissingTarget;
 use crate::result::{Manifest, Missed, Resource, RunIn, RunResult, SCHEMA};
 use crate::run::clean::{self, Removed};
 use crate::run::conclude::conclude;
@@ -33,6 +34,7 @@ use crate::run::progress::Progress;
 use crate::run::resume::{self, Begun};
 use crate::run::surroundings::World;
 use crate::sample::daemons::Daemons;
+use crate::target::process::missing;
 use crate::world::engine::{Engine, EngineError};
 use crate::world::memory_group;
 use crate::world::own_engine::{Kind, OwnEngine};
@@ -46,10 +48,11 @@ const LATE_CONTAINER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// [`RunError`] where the environment fails.
-pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, RunError> {
+pub async fn run(mut order: Order, stop: &CancellationToken) -> Result<RunResult, RunError> {
     if stop.is_cancelled() {
         return Err(RunError::Stopped);
     }
+    without_missing(&mut order);
     sweep(&order).await?;
     look_round(&order)?;
     let mut own = match own_engine(&order).await? {
@@ -73,6 +76,21 @@ pub async fn run(order: Order, stop: &CancellationToken) -> Result<RunResult, Ru
         }
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Whoever is not on this machine does not keep the others from running. Where nobody is left, the first that is started says
+/// what is missing.
+fn without_missing(order: &mut Order) {
+    let gone: Vec<MissingTarget> = order.loaded.targets.iter().filter_map(missing).collect();
+    if gone.len() == order.loaded.targets.len() {
+        return;
+    }
+    let progress = Progress::new(order.show, &[]);
+    gone.iter().for_each(|target| progress.tell(&target.words()));
+    let is_there = |name: &str| gone.iter().all(|target| target.name != name);
+    order.loaded.targets.retain(|spec| is_there(&spec.name));
+    order.loaded.scenario.targets.retain(|name, _| is_there(name));
+    order.missing = gone;
 }
 
 /// What dead runs have left goes first: of the run that goes on everything, of others what is dead for sure.
@@ -315,6 +333,7 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         compression: order.loaded.compression.clone(),
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
+        missing_targets: order.missing.clone(),
         terms: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.terms())).collect(),
         images: BTreeMap::new(),
         containers_started: 0,

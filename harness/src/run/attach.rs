@@ -180,7 +180,7 @@ impl Setting {
 
     fn files(&self, spec: &Spec, sink_url: &str) -> Result<Files, AttachError> {
         let place = Place {
-            config: self.logs.join(format!("{}.config", spec.name)),
+            config: self.logs.join(format!("{}.{}", spec.name, spec.kind.config_ending)),
             log: self.logs.join(format!("{}.log", spec.name)),
             state_dir: self.scratch.join("state").join(&spec.name),
             run_id: self.run_id.clone(),
@@ -241,7 +241,7 @@ impl Setting {
 }
 
 /// The kernel hands out a port and does not hand it out again for a while.
-fn free_address() -> Result<String, AttachError> {
+pub(super) fn free_address() -> Result<String, AttachError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(AttachError::Port)?;
     listener.local_addr().map(|address| address.to_string()).map_err(AttachError::Port)
 }
@@ -261,7 +261,8 @@ impl Attached {
     /// Whether nothing is under way in it, by its own count; true where it has no such count.
     pub(super) async fn is_settled(&self, sampler: &Sampler) -> bool {
         let Some(name) = &self.recipe().spec.kind.metrics.in_flight else { return true };
-        let page = sampler.page(&self.recipe().filled.metrics_url).await;
+        let Some(url) = &self.recipe().filled.metrics_url else { return true };
+        let page = sampler.page(url).await;
         page.is_none_or(|page| metrics::count(&page, name).unwrap_or(0) == 0)
     }
 
@@ -287,7 +288,10 @@ impl Attached {
 
     /// What it says of all its lives.
     async fn said(&self, sampler: &Sampler) -> Said {
-        let page = sampler.page(&self.recipe().filled.metrics_url).await.unwrap_or_default();
+        let page = match &self.recipe().filled.metrics_url {
+            Some(url) => sampler.page(url).await.unwrap_or_default(),
+            None => String::new(),
+        };
         let mut said = said(&page, &self.recipe().spec.kind.metrics);
         if self.recipe().spec.kind.dead_letters.is_some() {
             // They are read line by line.
@@ -309,7 +313,7 @@ impl Attached {
     }
 }
 
-fn said(page: &str, names: &MetricNames) -> Said {
+pub(super) fn said(page: &str, names: &MetricNames) -> Said {
     let count = |name: &Option<String>| name.as_ref().and_then(|name| metrics::count(page, name));
     let by = |name: &Option<String>| {
         name.as_ref().map(|name| metrics::counts_by(page, name, "reason")).unwrap_or_default()

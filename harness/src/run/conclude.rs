@@ -71,6 +71,7 @@ pub(super) fn conclude(
         segments: &manifest.segments,
         cut_short: end == End::CutShort,
         stopped_early,
+        missing: &manifest.missing_targets,
     };
     let targets = accounts.iter().map(|account| {
         let Detached { spec, limits, stability, .. } = &account.detached;

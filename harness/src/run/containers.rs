@@ -172,6 +172,7 @@ fn mounts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::target::spec::Ready;
 
     fn mounts_with(named: &[&str]) -> Result<Vec<(PathBuf, Access)>, String> {
         let place = Place {
@@ -183,8 +184,8 @@ mod tests {
         let filled = Filled {
             command: vec![],
             config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
+            ready: Ready::Started,
+            metrics_url: None,
             dead_letters: None,
             mounts: named.iter().map(|named| (*named).to_owned()).collect(),
         };

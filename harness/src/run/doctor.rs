@@ -16,7 +16,7 @@ use crate::record::bound;
 use crate::result::RunIn;
 use crate::run::order::EngineChoice;
 use crate::scenario::Loaded;
-use crate::target::process::is_program;
+use crate::target::process::missing;
 use crate::world::engine::Engine;
 
 pub mod findings;
@@ -33,12 +33,7 @@ pub fn facts(loaded: &Loaded, out: &Path, done: Duration) -> Facts {
     let has = |fault: &Fault| scenario.faults.iter().any(|timed| timed.fault == *fault);
     let of_root = [("disk_full", Fault::DiskFull), ("docker_restart", Fault::DockerRestart)];
     let needs_root = of_root.iter().find(|(_, fault)| has(fault)).map(|(name, _)| (*name).to_owned());
-    let missing = loaded.targets.iter().filter_map(|spec| {
-        let program = spec.kind.command.first()?;
-        // What a template makes of it is not known here.
-        let is_there = program.contains("{{") || is_program(program);
-        (!is_there).then(|| (spec.name.clone(), program.clone()))
-    });
+    let missing = loaded.targets.iter().filter_map(missing).map(|gone| (gone.name, gone.program));
     Facts {
         out: out.display().to_string(),
         free_bytes: free_bytes(out),

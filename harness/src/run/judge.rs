@@ -13,6 +13,7 @@ use crate::growth::lives::judge_lives;
 use crate::growth::project::project;
 use crate::growth::verdict::{Explained, Judged, Settings};
 use crate::growth::{Point, slope};
+use crate::result::bench::MissingTarget;
 use crate::result::{
     Audit, Basis, DrainResult, Estimate, Event, EventGrowth, Expect, Judgement, KeptKind, KindGrowth,
     Latency, Listings, Moment, Outcome, Phase, Resource, ResourceResult, SCHEMA, Sample, Samples, Segment,
@@ -27,7 +28,7 @@ mod figures;
 mod outcome;
 mod stretches;
 
-pub(super) use outcome::outcome;
+pub(super) use outcome::{outcome, without};
 
 /// Before the load: what the counts are when nothing but the ordinary goes on.
 const IDLE_S: f64 = 15.0;
@@ -60,6 +61,8 @@ pub(super) struct Case<'a> {
     pub(super) cut_short: bool,
     /// Why and when the run was ended early, if it was: what came after that is not judged.
     pub(super) stopped_early: Option<&'a StoppedEarly>,
+    /// Targets that could not be run.
+    pub(super) missing: &'a [MissingTarget],
 }
 
 /// One target, as far as its samples do not say it.
@@ -128,7 +131,8 @@ impl Case<'_> {
                 let (resource, limit) = (*resource, *limit);
                 (resource, scope.spawn(move || self.resource(party, resource, limit)))
             };
-            let begun: Vec<_> = self.limits.iter().map(begin).collect();
+            let counted = self.limits.iter().filter(|(resource, _)| !terms.uncounted.contains(resource));
+            let begun: Vec<_> = counted.map(begin).collect();
             let done = |work: thread::ScopedJoinHandle<'_, ResourceResult>| {
                 work.join().unwrap_or_else(|panic| resume_unwind(panic))
             };
@@ -317,6 +321,7 @@ impl Case<'_> {
             Some(distrust) => (Outcome::Invalid, format!("{distrust}; it would have said: {reason}")),
             None => (outcome, reason),
         };
+        let (outcome, reason) = without((outcome, reason), self.missing);
         let unaccounted = segments::unaccounted(self.segments);
         let reason =
             [Some(reason), segments::said(&unaccounted)].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -445,6 +450,7 @@ mod tests {
             limits: &limits,
             cut_short,
             stopped_early: None,
+            missing: &[],
         };
         let stability = Stability { crashes, ..Stability::default() };
         let result = case.target(&Party {

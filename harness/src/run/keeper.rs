@@ -59,7 +59,7 @@ impl Recipe {
     /// Starts it and waits until it is ready.
     pub(super) async fn start_ready(&self) -> Result<Running, ProcessError> {
         let mut process = self.start().await?;
-        process.wait_ready(&self.filled.ready_url, &self.place).await?;
+        process.wait_ready(&self.filled.ready, &self.place).await?;
         Ok(process)
     }
 
@@ -69,8 +69,8 @@ impl Recipe {
         let others = Others { queue, docker_requests, read };
         // Who counts tasks by kind alone has them all in their sum.
         let name = tasks.or_else(|| by_kind.clone());
-        let tasks =
-            name.map(|name| TasksGauge { url: self.filled.metrics_url.clone(), name, by_kind, others });
+        let page = name.zip(self.filled.metrics_url.clone());
+        let tasks = page.map(|(name, url)| TasksGauge { url, name, by_kind, others });
         // What counts its memory is asked where that has a limit.
         let limited = self.spec.kind.resources.memory.is_some();
         let memory = process.memory().or(self.group.as_ref()).filter(|_| limited).cloned();

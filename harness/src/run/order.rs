@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use crate::loki::server::SinkError;
 use crate::record::files::RecordError;
 use crate::report;
+use crate::result::bench::MissingTarget;
 use crate::result::{Manifest, Phase};
 use crate::run::attach::AttachError;
 use crate::run::clean::CleanError;
@@ -55,6 +56,8 @@ pub struct Order {
     pub fail_fast: bool,
     /// How to show progress.
     pub show: Show,
+    /// Those of its targets whose program is not there; filled in when it runs.
+    pub missing: Vec<MissingTarget>,
     /// What it did before, where it goes on after it was killed.
     pub earlier: Option<Earlier>,
 }

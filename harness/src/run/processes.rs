@@ -136,6 +136,7 @@ mod tests {
             limits: &limits,
             cut_short: false,
             stopped_early: None,
+            missing: &[],
         };
         case.whole(BTreeMap::new())
     }

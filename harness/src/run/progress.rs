@@ -63,6 +63,22 @@ impl Progress {
         self.phase.set_message(String::new());
     }
 
+    /// A new phase of so many trials.
+    pub fn trials(&self, name: &str, count: u64) {
+        self.say(&format!("{name}: {count} trials"));
+        self.phase.set_style(style(BAR));
+        self.phase.set_prefix(name.to_owned());
+        self.phase.set_length(count);
+        self.phase.set_position(0);
+        self.phase.set_message(String::new());
+    }
+
+    /// How many of its trials are done, and what is under way.
+    pub fn trial(&self, done: u64, message: String) {
+        self.phase.set_position(done);
+        self.phase.set_message(message);
+    }
+
     /// How far the phase is, seconds, and how far the whole run.
     pub fn at(&self, in_phase_s: f64, message: String) {
         #[expect(

@@ -126,6 +126,7 @@ pub fn order(folder: &Path, run_id: String, show: Show) -> Result<Order, ResumeE
         revision: None,
         fail_fast: recorded.fail_fast,
         show,
+        missing: Vec::new(),
         earlier: Some(Earlier {
             phases: segments::phases(&manifest, &events, last_s),
             ended: segments::ended(&manifest, &boot_id),

@@ -50,6 +50,7 @@ fn judged(folder: &Path, mut manifest: Manifest) -> Result<RunResult, RecordErro
         segments: &manifest.segments,
         cut_short: true,
         stopped_early: None,
+        missing: &manifest.missing_targets,
     };
     let seen = manifest.terms.iter().filter(|(name, _)| samples.of(name).is_some());
     let targets = seen.map(|(name, terms)| {

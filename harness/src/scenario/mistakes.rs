@@ -32,12 +32,12 @@ pub(super) fn all(scenario: &Scenario) -> Vec<String> {
     mistakes
 }
 
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let of_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(of_word)
 }
 
-fn wrong_ones(checks: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
+pub(super) fn wrong_ones(checks: impl IntoIterator<Item = (bool, String)>) -> Vec<String> {
     checks.into_iter().filter(|(wrong, _)| *wrong).map(|(_, mistake)| mistake).collect()
 }
 

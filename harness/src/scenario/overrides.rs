@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::shard::Shard;
-use super::{Scenario, ScenarioError, plain};
+use super::{Scenario, ScenarioError, Source, plain};
+use crate::target::spec::Entry;
 use crate::units::Factor;
 
 /// What the command line changes.
@@ -25,12 +28,17 @@ pub struct Overrides {
 
 impl Overrides {
     /// The scenario with these changes.
-    pub(super) fn applied(&self, mut scenario: Scenario, path: &Path) -> Result<Scenario, ScenarioError> {
+    pub(super) fn applied(
+        &self,
+        mut scenario: Scenario,
+        source: &Source,
+        path: &Path,
+    ) -> Result<Scenario, ScenarioError> {
         scenario.seed = self.seed.unwrap_or(scenario.seed);
         for setting in &self.set {
             scenario = set(&scenario, setting)?;
         }
-        select(&mut scenario, path, &self.targets)?;
+        select(&mut scenario, (source, path), &self.targets)?;
         if let Some(shard) = self.shard {
             share(&mut scenario, path, shard)?;
         }
@@ -38,8 +46,8 @@ impl Overrides {
     }
 }
 
-/// Sets one value by its dotted path. The result must still be a scenario.
-fn set(scenario: &Scenario, setting: &str) -> Result<Scenario, ScenarioError> {
+/// Sets one value by its dotted path. The result must still be what it was: a scenario, a bench.
+pub(super) fn set<T: Serialize + DeserializeOwned>(scenario: &T, setting: &str) -> Result<T, ScenarioError> {
     let wrong = |why: String| ScenarioError::Set { setting: setting.to_owned(), why };
     let (key, text) =
         setting.split_once('=').ok_or_else(|| wrong("write KEY=VALUE, e.g. phases.load=10m".into()))?;
@@ -73,10 +81,18 @@ fn keys(value: &Value) -> String {
     keys.unwrap_or_default().join(", ")
 }
 
-fn select(scenario: &mut Scenario, path: &Path, names: &[String]) -> Result<(), ScenarioError> {
-    if let Some(name) = names.iter().find(|name| !scenario.targets.contains_key(*name)) {
-        let known = scenario.targets.keys().cloned().collect::<Vec<_>>().join(", ");
-        return Err(ScenarioError::UnknownTarget { name: name.clone(), path: path.to_owned(), known });
+/// Only these. Who is not in the scenario but has a file beside the others' must stay flat.
+fn select(
+    scenario: &mut Scenario,
+    (source, path): (&Source, &Path),
+    names: &[String],
+) -> Result<(), ScenarioError> {
+    for name in names {
+        if !scenario.targets.contains_key(name) {
+            let files = scenario.targets.iter().map(|(name, entry)| (name, &entry.file));
+            let file = source.unnamed(path, files, name)?;
+            scenario.targets.insert(name.clone(), Entry::flat(file));
+        }
     }
     if !names.is_empty() {
         scenario.targets.retain(|name, _| names.contains(name));

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::Scenario;
+use super::bench::BenchScenario;
 use crate::result::Digest;
 use crate::target::spec::Kind;
 
@@ -20,6 +21,8 @@ pub enum Of {
     Target,
     /// A run of a history: each line is one
     Night,
+    /// A bench
+    Bench,
 }
 
 /// Whose fields a part of a scenario need not all have: they are merged.
@@ -30,6 +33,7 @@ const MERGED: [&str; 6] = ["Phases", "Containers", "Rotate", "Churn", "Script", 
 pub fn of(what: Of) -> Value {
     match what {
         Of::Scenario => generated::<Scenario>("A scenario of flatline"),
+        Of::Bench => generated::<BenchScenario>("A bench of flatline"),
         Of::Target => generated::<Kind>("A kind of target of flatline"),
         Of::Night => generated::<Digest>("A line of a history of flatline"),
         Of::Part => part(generated::<Scenario>("A part of a scenario of flatline")),

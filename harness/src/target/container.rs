@@ -18,7 +18,7 @@ use crate::result::Allowance;
 use crate::target::ended::Ended;
 use crate::target::process::{LAST_LINES, Place, ProcessError};
 use crate::target::ready::until_ready;
-use crate::target::spec::Filled;
+use crate::target::spec::{Filled, Ready};
 use crate::world::engine::program::{Exit, ProgramImage, ProgramSpec};
 use crate::world::engine::{Access, Engine, EngineError};
 use crate::world::memory_group::MemoryGroup;
@@ -152,19 +152,19 @@ impl Container {
         self.memory.as_ref()
     }
 
-    /// Waits until its ready probe answers 200.
+    /// Waits until it says that it collects.
     ///
     /// # Errors
     /// [`ProcessError::EndedEarly`] or [`ProcessError::NotReady`], with the end of its log.
-    pub async fn wait_ready(&mut self, url: &str, place: &Place) -> Result<(), ProcessError> {
-        let Err(unready) = until_ready(url, || self.ended()).await else { return Ok(()) };
+    pub async fn wait_ready(&mut self, ready: &Ready, place: &Place) -> Result<(), ProcessError> {
+        let Err(unready) = until_ready(ready, || self.ended()).await else { return Ok(()) };
         let mut said = Vec::new();
         let last_lines = match self.engine.said_by(&self.id, Some(LAST_LINES), &mut said).await {
             Ok(()) if !said.is_empty() => String::from_utf8_lossy(&said).lines().map(str::to_owned).collect(),
             // It has ended, and its log was taken.
             _ => crate::target::process::last_lines(&place.log),
         };
-        Err(ProcessError::unready(&self.target, url, unready, &last_lines))
+        Err(ProcessError::unready(&self.target, ready, unready, &last_lines))
     }
 
     /// How it ended, if it has: then its log was taken, and it is removed.

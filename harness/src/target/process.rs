@@ -11,10 +11,11 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::orphans::RUN_VARIABLE;
+use crate::result::bench::MissingTarget;
 use crate::target::confine::Confinement;
 use crate::target::ended::Ended;
 use crate::target::ready::{READY_WITHIN, Unready, until_ready};
-use crate::target::spec::Filled;
+use crate::target::spec::{Filled, Ready, Spec};
 use crate::world::engine::EngineError;
 use crate::world::image::OWN_PROGRAM;
 
@@ -86,12 +87,12 @@ pub enum ProcessError {
         last_words: String,
     },
     /// It runs, but never said that it is ready.
-    #[error("the target {target} was not ready after {} s ({url}); its last words:\n{last_words}", READY_WITHIN.as_secs())]
+    #[error("the target {target} was not ready after {} s ({asked}); its last words:\n{last_words}", READY_WITHIN.as_secs())]
     NotReady {
         /// Which target.
         target: String,
-        /// Where it was asked.
-        url: String,
+        /// Where it was asked, or looked for.
+        asked: String,
         /// The end of its log.
         last_words: String,
     },
@@ -99,11 +100,17 @@ pub enum ProcessError {
 
 impl ProcessError {
     /// Of a target that did not become ready, with where it was asked and what it said last.
-    pub(super) fn unready(target: &str, url: &str, unready: Unready, last_lines: &[String]) -> Self {
+    pub(super) fn unready(target: &str, ready: &Ready, unready: Unready, last_lines: &[String]) -> Self {
         let (target, last_words) = (target.to_owned(), last_lines.join("\n"));
         match unready {
             Unready::Ended(ended) => Self::EndedEarly { target, ended: ended.words, last_words },
-            Unready::Late => Self::NotReady { target, url: url.to_owned(), last_words },
+            Unready::Late => {
+                let asked = match ready {
+                    Ready::Url(at) | Ready::File(at) => at.clone(),
+                    Ready::Started => String::new(),
+                };
+                Self::NotReady { target, asked, last_words }
+            }
         }
     }
 }
@@ -201,13 +208,13 @@ impl Process {
         &self.log
     }
 
-    /// Waits until its ready probe answers 200.
+    /// Waits until it says that it collects.
     ///
     /// # Errors
     /// [`ProcessError::EndedEarly`] or [`ProcessError::NotReady`], with the end of its log.
-    pub async fn wait_ready(&mut self, url: &str) -> Result<(), ProcessError> {
-        let ready = until_ready(url, || self.ended()).await;
-        ready.map_err(|unready| ProcessError::unready(&self.target, url, unready, &self.last_log_lines()))
+    pub async fn wait_ready(&mut self, ready: &Ready) -> Result<(), ProcessError> {
+        let waited = until_ready(ready, || self.ended()).await;
+        waited.map_err(|unready| ProcessError::unready(&self.target, ready, unready, &self.last_log_lines()))
     }
 
     /// How it ended, if it has.
@@ -269,12 +276,6 @@ fn end_of(log: &Path) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&end).into_owned())
 }
 
-/// Whether a target's program is where it is looked for.
-#[must_use]
-pub fn is_program(program: &str) -> bool {
-    path_of(program).is_some()
-}
-
 /// Where a target's program is, as an absolute path; `None` where it is not.
 #[must_use]
 pub fn path_of(program: &str) -> Option<PathBuf> {
@@ -283,6 +284,19 @@ pub fn path_of(program: &str) -> Option<PathBuf> {
     let in_path = in_path.filter(|_| !program.contains('/'));
     let found = [find_program(program)].into_iter().chain(in_path).find(|path| path.is_file())?;
     absolute(found).ok()
+}
+
+/// A target whose program is not on this machine. One that a template makes is taken for there.
+#[must_use]
+pub fn missing(spec: &Spec) -> Option<MissingTarget> {
+    let program = spec.kind.command.first()?;
+    let is_there = program.contains("{{") || path_of(program).is_some();
+    (!is_there).then(|| MissingTarget {
+        name: spec.name.clone(),
+        program: program.clone(),
+        install: spec.kind.install.clone(),
+        is_wanted: true,
+    })
 }
 
 /// Where there are limits, this very program takes them on and becomes the other one.
@@ -309,12 +323,11 @@ mod tests {
 
     fn start(script: &str, folder: &Path) -> Process {
         let command = vec!["sh".into(), "-c".into(), script.into()];
-        let url = "http://127.0.0.1:9/ready".to_owned();
         let filled = Filled {
             command,
             config: String::new(),
-            ready_url: url.clone(),
-            metrics_url: url,
+            ready: Ready::Started,
+            metrics_url: None,
             dead_letters: None,
             mounts: vec![],
         };
@@ -343,8 +356,23 @@ mod tests {
     async fn a_target_that_ends_at_once_is_reported_with_its_last_words() {
         let folder = tempfile::tempdir().unwrap();
         let mut process = start("echo no such key >&2; exit 2", folder.path());
-        let error = process.wait_ready("http://127.0.0.1:9/ready").await.unwrap_err().to_string();
+        let nobody = Ready::Url("http://127.0.0.1:9/ready".to_owned());
+        let error = process.wait_ready(&nobody).await.unwrap_err().to_string();
         assert!(error.contains("exit status 2") && error.contains("no such key"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_target_is_ready_once_its_file_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let script = format!("read first < {0}.go; touch {0}; while :; do sleep 1; done", socket.display());
+        let go = folder.path().join("socket.go");
+        assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+        let mut process = start(&script, folder.path());
+        let told = std::thread::spawn(move || fs::write(go, "go\n").unwrap());
+        process.wait_ready(&Ready::File(socket.display().to_string())).await.unwrap();
+        assert!(socket.exists());
+        told.join().unwrap();
     }
 
     #[tokio::test]
@@ -375,8 +403,8 @@ mod tests {
         let filled = Filled {
             command: vec!["no-such-shipper".into()],
             config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
+            ready: Ready::Started,
+            metrics_url: None,
             dead_letters: None,
             mounts: vec![],
         };

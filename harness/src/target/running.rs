@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::target::container::Container;
 use crate::target::ended::Ended;
 use crate::target::process::{Place, Process, ProcessError};
+use crate::target::spec::Ready;
 use crate::world::memory_group::MemoryGroup;
 
 /// One life of a target.
@@ -35,14 +36,14 @@ impl Running {
         }
     }
 
-    /// Waits until its ready probe answers 200.
+    /// Waits until it says that it collects.
     ///
     /// # Errors
     /// [`ProcessError::EndedEarly`] or [`ProcessError::NotReady`], with the end of its log.
-    pub async fn wait_ready(&mut self, url: &str, place: &Place) -> Result<(), ProcessError> {
+    pub async fn wait_ready(&mut self, ready: &Ready, place: &Place) -> Result<(), ProcessError> {
         match self {
-            Self::Process(process) => process.wait_ready(url).await,
-            Self::Container(container) => container.wait_ready(url, place).await,
+            Self::Process(process) => process.wait_ready(ready).await,
+            Self::Container(container) => container.wait_ready(ready, place).await,
         }
     }
 

@@ -26,11 +26,24 @@ pub struct Kind {
     pub command: Vec<String>,
     /// The config file, a template.
     pub config: String,
+    /// How the config file's name ends, for programs that tell its form by that.
+    #[serde(default = "config_ending")]
+    pub config_ending: String,
+    /// How to get its program, for who lacks it: one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<String>,
     /// Answers 200 once the target collects; a template.
-    pub ready_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_url: Option<String>,
+    /// A file or socket that is there once the target collects, for those that answer no HTTP; a template. Who has neither
+    /// is taken for ready once it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_file: Option<String>,
     /// Prometheus text; a template.
-    pub metrics_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_url: Option<String>,
     /// Which metrics say what.
+    #[serde(default)]
     pub metrics: MetricNames,
     /// Where its dead letters lie, if it keeps any that can be read: then each is accounted for by its line, and
     /// not by a count.
@@ -95,6 +108,14 @@ pub struct MetricNames {
     pub in_flight: Option<String>,
 }
 
+impl MetricNames {
+    /// Whether it has any count of its tasks.
+    #[must_use]
+    pub fn counts_tasks(&self) -> bool {
+        self.tasks.is_some() || self.tasks_by_kind.is_some()
+    }
+}
+
 /// A folder of files of JSON, one document a line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +164,25 @@ pub struct Entry {
     pub restart: Restart,
 }
 
+impl Entry {
+    /// One of which nothing is said but where its file is: it must stay flat.
+    #[must_use]
+    pub fn flat(file: String) -> Self {
+        Self {
+            file,
+            expect: Expect::Flat,
+            must_leak: default_must_leak(),
+            must_not_leak: Vec::new(),
+            figures: BTreeMap::new(),
+            settings: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            resources: Allowance::default(),
+            run_in: None,
+            restart: Restart::No,
+        }
+    }
+}
+
 /// How far a count may rise, read so that a mistake is told in words for who wrote the file.
 struct Rise(u32);
 
@@ -163,6 +203,10 @@ impl<'de> Deserialize<'de> for Rise {
 fn bounds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Resource, u32>, D::Error> {
     let rises = BTreeMap::<Resource, Rise>::deserialize(deserializer)?;
     Ok(rises.into_iter().map(|(resource, Rise(rise))| (resource, rise)).collect())
+}
+
+fn config_ending() -> String {
+    "config".to_owned()
 }
 
 fn default_must_leak() -> Vec<Resource> {
@@ -219,14 +263,26 @@ pub struct Filled {
     pub command: Vec<String>,
     /// Text of the config file.
     pub config: String,
-    /// Address of the ready probe.
-    pub ready_url: String,
-    /// Address of the metrics.
-    pub metrics_url: String,
+    /// How it says that it collects.
+    pub ready: Ready,
+    /// Address of the metrics, where it has any.
+    pub metrics_url: Option<String>,
     /// Where its dead letters lie.
     pub dead_letters: Option<DeadLetters>,
     /// What else it needs in its container.
     pub mounts: Vec<String>,
+}
+
+/// How a target says that it collects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// This address answers 200.
+    Url(String),
+    /// This file is there.
+    File(String),
+    /// It does not: it is taken for ready once it is started.
+    #[default]
+    Started,
 }
 
 /// A template can't be filled in.
@@ -270,6 +326,7 @@ impl Spec {
             bounds: self.kind.bounds.clone(),
             resources: self.kind.resources.clone(),
             run_in: self.kind.run_in,
+            uncounted: if self.kind.metrics.counts_tasks() { Vec::new() } else { vec![Resource::Tasks] },
         }
     }
 
@@ -301,8 +358,15 @@ impl Spec {
             mounts: mounts?,
             dead_letters: dead_letters.transpose()?,
             config: render("config", &self.kind.config)?,
-            ready_url: render("ready_url", &self.kind.ready_url)?,
-            metrics_url: render("metrics_url", &self.kind.metrics_url)?,
+            ready: match (&self.kind.ready_url, &self.kind.ready_file) {
+                (Some(url), _) => Ready::Url(render("ready_url", url)?),
+                (None, Some(file)) => Ready::File(render("ready_file", file)?),
+                (None, None) => Ready::Started,
+            },
+            metrics_url: match &self.kind.metrics_url {
+                Some(url) => Some(render("metrics_url", url)?),
+                None => None,
+            },
         })
     }
 }
@@ -318,9 +382,12 @@ pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec
         design: name.into(),
         command: vec![],
         config: String::new(),
-        ready_url: String::new(),
-        metrics_url: String::new(),
-        metrics: MetricNames::default(),
+        config_ending: config_ending(),
+        install: None,
+        ready_url: None,
+        ready_file: None,
+        metrics_url: None,
+        metrics: MetricNames { tasks: Some("tasks".to_owned()), ..MetricNames::default() },
         dead_letters: None,
         settings: BTreeMap::new(),
         bounds: bounds.iter().copied().collect(),
@@ -328,24 +395,7 @@ pub(crate) fn of(name: &str, expect: Expect, bounds: &[(Resource, u32)]) -> Spec
         run_in: RunIn::Process,
         mounts: vec![],
     };
-    Spec::join(name, kind, entry(expect)).unwrap()
-}
-
-/// Nothing but what is expected.
-#[cfg(test)]
-fn entry(expect: Expect) -> Entry {
-    Entry {
-        file: String::new(),
-        expect,
-        must_leak: default_must_leak(),
-        must_not_leak: vec![],
-        figures: BTreeMap::new(),
-        settings: BTreeMap::new(),
-        bounds: BTreeMap::new(),
-        resources: Allowance::default(),
-        run_in: None,
-        restart: Restart::No,
-    }
+    Spec::join(name, kind, Entry { expect, ..Entry::flat(String::new()) }).unwrap()
 }
 
 #[cfg(test)]
@@ -357,8 +407,11 @@ mod tests {
             design: "pool".into(),
             command: vec!["shipper".into(), "{{ config }}".into()],
             config: config.into(),
-            ready_url: "http://{{ admin }}/ready".into(),
-            metrics_url: "http://{{ admin }}/metrics".into(),
+            config_ending: "config".into(),
+            install: None,
+            ready_url: Some("http://{{ admin }}/ready".into()),
+            ready_file: None,
+            metrics_url: Some("http://{{ admin }}/metrics".into()),
             metrics: MetricNames::default(),
             dead_letters: None,
             settings: BTreeMap::from([("max_connections".to_owned(), 16.into())]),
@@ -371,7 +424,7 @@ mod tests {
         let bounds = BTreeMap::from([(Resource::Fds, 12)]);
         let resources = Allowance { fds: Some(128), ..Allowance::default() };
         let run_in = Some(RunIn::Container);
-        let entry = Entry { settings, bounds, resources, run_in, ..entry(Expect::Flat) };
+        let entry = Entry { settings, bounds, resources, run_in, ..Entry::flat(String::new()) };
         Spec::join("pool", kind, entry).unwrap()
     }
 
@@ -393,7 +446,7 @@ mod tests {
         let filled = spec("max: {{ settings.max_connections }}, to: {{ sink_url }}").fill(&facts()).unwrap();
         assert_eq!(filled.config, "max: 4, to: http://127.0.0.1:1");
         assert_eq!(filled.command, ["shipper", "/run/pool.yaml"]);
-        assert_eq!(filled.ready_url, "http://127.0.0.1:2/ready");
+        assert_eq!(filled.ready, Ready::Url("http://127.0.0.1:2/ready".to_owned()));
         assert_eq!(filled.mounts, ["/run/state/../more"]);
     }
 

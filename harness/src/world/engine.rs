@@ -14,6 +14,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 
 use crate::orphans::RUN_VARIABLE;
+use crate::world::container::ContainerSpec;
 use crate::world::image::Image;
 
 pub mod program;
@@ -74,21 +75,6 @@ impl EngineError {
             }
         )
     }
-}
-
-/// How a container of the run is started.
-#[derive(Clone, Debug)]
-pub struct ContainerSpec {
-    /// Its name, unique on the engine.
-    pub name: String,
-    /// Its command line, entry point first.
-    pub command: Vec<String>,
-    /// A folder of the host, mounted at the same path inside.
-    pub mount: String,
-    /// Docker's `max-size`, bytes.
-    pub log_max_bytes: u64,
-    /// Docker's `max-file`.
-    pub log_max_files: u32,
 }
 
 /// A connection to the engine on behalf of one run.
@@ -206,13 +192,21 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Request`].
     pub async fn start_new(&self, spec: ContainerSpec) -> Result<String, EngineError> {
+        let id = self.create(spec).await?;
+        self.start(&id).await?;
+        Ok(id)
+    }
+
+    /// Creates a container, and answers with its id.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`].
+    pub async fn create(&self, spec: ContainerSpec) -> Result<String, EngineError> {
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         let name = spec.name.clone();
         let body = self.container_body(spec);
         let created = self.docker.create_container(Some(options), body).await;
-        let id = created.map_err(request(&format!("create the container {name}")))?.id;
-        self.start(&id).await?;
-        Ok(id)
+        Ok(created.map_err(request(&format!("create the container {name}")))?.id)
     }
 
     /// No network and no name but its own: the generator writes to its outputs and to nothing else.

@@ -114,6 +114,13 @@ pub fn write_about(buf: &mut String, fields: &Fields<'_>, text: &str) {
     write!(buf, " {checksum:08x}").unwrap_or_default();
 }
 
+/// How long a line with these fields is that says nothing else.
+#[must_use]
+pub fn shortest(fields: &Fields<'_>) -> usize {
+    let Fields { source, stream, number, written_ns } = *fields;
+    format!("{MARK} {source} {} {number} {written_ns}", stream.letter()).len() + CHECKSUM_BYTES
+}
+
 /// Reads a line and checks it.
 ///
 /// # Errors

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::units::{self, Span};
-use crate::world::engine::{ContainerSpec, Engine, EngineError};
+use crate::world::container::ContainerSpec;
+use crate::world::engine::{Engine, EngineError};
 use crate::world::happened::Happened;
 
 /// What the containers do.

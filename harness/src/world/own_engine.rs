@@ -104,6 +104,12 @@ impl OwnEngine {
         self.folder.join("run")
     }
 
+    /// Its process; `None` while it is down.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.daemon.as_ref().and_then(Child::id)
+    }
+
     /// Starts it, where it is down.
     ///
     /// # Errors

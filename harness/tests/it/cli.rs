@@ -160,7 +160,9 @@ fn faults_without_end_and_faults_that_are_none_are_bad_usage() {
 
 #[test]
 fn the_schema_of_each_kind_of_file_is_one_json_document() {
-    for (of, field) in [("scenario", "targets"), ("part", "include"), ("target", "ready_url")] {
+    for (of, field) in
+        [("scenario", "targets"), ("part", "include"), ("target", "ready_url"), ("bench", "cases")]
+    {
         let printed = output(&["schema", of]);
         assert_eq!(printed.status.code(), Some(0), "{}", said(&printed));
         let schema: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();

@@ -34,6 +34,32 @@ fn where_no_docker_answers_a_run_goes_on_without_it_and_leaves_nothing() {
 }
 
 #[test]
+fn a_target_that_is_not_installed_is_told_and_the_others_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut command = flatline();
+    // Wherever it may be installed, it is not found there.
+    command.env("PATH", folder.path()).args(["ab", &scenario("short.yaml"), "--engine=embedded", "--out"]);
+    let run =
+        command.arg(&out).args(["--targets=hybrid,fluent-bit", "--set=phases.history=1s"]).output().unwrap();
+    assert_eq!(run.status.code(), Some(3), "{}", said(&run));
+    assert!(said(&run).contains("fluent-bit was not run: no program fluent-bit"), "{}", said(&run));
+    let verdicts = json(&out, "verdict.json");
+    assert!(verdicts["reason"].as_str().unwrap().contains("fluent-bit was not run"), "{verdicts}");
+    assert_eq!(verdicts["targets"].as_object().unwrap().keys().collect::<Vec<_>>(), ["hybrid"]);
+    assert_eq!(verdicts["targets"]["hybrid"]["audit"]["lost"], 0, "{verdicts}");
+    assert_eq!(json(&out, "run.json")["missing_targets"][0]["name"], "fluent-bit");
+
+    // Nor is it forgotten where runs are joined.
+    let merged = folder.path().join("merged");
+    let joined = flatline().arg("merge").arg(&out).arg("--out").arg(&merged).output().unwrap();
+    assert_eq!(joined.status.code(), Some(3), "{}", said(&joined));
+    let reason = json(&merged, "verdict.json")["reason"].clone();
+    assert!(reason.as_str().unwrap().contains("fluent-bit was not run"), "{reason}");
+    assert_eq!(json(&merged, "run.json")["missing_targets"], json(&out, "run.json")["missing_targets"]);
+}
+
+#[test]
 fn a_fault_that_it_has_no_means_for_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");

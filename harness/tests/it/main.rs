@@ -11,6 +11,7 @@
 mod ab;
 mod analyze;
 mod audit;
+mod bench;
 mod browser;
 mod cli;
 mod compare;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{kept, named};
+use crate::result::bench::MissingTarget;
 use crate::result::{Expect, FigureResult, Outcome, TargetResult, Verdict};
 
 /// A leak or a loss that was seen is seen, whatever else is not decided. Then what can't be trusted,
@@ -35,6 +36,20 @@ pub(in crate::run) fn outcome(
         return (Outcome::Undecided, said(open));
     }
     (Outcome::Met, as_expected(targets))
+}
+
+/// The same, where targets that were asked for could not be run: of them nobody knows.
+#[must_use]
+pub(in crate::run) fn without(
+    (outcome, reason): (Outcome, String),
+    missing: &[MissingTarget],
+) -> (Outcome, String) {
+    if missing.is_empty() {
+        return (outcome, reason);
+    }
+    let outcome = if outcome == Outcome::Met { Outcome::Undecided } else { outcome };
+    let words = std::iter::once(reason).chain(missing.iter().map(MissingTarget::words));
+    (outcome, words.collect::<Vec<_>>().join("; "))
 }
 
 /// Who stays flat, and which control was seen to leak.

@@ -106,6 +106,7 @@ mod tests {
             limits: &limits,
             cut_short: false,
             stopped_early: None,
+            missing: &[],
         };
         assert_eq!(case.starts_s("a"), [50.0, 70.0, 90.0, 170.0]);
         assert_eq!(case.around_the_load(), (Some((175.0, 180.0)), Some((180.0, 188.0))));

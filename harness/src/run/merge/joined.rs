@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::result::bench::MissingTarget;
 use crate::result::{
     Basis, Event, KindCount, Machine, Manifest, MappedBytes, Missed, Outcome, Part, Phase, RunResult, SCHEMA,
     Sample, TargetResult, Unaccounted, VerdictFile,
 };
 use crate::run::compare::compare;
-use crate::run::judge::{UNENDED, outcome};
+use crate::run::judge::{UNENDED, outcome, without};
 use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 
@@ -160,6 +161,7 @@ pub(super) fn manifest(parts: &[RunResult], moved: &[Moved], command: &[String])
         machine: machine(parts),
         phases,
         targets: each().flat_map(renamed).collect(),
+        missing_targets: missing(parts),
         terms: terms.collect(),
         containers_started: parts.iter().map(|part| part.manifest.containers_started).sum(),
         ended: ended(parts),
@@ -185,6 +187,17 @@ fn part(run: &RunResult, moved: &Moved) -> Part {
         machine: machine.clone(),
         moved_s: moved.by_s,
     }
+}
+
+/// Each once: machines may lack the same.
+fn missing(parts: &[RunResult]) -> Vec<MissingTarget> {
+    let mut missing: Vec<MissingTarget> = Vec::new();
+    for target in parts.iter().flat_map(|part| &part.manifest.missing_targets) {
+        if !missing.contains(target) {
+            missing.push(target.clone());
+        }
+    }
+    missing
 }
 
 fn end_s(part: &RunResult) -> f64 {
@@ -246,6 +259,7 @@ pub(super) fn verdict(parts: &[RunResult], moved: &[Moved]) -> VerdictFile {
     } else {
         (outcome, reason)
     };
+    let (outcome, reason) = without((outcome, reason), &missing(parts));
     let unaccounted = each().flat_map(|(part, moved)| {
         part.verdict.unaccounted.iter().map(|one| Unaccounted {
             from_s: one.from_s + moved.by_s,

@@ -12,7 +12,7 @@ use crate::sample::sampler::{Others, Subject, TasksGauge};
 use crate::target::confine::Confinement;
 use crate::target::ended::Ended;
 use crate::target::process::{Place, Process};
-use crate::target::spec::Filled;
+use crate::target::spec::{Filled, Ready};
 
 /// Long enough for a loaded machine.
 const LISTENS_WITHIN: Duration = Duration::from_secs(20);
@@ -45,14 +45,14 @@ impl Player {
         let filled = Filled {
             command: [program.display().to_string()].into_iter().chain(part.arguments()).collect(),
             config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
+            ready: Ready::Started,
+            metrics_url: None,
             dead_letters: None,
             mounts: Vec::new(),
         };
         let mut process = Process::start(part.name, &filled, &place, &Confinement::default())?;
         let url = address(&mut process, part.name).await?;
-        process.wait_ready(&format!("{url}/ready")).await?;
+        process.wait_ready(&Ready::Url(format!("{url}/ready"))).await?;
         let limits = process::limits(process.pid());
         Ok(Self { part, limits, process, url, events_told: 0 })
     }

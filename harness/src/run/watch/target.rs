@@ -12,7 +12,7 @@ use crate::sample::process;
 use crate::target::confine::Confinement;
 use crate::target::ended::Ended;
 use crate::target::process::{Place, Process};
-use crate::target::spec::Filled;
+use crate::target::spec::{Filled, Ready};
 use crate::world::engine::Engine;
 
 /// A container that does not run for so long ends the watch: nobody starts it again.
@@ -139,8 +139,8 @@ impl Target {
         let filled = Filled {
             command: command.to_vec(),
             config: String::new(),
-            ready_url: String::new(),
-            metrics_url: String::new(),
+            ready: Ready::Started,
+            metrics_url: None,
             dead_letters: None,
             mounts: Vec::new(),
         };
