@@ -31,6 +31,7 @@ mod samples;
 mod segments;
 mod stability;
 pub mod selftest;
+mod shard;
 mod stopped_early;
 mod terms;
 pub mod trend;
@@ -54,6 +55,7 @@ pub use rows::{Event, Sample};
 pub use run_in::RunIn;
 pub use samples::{Count, Moment, Samples, Series};
 pub use segments::{Phase, Segment, Unaccounted};
+pub use shard::{InvalidShard, Shard};
 pub use stability::{Stability, Unasked};
 pub use stopped_early::StoppedEarly;
 pub use terms::Terms;
@@ -339,6 +341,9 @@ pub struct Manifest {
     pub window_s: f64,
     /// The targets' names in the scenario's order.
     pub targets: Vec<String>,
+    /// Which of several machines' shares these targets are (`--shard`); `None` where they are all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
     /// Those that were asked for and could not be run, since their program is not there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_targets: Vec<bench::MissingTarget>,

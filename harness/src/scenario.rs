@@ -11,10 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
-use self::shard::Shard;
 use crate::faults::{self, Timed};
 use crate::loki::config::Said;
-use crate::result::{Compression, Resource};
+use crate::result::{Compression, Resource, Shard};
 use crate::target::spec::{Entry, Kind, Spec};
 use crate::units::{Factor, Span};
 use crate::world::load;
@@ -27,7 +26,6 @@ pub mod schema;
 
 mod mistakes;
 mod overrides;
-pub mod shard;
 
 pub use overrides::Overrides;
 
@@ -187,6 +185,9 @@ pub struct Loaded {
     pub yaml: String,
     /// By how much time is compressed, if it is.
     pub compression: Option<Compression>,
+    /// Which share of its targets these are, if they are not all.
+    #[serde(default)]
+    pub shard: Option<Shard>,
 }
 
 /// Reads a scenario and the files of its targets.
@@ -216,7 +217,7 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Scenar
     let yaml = serde_saphyr::to_string(&scenario)
         .map_err(|error| ScenarioError::Parse { path: path.to_owned(), why: error.to_string() })?;
     let compression = is_compressed.then_some(Compression { times: by, kept });
-    Ok(Loaded { scenario, targets, yaml, compression })
+    Ok(Loaded { scenario, targets, yaml, compression, shard: overrides.shard })
 }
 
 /// Finds the folder of logs to replay, if there is to be one.

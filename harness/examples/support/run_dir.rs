@@ -218,6 +218,7 @@ impl Made {
         };
         let words = |text: &str| text.to_owned();
         Manifest {
+            shard: None,
             missing_targets: Vec::new(),
             schema: SCHEMA,
             run_id: words("made-up"),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::UsageError;
+use crate::result::Shard;
 use crate::run::order::EngineChoice;
 use crate::scenario::Overrides;
-use crate::scenario::shard::Shard;
 use crate::units::Factor;
 
 pub(super) const EXAMPLES: &str = concat!(

@@ -110,6 +110,7 @@ fn trouble(target: &mut TargetResult) {
 fn manifest(names: [&str; 3]) -> Manifest {
     Manifest {
         missing_targets: Vec::new(),
+        shard: None,
         schema: SCHEMA,
         run_id: "q7x2m4".to_owned(),
         started_at: "2026-03-14T09:26:53Z".to_owned(),

@@ -4,12 +4,15 @@ use std::env;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// The place of a pod in an Indexed Job of Kubernetes, from 0 on.
 const JOB_INDEX: &str = "JOB_COMPLETION_INDEX";
 
 /// The shard `place` of `count`: of the targets in order, every `count`th from that place on. Each shard puts its targets
 /// through the whole load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Shard {
     /// From 1 on.
     place: usize,
@@ -29,6 +32,17 @@ impl Shard {
     #[must_use]
     pub fn holds(self, index: usize) -> bool {
         index % self.count == self.place - 1
+    }
+
+    /// Of how many it is one.
+    #[must_use]
+    pub fn count(self) -> usize {
+        self.count
+    }
+
+    /// It and the others, in order.
+    pub fn all(self) -> impl Iterator<Item = Self> {
+        (1..=self.count).map(move |place| Self { place, ..self })
     }
 
     fn read(text: &str, job_index: Option<&str>) -> Result<Self, String> {
@@ -51,6 +65,19 @@ impl FromStr for Shard {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let job_index = env::var(JOB_INDEX).ok();
         Self::read(text, job_index.as_deref()).map_err(|why| InvalidShard { text: text.to_owned(), why })
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = InvalidShard;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::read(&text, None).map_err(|why| InvalidShard { text, why })
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> Self {
+        shard.to_string()
     }
 }
 
@@ -84,6 +111,16 @@ mod tests {
         assert_eq!(Shard::read("job/4", Some("0")).unwrap(), "1/4".parse().unwrap());
         let said = "4".parse::<Shard>().unwrap_err().to_string();
         assert!(said.contains("such as 2/4, or job/4"), "{said}");
+    }
+
+    #[test]
+    fn it_is_kept_as_it_is_written_and_knows_the_others() {
+        let shard: Shard = serde_json::from_str("\"2/3\"").unwrap();
+        assert_eq!(serde_json::to_string(&shard).unwrap(), "\"2/3\"");
+        let all: Vec<String> = shard.all().map(|shard| shard.to_string()).collect();
+        assert_eq!((all, shard.count()), (["1/3", "2/3", "3/3"].map(str::to_owned).to_vec(), 3));
+        let error = serde_json::from_str::<Shard>("\"4/3\"").unwrap_err().to_string();
+        assert!(error.contains("places go from 1 to 3"), "{error}");
     }
 
     proptest! {

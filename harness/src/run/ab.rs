@@ -333,6 +333,7 @@ fn manifest(order: &Order, engine: &Engine) -> Manifest {
         compression: order.loaded.compression.clone(),
         window_s: scenario.window.as_secs_f64(),
         targets: order.loaded.targets.iter().map(|spec| spec.name.clone()).collect(),
+        shard: order.loaded.shard,
         missing_targets: order.missing.clone(),
         terms: order.loaded.targets.iter().map(|spec| (spec.name.clone(), spec.terms())).collect(),
         images: BTreeMap::new(),

@@ -10,7 +10,7 @@ use crate::orphans;
 use crate::record::files::{self, RecordError};
 use crate::record::recorder::Recorder;
 use crate::report::{self, ReportError};
-use crate::result::{Event, KindCount, Kinds, Manifest, MappedBytes, RunResult, SCHEMA, Sample};
+use crate::result::{Event, KindCount, Kinds, Manifest, MappedBytes, RunResult, SCHEMA, Sample, Shard};
 use crate::run::so_far;
 use crate::trend::ground;
 
@@ -45,6 +45,9 @@ pub enum MergeError {
     /// It goes on.
     #[error("the run in {} still goes on: wait for its end", .0.display())]
     Running(PathBuf),
+    /// It is none of the runs themselves.
+    #[error("{} was merged itself: name the runs that it was merged from, with the others", .0.display())]
+    Merged(PathBuf),
     /// It is named twice.
     #[error("{} and {} hold the same run, {run_id}", first.display(), second.display())]
     Twice {
@@ -81,7 +84,10 @@ impl MergeError {
     /// Whether the runs are none to be joined; else a directory can't be used.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Running(_) | Self::Twice { .. } | Self::Differ { .. })
+        matches!(
+            self,
+            Self::Nothing | Self::Running(_) | Self::Merged(_) | Self::Twice { .. } | Self::Differ { .. }
+        )
     }
 }
 
@@ -100,6 +106,9 @@ pub fn merge(runs: &[PathBuf], out: &Path, command: &[String]) -> Result<RunResu
         let manifest = &result.manifest;
         if manifest.ended == Manifest::RUNNING && orphans::is_live(&manifest.run_id) {
             return Err(MergeError::Running(run.clone()));
+        }
+        if !manifest.parts.is_empty() {
+            return Err(MergeError::Merged(run.clone()));
         }
         parts.push(result);
     }
@@ -168,27 +177,28 @@ fn audits(runs: &[PathBuf], moved: &[Moved]) -> Result<Value, MergeError> {
 
 /// That they are different runs of one load, by one flatline.
 fn check(runs: &[PathBuf], parts: &[RunResult]) -> Result<(), MergeError> {
-    let mut seen: BTreeMap<&str, &PathBuf> = BTreeMap::new();
-    for (run, part) in runs.iter().zip(parts) {
-        let run_id = part.manifest.run_id.as_str();
-        if let Some(first) = seen.insert(run_id, run) {
-            let (first, second) = (first.clone(), run.clone());
-            return Err(MergeError::Twice { first, second, run_id: run_id.to_owned() });
+    let mut all = runs.iter().zip(parts.iter().map(|part| &part.manifest));
+    let Some((first, leading)) = all.next() else { return Ok(()) };
+    let known = facts(leading);
+    let mut seen = BTreeMap::from([(&leading.run_id, first)]);
+    for (other, manifest) in all {
+        if let Some(first) = seen.insert(&manifest.run_id, other) {
+            let (first, second) = (first.clone(), other.clone());
+            return Err(MergeError::Twice { first, second, run_id: manifest.run_id.clone() });
         }
-    }
-    let Some((first, rest)) =
-        runs.iter().zip(parts).collect::<Vec<_>>().split_first().map(|(first, rest)| (*first, rest.to_vec()))
-    else {
-        return Ok(());
-    };
-    let known = facts(&first.1.manifest);
-    for (other, part) in rest {
-        let facts = differing(&known, &facts(&part.manifest));
+        let mut facts = differing(&known, &facts(manifest));
+        facts.extend(shared_otherwise(leading.shard, manifest.shard));
         if !facts.is_empty() {
-            return Err(MergeError::Differ { first: first.0.clone(), other: other.clone(), facts });
+            return Err(MergeError::Differ { first: first.clone(), other: other.clone(), facts });
         }
     }
     Ok(())
+}
+
+/// Shards of another count have other targets: some would be there twice, and others not at all.
+fn shared_otherwise(one: Option<Shard>, other: Option<Shard>) -> Option<[String; 3]> {
+    let (one, other) = (one?, other?);
+    (one.count() != other.count()).then(|| ["shard".to_owned(), one.to_string(), other.to_string()])
 }
 
 /// What must be the same: the load, the limits, and who measured.
@@ -197,6 +207,7 @@ fn facts(manifest: &Manifest) -> BTreeMap<String, String> {
     facts.insert("scenario".to_owned(), manifest.scenario.clone());
     let built = format!("{} at {}", manifest.version, manifest.commit);
     facts.insert("flatline".to_owned(), built);
+    facts.extend(manifest.revision.iter().map(|revision| ("revision".to_owned(), revision.clone())));
     let limits = manifest
         .limits
         .iter()

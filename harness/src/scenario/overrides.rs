@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::shard::Shard;
 use super::{Scenario, ScenarioError, Source, plain};
+use crate::result::Shard;
 use crate::target::spec::Entry;
 use crate::units::Factor;
 

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use flatline::record::files::read_csv;
 use flatline::result::{Event, KindCount, Sample};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Run, flatline, json, said, scenario};
+use crate::compare::{change, copy};
+use crate::support::{Run, flatline, json as read, said, scenario};
 
 const REFUSED: Option<i32> = Some(2);
 
@@ -26,7 +27,7 @@ fn merge(runs: &[&Path], out: &Path) -> std::process::Output {
 
 /// Each verdict, whether each target did what it must, and what it came to in all.
 fn verdicts(out: &Path) -> Vec<(String, Value)> {
-    let verdict = json(out, "verdict.json");
+    let verdict = read(out, "verdict.json");
     let mut all = vec![("outcome".to_owned(), verdict["outcome"].clone())];
     for (name, target) in verdict["targets"].as_object().unwrap() {
         all.push((name.clone(), target["met"].clone()));
@@ -55,7 +56,7 @@ fn four_shards_come_to_what_one_run_comes_to() {
     assert!(words.contains("Told apart (runs of the same load):"), "{words}");
 
     // Nothing of any target is made up or left out.
-    let (whole, merged) = (json(&at("whole"), "run.json"), json(&at("merged"), "run.json"));
+    let (whole, merged) = (read(&at("whole"), "run.json"), read(&at("merged"), "run.json"));
     assert_eq!(merged["targets"], whole["targets"]);
     let moved_s: Vec<f64> =
         merged["parts"].as_array().unwrap().iter().map(|part| part["moved_s"].as_f64().unwrap()).collect();
@@ -69,7 +70,7 @@ fn four_shards_come_to_what_one_run_comes_to() {
     for (shard, moved_s) in shards.iter().zip(moved_s) {
         let own: Vec<Sample> = read_csv(&shard.join("samples.csv")).unwrap();
         let fds: Vec<KindCount> = read_csv(&shard.join("fds.csv")).unwrap();
-        let name = json(shard, "run.json")["targets"][0].as_str().unwrap().to_owned();
+        let name = read(shard, "run.json")["targets"][0].as_str().unwrap().to_owned();
         let merged_fds: Vec<KindCount> = read_csv(&at("merged").join("fds.csv")).unwrap();
         let rows = |rows: &[Sample]| {
             rows.iter().filter(|row| row.target == name).map(|row| row.fds).collect::<Vec<_>>()
@@ -81,15 +82,15 @@ fn four_shards_come_to_what_one_run_comes_to() {
             rows.iter().filter(|row| row.target == name).map(|row| row.count).sum::<u64>()
         };
         assert_eq!(kinds(&merged_fds), kinds(&fds), "{name}");
-        let (one, all) = (json(shard, "verdict.json"), json(&at("merged"), "verdict.json"));
+        let (one, all) = (read(shard, "verdict.json"), read(&at("merged"), "verdict.json"));
         assert_eq!(one["targets"][&name]["audit"], all["targets"][&name]["audit"]);
         assert_eq!(
-            json(shard, "audit.json")["targets"][&name],
-            json(&at("merged"), "audit.json")["targets"][&name]
+            read(shard, "audit.json")["targets"][&name],
+            read(&at("merged"), "audit.json")["targets"][&name]
         );
     }
     let page = std::fs::read_to_string(at("merged").join("report.html")).unwrap();
-    let first = json(shards[0], "run.json")["run_id"].as_str().unwrap().to_owned();
+    let first = read(shards[0], "run.json")["run_id"].as_str().unwrap().to_owned();
     assert!(page.contains("Merged from") && page.contains(&first));
 
     // It is a run directory as any other, and is never written over.
@@ -100,9 +101,9 @@ fn four_shards_come_to_what_one_run_comes_to() {
     // The same target of two runs is told apart.
     let twice = merge(&[&at("whole"), shards[1]], &at("twice"));
     assert!(twice.status.success(), "{}", said(&twice));
-    let names = json(&at("twice"), "run.json")["targets"].clone();
+    let names = read(&at("twice"), "run.json")["targets"].clone();
     let names: Vec<&str> = names.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    let leaks = json(&at("twice"), "verdict.json")["targets"]["archived"]["leaks"].clone();
+    let leaks = read(&at("twice"), "verdict.json")["targets"]["archived"]["leaks"].clone();
     assert!(leaks.as_str().unwrap().starts_with("archived leaks "), "{leaks}");
     assert_eq!(names, ["pool", "hybrid (run 1)", "archived", "patient", "hybrid (run 2)"]);
 
@@ -111,7 +112,7 @@ fn four_shards_come_to_what_one_run_comes_to() {
     assert!(same.status.code() == REFUSED && said(&same).contains("hold the same run"), "{}", said(&same));
     let none = merge(&[shards[0], &at("nowhere")], &at("refused"));
     assert!(none.status.code() == Some(4) && said(&none).contains("nowhere"), "{}", said(&none));
-    let mut other = json(shards[1], "run.json");
+    let mut other = read(shards[1], "run.json");
     other["scenario_yaml"] = other["scenario_yaml"].as_str().unwrap().replace("count: 3", "count: 4").into();
     std::fs::write(shards[1].join("run.json"), other.to_string()).unwrap();
     let differ = merge(&[shards[0], shards[1]], &at("refused"));
@@ -137,4 +138,73 @@ fn a_shard_without_targets_and_one_that_is_none_are_refused() {
         assert!(said(&output).contains(words), "{shard}: {}", said(&output));
     }
     assert!(!folder.path().join("run").exists());
+}
+
+/// The share that one of several machines has of the published run: its one target, as if it had run there.
+fn share(folder: &Path, place: usize, count: usize) -> PathBuf {
+    let run = folder.join(format!("{place}-{count}"));
+    copy(&run);
+    change(&run, "run.json", |manifest| {
+        let name = manifest["targets"][place - 1].clone();
+        manifest["run_id"] = json!(format!("share-{place}-{count}"));
+        manifest["shard"] = json!(format!("{place}/{count}"));
+        manifest["targets"] = json!([name]);
+    });
+    let name = read(&run, "run.json")["targets"][0].as_str().unwrap().to_owned();
+    change(&run, "verdict.json", |verdict| {
+        verdict["targets"].as_object_mut().unwrap().retain(|target, _| *target == name);
+        verdict["comparisons"] = json!({});
+    });
+    run
+}
+
+#[test]
+fn a_shard_that_is_not_there_is_named_and_the_whole_is_not_green() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let shares: Vec<PathBuf> = (1..=3).map(|place| share(folder.path(), place, 3)).collect();
+    let [one, two, three] = [0, 1, 2].map(|place| shares[place].as_path());
+    let whole = merge(&[one, two, three], &at("whole"));
+    assert_eq!(whole.status.code(), Some(0), "{}", said(&whole));
+    assert_eq!(read(&at("whole"), "run.json").get("shard"), None);
+    // Without the second one nobody knows of its target.
+    let part = merge(&[three, one], &at("part"));
+    assert_eq!(part.status.code(), Some(3), "{}", said(&part));
+    let verdict = read(&at("part"), "verdict.json");
+    let words = verdict["reason"].as_str().unwrap();
+    assert!(words.ends_with("; not there: shard 2/3, of whose targets nobody knows"), "{words}");
+    assert_eq!(verdict["outcome"], "undecided");
+    let page = std::fs::read_to_string(at("part").join("report.html")).unwrap();
+    assert!(page.contains("not there: shard 2&#x2f;3"), "the page says so");
+    // A run of all targets beside a share of them misses nothing.
+    let all = at("all");
+    copy(&all);
+    let beside = merge(&[&all, two], &at("beside"));
+    assert_eq!(beside.status.code(), Some(0), "{}", said(&beside));
+}
+
+#[test]
+fn what_does_not_belong_together_is_not_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (one, two, of_four) =
+        (share(folder.path(), 1, 3), share(folder.path(), 2, 3), share(folder.path(), 3, 4));
+    let refused = |runs: &[&Path], words: &str| {
+        let told = merge(runs, &at("refused"));
+        assert!(told.status.code() == REFUSED && said(&told).contains(words), "{words}: {}", said(&told));
+        assert!(!at("refused").exists());
+    };
+    refused(&[&one, &of_four], "shard: 1/3 and 3/4");
+    change(&two, "run.json", |manifest| manifest["revision"] = json!("c0ffee"));
+    refused(&[&one, &two], "revision: not set and c0ffee");
+    change(&one, "run.json", |manifest| manifest["revision"] = json!("c0ffee"));
+    assert_eq!(merge(&[&one, &two], &at("merged")).status.code(), Some(3));
+    refused(&[&at("merged"), &of_four], "was merged itself: name the runs that it was merged from");
+    change(&one, "run.json", |manifest| manifest["shard"] = json!("4/3"));
+    let damaged = merge(&[&one, &two], &at("refused"));
+    assert!(
+        damaged.status.code() == Some(4) && said(&damaged).contains("places go from 1 to 3"),
+        "{}",
+        said(&damaged)
+    );
 }

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use crate::result::bench::MissingTarget;
 use crate::result::{
     Basis, Event, KindCount, Machine, Manifest, MappedBytes, Missed, Outcome, Part, Phase, RunResult, SCHEMA,
-    Sample, TargetResult, Unaccounted, VerdictFile,
+    Sample, Shard, TargetResult, Unaccounted, VerdictFile,
 };
 use crate::run::compare::compare;
 use crate::run::judge::{UNENDED, outcome, without};
 use crate::sample::daemons;
 use crate::sample::sampler::OWN_NAME;
 
+/// Missing shards that are named at most: more than machines that anyone shares a scenario out among.
+const ABSENT_MOST: usize = 100;
 /// Events that every run has by the same plan: those of one run are enough.
 const PLANNED: [&str; 5] = ["phase", "churn", "fault", "fault_end", "step"];
 
@@ -143,6 +145,9 @@ pub(super) fn manifest(parts: &[RunResult], moved: &[Moved], command: &[String])
     let terms = each().flat_map(|(part, moved)| {
         part.manifest.terms.iter().map(|(name, terms)| (moved.name(name), terms.clone()))
     });
+    let images = each().flat_map(|(part, moved)| {
+        part.manifest.images.iter().map(|(name, image)| (moved.name(name), image.clone()))
+    });
     let mut phases: Vec<Phase> = leader.manifest.phases.clone();
     phases.iter_mut().for_each(|phase| {
         (phase.from_s, phase.to_s) = (phase.from_s + leading.by_s, phase.to_s + leading.by_s)
@@ -161,6 +166,8 @@ pub(super) fn manifest(parts: &[RunResult], moved: &[Moved], command: &[String])
         machine: machine(parts),
         phases,
         targets: each().flat_map(renamed).collect(),
+        shard: None,
+        images: images.collect(),
         missing_targets: missing(parts),
         terms: terms.collect(),
         containers_started: parts.iter().map(|part| part.manifest.containers_started).sum(),
@@ -198,6 +205,24 @@ fn missing(parts: &[RunResult]) -> Vec<MissingTarget> {
         }
     }
     missing
+}
+
+/// The shards that are not there. A run with every target needs none.
+fn absent(parts: &[RunResult]) -> Vec<Shard> {
+    let here: Option<Vec<Shard>> = parts.iter().map(|part| part.manifest.shard).collect();
+    let here = here.unwrap_or_default();
+    let all = here.first().into_iter().flat_map(|first| first.all());
+    all.filter(|shard| !here.contains(shard)).take(ABSENT_MOST).collect()
+}
+
+/// What all of it comes to where shards are not there: of their targets nobody knows.
+fn without_shards((outcome, reason): (Outcome, String), absent: &[Shard]) -> (Outcome, String) {
+    if absent.is_empty() {
+        return (outcome, reason);
+    }
+    let outcome = if outcome == Outcome::Met { Outcome::Undecided } else { outcome };
+    let names: Vec<String> = absent.iter().map(Shard::to_string).collect();
+    (outcome, format!("{reason}; not there: shard {}, of whose targets nobody knows", names.join(", ")))
 }
 
 fn end_s(part: &RunResult) -> f64 {
@@ -260,6 +285,7 @@ pub(super) fn verdict(parts: &[RunResult], moved: &[Moved]) -> VerdictFile {
         (outcome, reason)
     };
     let (outcome, reason) = without((outcome, reason), &missing(parts));
+    let (outcome, reason) = without_shards((outcome, reason), &absent(parts));
     let unaccounted = each().flat_map(|(part, moved)| {
         part.verdict.unaccounted.iter().map(|one| Unaccounted {
             from_s: one.from_s + moved.by_s,
