@@ -150,6 +150,8 @@ pub fn write_all(dir: &Path, result: &RunResult) -> Result<Vec<PathBuf>, ReportE
 }
 
 #[cfg(test)]
+mod nights;
+#[cfg(test)]
 mod synthetic;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use clap::{Args, Subcommand};
 use crate::cli::exit;
 use crate::cli::told::Told;
 use crate::record::baselines::{self, Baselines};
-use crate::result::{Digest, Outcome};
-use crate::run::against::{self, AgainstError};
+use crate::result::Outcome;
+use crate::run::against;
 
 pub(super) const BASELINE_HELP: &str = "\
 Examples:
@@ -73,8 +73,7 @@ impl BaselineArgs {
 }
 
 fn set(run_dirs: &[PathBuf], file: &Path) -> anyhow::Result<Told> {
-    let runs: Vec<Digest> =
-        run_dirs.iter().map(|run| against::read(run)).collect::<Result<_, AgainstError>>()?;
+    let runs = against::read_each(run_dirs, against::read_ended)?;
     // It may be meant: a state that is known is not always a good one.
     let doubtful = runs.iter().filter(|run| run.outcome != Outcome::Met);
     let said = doubtful

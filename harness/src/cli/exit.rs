@@ -40,10 +40,7 @@ pub fn code_of(error: &anyhow::Error) -> u8 {
         || error.downcast_ref().is_some_and(ResumeError::is_refusal)
         || error.downcast_ref().is_some_and(MergeError::is_refusal)
         || matches!(error.downcast_ref(), Some(WatchError::Column(_)))
-        || matches!(
-            error.downcast_ref(),
-            Some(AgainstError::Differ(_) | AgainstError::NothingInCommon { .. })
-        )
+        || error.downcast_ref().is_some_and(AgainstError::is_refusal)
     {
         BAD_USAGE
     } else if matches!(error.downcast_ref(), Some(RunError::Stopped))

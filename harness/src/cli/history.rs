@@ -2,19 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use crate::cli::compare::{Format, matters};
+use crate::cli::matters::MattersArgs;
+use crate::cli::printing::{Forms, PrintingArgs};
 use crate::cli::told::{Told, code_of_direction};
 use crate::cli::{UsageError, exit};
 use crate::record::history::{self, Added, History};
 use crate::result::trend::{Ack, ChangeSeen, Series, Trend};
-use crate::result::{Measure, SCHEMA, Sort};
-use crate::run::against;
+use crate::result::{Digest, Measure, SCHEMA};
+use crate::run::against::{self, AgainstError};
 use crate::trend::contrast::Matters;
 use crate::trend::history::{Question, trend};
-use crate::units::Span;
+use crate::units::{InvalidSpan, Span};
 use crate::{clock, report};
 
 pub(super) const HISTORY_HELP: &str = "\
@@ -33,7 +35,7 @@ Exit codes:
   0  no change for the worse stands
   1  one does
   2  bad usage
-  3  one is suspected, or the last night is overdue (--every)
+  3  one is suspected, the last night is overdue (--every), or there is no night at all
   4  a file can't be read or written";
 
 /// Where histories are kept.
@@ -61,23 +63,17 @@ pub struct ShownArgs {
     #[arg(long, value_name = "NAME")]
     pub scenario: Option<String>,
     /// How far apart nights are expected: those that did not run are gaps, and the next one may be overdue
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = every)]
     pub every: Option<Span>,
     /// Up to when nights are expected, such as 2026-11-29T06:00:00Z [default: now]
     #[arg(long, value_name = "TIME")]
     pub until: Option<Timestamp>,
-    /// The smallest change that matters, as with `flatline compare`, e.g. growth=0.01 or cpu=5% (repeatable)
-    #[arg(long, value_name = "SORT=VALUE", value_parser = matters)]
-    pub matters: Vec<(Sort, f64)>,
-    /// Writes history.html, history.md, history.json and a picture of each scenario into this folder
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How it is printed
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-    /// The same as --format json
-    #[arg(long, conflicts_with = "format")]
-    pub json: bool,
+    /// What matters
+    #[command(flatten)]
+    pub matters: MattersArgs,
+    /// How it is shown
+    #[command(flatten)]
+    pub printing: PrintingArgs,
 }
 
 /// What is done with a history.
@@ -97,7 +93,7 @@ pub enum Action {
         /// The first run of the change, as the history names it
         run: String,
         /// Why it is well
-        #[arg(long, value_name = "WORDS")]
+        #[arg(long, value_name = "WORDS", value_parser = NonEmptyStringValueParser::new())]
         because: String,
         /// Only this target's
         #[arg(long, value_name = "NAME")]
@@ -128,24 +124,18 @@ impl HistoryArgs {
     }
 }
 
+const FORMS: Forms<Trend> = Forms {
+    text: report::trend::terminal,
+    markdown: report::trend::markdown,
+    page: report::trend::page,
+    files: report::trend::write_all,
+};
+
 fn show(shown: &ShownArgs) -> anyhow::Result<Told> {
-    let found = read(&shown.file)?;
-    let trend = trend_of(found, shown)?;
-    let format = if shown.json { Format::Json } else { shown.format };
-    let printed = match format {
-        Format::Text => report::trend::terminal(&trend),
-        Format::Json => serde_json::to_string_pretty(&trend)?,
-        Format::Markdown => report::trend::markdown(&trend),
-        Format::Html => report::trend::page(&trend)?,
-    };
-    let skipped = trend.skipped.iter().map(|line| {
-        format!("flatline: line {} of {} was passed over: {}", line.line, shown.file.display(), line.why)
-    });
-    let mut said: Vec<String> = skipped.collect();
-    if let Some(out) = &shown.out {
-        said.extend(report::trend::write_all(out, &trend)?.iter().map(|path| path.display().to_string()));
-    }
-    Ok(Told { printed, said, code: code_of_direction(trend.direction) })
+    let trend = trend_of(read(&shown.file)?, shown)?;
+    let told = shown.printing.told(&trend, FORMS, code_of_direction(trend.direction))?;
+    let skipped = report::trend::skipped(&trend).into_iter().map(|line| format!("flatline: {line}"));
+    Ok(Told { said: skipped.chain(told.said).collect(), ..told })
 }
 
 fn read(file: &Path) -> anyhow::Result<History> {
@@ -161,8 +151,7 @@ fn read(file: &Path) -> anyhow::Result<History> {
 }
 
 fn trend_of(found: History, shown: &ShownArgs) -> anyhow::Result<Trend> {
-    let mut matters = Matters::default();
-    shown.matters.iter().for_each(|(sort, value)| matters.set(*sort, *value));
+    let matters = shown.matters.chosen()?;
     let mut nights = found.nights;
     if let Some(name) = &shown.scenario {
         let mut names: Vec<String> = nights.iter().map(|night| night.ground.scenario.clone()).collect();
@@ -184,12 +173,10 @@ fn trend_of(found: History, shown: &ShownArgs) -> anyhow::Result<Trend> {
 
 fn add(run_dirs: &[PathBuf], file: &Path) -> anyhow::Result<Told> {
     // All are read before anything is written: what is wrong with the third changes nothing.
-    let digests: Vec<_> = run_dirs
-        .iter()
-        .map(|run| Ok((run, against::read(run)?)))
-        .collect::<Result<_, against::AgainstError>>()?;
+    let digests: Vec<Digest> =
+        run_dirs.iter().map(|run| against::read_ended(run)).collect::<Result<_, AgainstError>>()?;
     let mut printed = Vec::new();
-    for (run, digest) in digests {
+    for (run, digest) in run_dirs.iter().zip(digests) {
         printed.push(match history::add(file, &digest)? {
             Added::Added => format!("added {}: {}", run.display(), digest.run_id),
             Added::Known => format!("{} stands in {} already", run.display(), file.display()),
@@ -232,6 +219,15 @@ fn acknowledge(file: &Path, ack: &Ack) -> anyhow::Result<Told> {
     }
     history::acknowledge(file, ack)?;
     Ok(Told { printed: meant.join("\n"), said: Vec::new(), code: exit::MET })
+}
+
+fn every(text: &str) -> Result<Span, String> {
+    let every: Span = text.parse().map_err(|error: InvalidSpan| error.to_string())?;
+    if every.0.is_zero() {
+        Err("nights lie apart: it must be above zero, such as 1d".to_owned())
+    } else {
+        Ok(every)
+    }
 }
 
 fn measure(text: &str) -> Result<Measure, String> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::record::files::{self, RecordError};
+use crate::record::files::{self, KEEP_KNOWN, READ_KNOWN, RecordError};
 use crate::result::{Digest, Ground, SCHEMA};
 
 /// The file.
@@ -68,7 +68,7 @@ impl Baselines {
 /// # Errors
 /// [`RecordError`] where it can't be read.
 pub fn read(path: &Path) -> Result<Baselines, RecordError> {
-    files::read_versioned(path)
+    files::read_versioned(path).map_err(|error| about(READ_KNOWN, error))
 }
 
 /// Writes it, whole or not at all.
@@ -77,15 +77,42 @@ pub fn read(path: &Path) -> Result<Baselines, RecordError> {
 /// [`RecordError::Io`].
 pub fn write(path: &Path, baselines: &Baselines) -> Result<(), RecordError> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(RecordError::io("make the folder of", path))?;
+        std::fs::create_dir_all(folder).map_err(RecordError::io(KEEP_KNOWN, path))?;
     }
-    files::write_json(path, baselines)
+    files::write_json(path, baselines).map_err(|error| about(KEEP_KNOWN, error))
+}
+
+/// The same error, told of known states: who has no run has no `--out`.
+fn about(what: &'static str, error: RecordError) -> RecordError {
+    match error {
+        RecordError::Io { path, source, .. } => RecordError::Io { what, path, source },
+        other => other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::trend::simulated::{Noise, Plan, history};
+
+    #[test]
+    fn what_can_not_be_used_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let none = read(&at("none.json")).unwrap_err().to_string();
+        assert!(
+            none.contains("can't read known states from ") && none.contains("`flatline baseline set RUN_DIR"),
+            "{none}"
+        );
+        write(&at("file"), &Baselines::default()).unwrap();
+        for path in ["file/b.json", "file/deeper/b.json"] {
+            let below = write(&at(path), &Baselines::default()).unwrap_err().to_string();
+            assert!(
+                below.ends_with("Part of the path is a file; choose another place with --file FILE."),
+                "{below}"
+            );
+        }
+    }
 
     #[test]
     fn each_load_and_machine_has_a_state_of_its_own_and_the_latest_counts() {

@@ -73,25 +73,35 @@ pub enum RecordError {
     },
 }
 
-fn advice(what: &str, error: &io::Error) -> &'static str {
-    if what == "read" {
-        return "";
+fn advice(what: &str, error: &io::Error) -> String {
+    let place = match what {
+        "read" => return String::new(),
+        READ_KNOWN if error.kind() == io::ErrorKind::NotFound => {
+            return "\n  `flatline baseline set RUN_DIR… --file FILE` makes one.".to_owned();
+        }
+        READ_KNOWN => return String::new(),
+        KEEP_KNOWN => "--file FILE",
+        ADD_TO => "--file FILE (of a run with --history FILE)",
+        _ => "--out DIR",
+    };
+    let is_run = place == "--out DIR";
+    match error.kind() {
+        io::ErrorKind::StorageFull => format!("\n  Free some space, or choose another place with {place}."),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            format!("\n  Choose a place that you may write to with {place}.")
+        }
+        io::ErrorKind::NotFound => {
+            format!("\n  No folder can be made there; choose another place with {place}.")
+        }
+        io::ErrorKind::AlreadyExists if is_run => {
+            format!("\n  Choose a new place with {place}; a run never writes over another.")
+        }
+        io::ErrorKind::IsADirectory => format!("\n  It is a folder; name a file with {place}."),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            format!("\n  Part of the path is a file; choose another place with {place}.")
+        }
+        _ => String::new(),
     }
-    let advice = [
-        (io::ErrorKind::StorageFull, "\n  Free some space, or choose another place with --out DIR."),
-        (io::ErrorKind::PermissionDenied, "\n  Choose a place that you may write to with --out DIR."),
-        (io::ErrorKind::ReadOnlyFilesystem, "\n  Choose a place that you may write to with --out DIR."),
-        (io::ErrorKind::NotFound, "\n  No folder can be made there; choose another place with --out DIR."),
-        (
-            io::ErrorKind::NotADirectory,
-            "\n  Part of the path is a file; choose another place with --out DIR.",
-        ),
-        (
-            io::ErrorKind::AlreadyExists,
-            "\n  Choose a new place with --out DIR; a run never writes over another.",
-        ),
-    ];
-    advice.into_iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, advice)| advice)
 }
 
 impl RecordError {
@@ -101,6 +111,11 @@ impl RecordError {
         move |source| Self::Io { what, path: path.clone(), source }
     }
 }
+
+/// What is done with a history, and with known states: the advice depends on it.
+pub(super) const ADD_TO: &str = "add to";
+pub(super) const READ_KNOWN: &str = "read known states from";
+pub(super) const KEEP_KNOWN: &str = "keep known states in";
 
 /// Writes JSON so that a reader sees the old file or the new one, and never half of one.
 ///

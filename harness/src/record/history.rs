@@ -3,6 +3,7 @@
 //! A line is one JSON document, written at once and under a lock, so that two runs that end together do not mix theirs. A
 //! line that a crash has torn stays by itself; who reads the file is told its number and what is wrong with it.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::record::files::RecordError;
+use crate::record::files::{ADD_TO, RecordError};
 use crate::result::trend::{Ack, Skipped};
 use crate::result::{Digest, SCHEMA};
 
@@ -46,28 +47,24 @@ pub fn acks_of(history: &Path) -> PathBuf {
 /// [`RecordError`] where the history can't be read. One without acknowledgements is whole.
 pub fn read(path: &Path) -> Result<History, RecordError> {
     let text = fs::read(path).map_err(RecordError::io("read", path))?;
-    let (mut nights, mut skipped) = lines::<Digest>(&text);
-    let mut seen = Vec::new();
+    let (mut nights, mut skipped) = lines::<Digest>(path, &text);
+    let mut seen = HashMap::new();
     nights.retain(|(line, night)| {
-        let first = seen.iter().find(|(_, run_id)| *run_id == night.run_id).map(|(line, _)| *line);
-        if let Some(first) = first {
+        let first = *seen.entry(night.run_id.clone()).or_insert(*line);
+        if first != *line {
             let why = format!("run {} stands in line {first} already", night.run_id);
-            skipped.push(Skipped { line: *line, why });
-        } else {
-            seen.push((*line, night.run_id.clone()));
+            skipped.push(passed_over(path, *line, why));
         }
-        first.is_none()
+        first == *line
     });
+    skipped.sort_by_key(|skipped| skipped.line);
     let beside = acks_of(path);
     let acks = match fs::read(&beside) {
-        Ok(text) => lines::<Ack>(&text),
+        Ok(text) => lines::<Ack>(&beside, &text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), Vec::new()),
         Err(error) => return Err(RecordError::io("read", &beside)(error)),
     };
-    let named =
-        |skipped: Skipped| Skipped { why: format!("of {}: {}", beside.display(), skipped.why), ..skipped };
-    skipped.extend(acks.1.into_iter().map(named));
-    skipped.sort_by_key(|skipped| skipped.line);
+    skipped.extend(acks.1);
     let without_line = |(_, value)| value;
     Ok(History {
         nights: nights.into_iter().map(without_line).collect(),
@@ -77,27 +74,39 @@ pub fn read(path: &Path) -> Result<History, RecordError> {
 }
 
 /// Each line that holds what it should, with its number, and each that does not.
-fn lines<T: DeserializeOwned>(text: &[u8]) -> (Vec<(usize, T)>, Vec<Skipped>) {
+fn lines<T: DeserializeOwned>(file: &Path, text: &[u8]) -> (Vec<(usize, T)>, Vec<Skipped>) {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     let full = (1..).zip(text.split(|byte| *byte == b'\n')).filter(|(_, line)| !line.trim_ascii().is_empty());
     for (line, text) in full {
         match read_line(text) {
             Ok(value) => good.push((line, value)),
-            Err(why) => bad.push(Skipped { line, why }),
+            Err(why) => bad.push(passed_over(file, line, why)),
         }
     }
     (good, bad)
 }
 
+fn passed_over(file: &Path, line: usize, why: String) -> Skipped {
+    Skipped { file: file.display().to_string(), line, why }
+}
+
 fn read_line<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let document: serde_json::Value =
-        serde_json::from_slice(text).map_err(|error| format!("it is torn or no JSON: {error}"))?;
+        serde_json::from_slice(text).map_err(|error| format!("it is torn or no JSON: {}", within(&error)))?;
     match document.get("schema").and_then(serde_json::Value::as_u64) {
         Some(schema) if schema == u64::from(SCHEMA) => {}
         Some(schema) => return Err(format!("its schema is {schema}, and this flatline reads {SCHEMA}")),
         None => return Err("it does not say which schema it has".to_owned()),
     }
-    serde_json::from_value(document).map_err(|error| error.to_string())
+    serde_path_to_error::deserialize(document).map_err(|error| match error.path().to_string().as_str() {
+        "." => error.inner().to_string(),
+        field => format!("{field}: {}", error.inner()),
+    })
+}
+
+/// Where in the line: to the parser each line is a document of one line.
+fn within(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// Adds a run, unless it stands there.
@@ -107,8 +116,16 @@ fn read_line<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
 pub fn add(path: &Path, night: &Digest) -> Result<Added, RecordError> {
     let mut file = open(path)?;
     let is_known =
-        |text: &[u8]| lines::<Digest>(text).0.iter().any(|(_, known)| known.run_id == night.run_id);
-    append(&mut file, night, is_known).map_err(RecordError::io("add to", path))
+        |text: &[u8]| lines::<Digest>(path, text).0.iter().any(|(_, known)| known.run_id == night.run_id);
+    append(&mut file, night, is_known).map_err(RecordError::io(ADD_TO, path))
+}
+
+/// Makes sure that a run can be added, before one is spent a night on. A history that is not there yet is begun.
+///
+/// # Errors
+/// [`RecordError`] where the file can't be written.
+pub fn begin(path: &Path) -> Result<(), RecordError> {
+    open(path).map(drop)
 }
 
 /// Notes that a change is known.
@@ -118,19 +135,14 @@ pub fn add(path: &Path, night: &Digest) -> Result<Added, RecordError> {
 pub fn acknowledge(history: &Path, ack: &Ack) -> Result<(), RecordError> {
     let path = acks_of(history);
     let mut file = open(&path)?;
-    append(&mut file, ack, |_| false).map_err(RecordError::io("add to", &path)).map(|_| ())
+    append(&mut file, ack, |_| false).map_err(RecordError::io(ADD_TO, &path)).map(|_| ())
 }
 
 fn open(path: &Path) -> Result<File, RecordError> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(RecordError::io("add to", path))?;
+        fs::create_dir_all(folder).map_err(RecordError::io(ADD_TO, path))?;
     }
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(RecordError::io("add to", path))
+    OpenOptions::new().read(true).append(true).create(true).open(path).map_err(RecordError::io(ADD_TO, path))
 }
 
 /// Writes a line at once and has it on the disk, under a lock that ends with the file.
@@ -208,6 +220,40 @@ mod tests {
                 "7: run night-002 stands in line 3 already"
             ]
         );
+    }
+
+    #[test]
+    fn a_field_that_is_wrong_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let night = serde_json::to_string(&nights(1)[0]).unwrap();
+        let wrong = [
+            ("\"2026-01-01T", "\"soon-01-01T"),
+            ("\"met\"", "\"great\""),
+            ("\"degrees\":15.0", "\"degrees\":0.0"),
+            ("\"standard\":0.015", "\"standard\":-0.015"),
+            ("\"run_id\"", "\"run\""),
+            ("\"compression\":1.0", "\"compression\":0"),
+            ("{\"schema\"", "{schema"),
+        ];
+        let lines: Vec<String> = wrong.iter().map(|(good, bad)| night.replacen(good, bad, 1)).collect();
+        assert!(lines.iter().all(|line| *line != night), "each is other than it should be");
+        fs::write(&path, lines.join("\n")).unwrap();
+        let read = read(&path).unwrap();
+        assert_eq!(read.nights, []);
+        let said: Vec<&str> = read.skipped.iter().map(|skipped| skipped.why.as_str()).collect();
+        for (said, part) in said.iter().zip([
+            "started_at: failed to parse",
+            "outcome: unknown variant `great`",
+            "targets.hybrid.figures.?.error: degrees of freedom are above zero",
+            "targets.hybrid.figures.?.error: a standard error is zero or above",
+            "missing field `run_id`",
+            "ground.compression: \"0\" is no number",
+            "it is torn or no JSON: key must be a string at column 2",
+        ]) {
+            assert!(said.starts_with(part), "{said}: {part}");
+        }
+        assert_eq!(read.skipped.len(), wrong.len());
     }
 
     #[test]

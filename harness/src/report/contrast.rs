@@ -192,9 +192,9 @@ pub fn terminal(contrast: &Contrast) -> String {
             out.push('\n');
         }
     }
-    for said in alone(contrast) {
-        out.push_str(&format!("\n{said}"));
-    }
+    let alone = alone(contrast);
+    alone.iter().for_each(|said| out.push_str(&format!("\n{said}")));
+    out.push_str(if alone.is_empty() { "" } else { "\n" });
     out.push_str(&format!("\n{NOTE}\n{}", matters(contrast)));
     out
 }
@@ -232,14 +232,14 @@ pub fn markdown(contrast: &Contrast) -> String {
         out.push_str(&format!("\n### {} {}{control}\n\n", mark_of.sign, safe(name)));
         out.push_str(&header("Measured", &columns));
         for line in lines(target) {
-            let interval = line.interval.or(line.share).unwrap_or_default();
+            let share = line.share.map_or_else(String::new, |share| format!(" ({share})"));
             let why = line.why.map_or_else(String::new, |why| format!(": {}", safe(&why)));
             let said = format!("{} {}{why}", line.mark.sign, line.mark.word);
             let cells = [
                 line.baseline,
                 line.candidate,
-                format!("**{}**", line.difference),
-                interval,
+                format!("**{}**{share}", line.difference),
+                line.interval.unwrap_or_default(),
                 line.matters,
                 said,
             ];
@@ -278,3 +278,6 @@ pub fn write_all(dir: &Path, contrast: &Contrast) -> Result<Vec<PathBuf>, Report
     drawn.map_err(|source| ReportError::Picture { path: picture.clone(), source })?;
     Ok(vec![json, html, summary, picture])
 }
+
+#[cfg(test)]
+mod tests;

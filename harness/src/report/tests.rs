@@ -22,9 +22,9 @@ fn growth_of(target: &mut TargetResult) -> &mut Judgement {
 }
 
 /// The page without its style, its scripts and its pictures' insides: what a reader reads.
-fn words_of(html: &str) -> String {
+pub(super) fn words_of(html: &str) -> String {
     let (_, body) = html.split_once("</style>").unwrap();
-    let (body, _) = body.split_once("<script").unwrap();
+    let body = body.split_once("<script").map_or(body, |(body, _)| body);
     let mut out = String::new();
     let mut rest = body;
     while let Some((before, picture)) = rest.split_once("<svg") {
@@ -46,7 +46,7 @@ fn words_of(html: &str) -> String {
 }
 
 /// Where each text of a picture stands.
-fn lettering(scene: &Scene) -> String {
+pub(super) fn lettering(scene: &Scene) -> String {
     let words = scene.shapes.iter().filter_map(|shape| match shape {
         Shape::Words { at, text, .. } => Some(format!("{:>4.0} {:>4.0}  {text}", at.0, at.1)),
         Shape::Line { .. } | Shape::Dashes { .. } | Shape::Area { .. } => None,

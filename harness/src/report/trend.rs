@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr;
 
 use super::markdown::{header, row, safe};
 use super::measured;
@@ -13,7 +14,7 @@ use super::view::{self, Mark, NOTHING};
 use super::{ReportError, html};
 use crate::result::Measure;
 use crate::result::contrast::Direction;
-use crate::result::trend::{ChangeSeen, NightSeen, ScenarioTrend, Series, State, Trend};
+use crate::result::trend::{ChangeSeen, NightSeen, ScenarioTrend, Series, Skipped, State, Trend};
 use crate::trend::history::{commits, latest};
 
 mod page;
@@ -21,6 +22,12 @@ mod plot;
 
 /// Nights that text shows; the page has all.
 const NIGHTS: usize = 10;
+/// Lines that were passed over of which each is told; the model has all.
+const SKIPPED: usize = 20;
+/// Columns that a target's name has in text at most; a longer one pushes its own line alone.
+const NAME_MOST: usize = 24;
+/// Characters of a scenario's name in that of its picture: a file's name has 255 bytes, and a character up to four.
+const FILE_NAME_MOST: usize = 50;
 
 /// What it comes to.
 pub(super) fn headline(trend: &Trend) -> (Mark, &'static str) {
@@ -28,11 +35,35 @@ pub(super) fn headline(trend: &Trend) -> (Mark, &'static str) {
         Direction::Worse => {
             (Mark { sign: "✗", word: "worse", class: "bad" }, "A change for the worse stands")
         }
-        Direction::Open => (Mark { sign: "?", word: "open", class: "open" }, "The next run decides"),
+        Direction::Open => (Mark { sign: "?", word: "open", class: "open" }, undecided(trend)),
         Direction::Same | Direction::Better => {
             (Mark { sign: "✓", word: "steady", class: "good" }, "No change for the worse stands")
         }
     }
+}
+
+/// Why it can't be said that all is well.
+fn undecided(trend: &Trend) -> &'static str {
+    let mut changes = trend.scenarios.iter().flat_map(changes);
+    let is_suspected = |(_, change): (&Series, &ChangeSeen)| {
+        (change.direction, change.state) == (Direction::Worse, State::Suspected)
+    };
+    if trend.scenarios.is_empty() {
+        "No night is known"
+    } else if changes.any(is_suspected) {
+        "The next run decides"
+    } else {
+        "A night is overdue"
+    }
+}
+
+/// What of the files was passed over, a line each; beyond what anyone reads only how much.
+#[must_use]
+pub fn skipped(trend: &Trend) -> Vec<String> {
+    let told = trend.skipped.iter().take(SKIPPED);
+    let told = told.map(|Skipped { file, line, why }| format!("passed over: line {line} of {file}: {why}"));
+    let more = trend.skipped.len().saturating_sub(SKIPPED);
+    told.chain((more > 0).then(|| format!("passed over: {more} more lines; --json has each"))).collect()
 }
 
 /// The sign of a change.
@@ -218,10 +249,12 @@ pub fn terminal(trend: &Trend) -> String {
     trend.sentences.iter().for_each(|said| out.push_str(&format!("\n  {said}")));
     for scenario in &trend.scenarios {
         out.push_str(&format!("\n\n{}: {}", scenario.scenario, span(scenario)));
+        let names = targets(scenario).into_iter().map(UnicodeWidthStr::width);
+        let wide = names.filter(|width| *width <= NAME_MOST).max().unwrap_or(0);
         for now in now(scenario) {
             let ground = now.ground.map_or_else(String::new, |ground| format!("  [{ground}]"));
             out.push_str(&format!(
-                "\n    {:<10} {:<27} {:>12}  at most {:>12}  {}{ground}",
+                "\n    {:<wide$} {:<27} {:>13}  at most {:>13}  {}{ground}",
                 now.target, now.measure, now.value, now.at_most, now.last
             ));
         }
@@ -256,7 +289,8 @@ pub fn terminal(trend: &Trend) -> String {
 pub fn markdown(trend: &Trend) -> String {
     let (mark, headline) = headline(trend);
     let mut out = format!("## {} {headline}\n\n", mark.sign);
-    trend.sentences.iter().for_each(|said| out.push_str(&format!("- {}\n", safe(said))));
+    let said = trend.sentences.iter().cloned().chain(skipped(trend));
+    said.for_each(|said| out.push_str(&format!("- {}\n", safe(&said))));
     for scenario in &trend.scenarios {
         out.push_str(&format!("\n### {}\n\n{}\n\n", safe(&scenario.scenario), span(scenario)));
         let changes = changed(scenario);
@@ -281,7 +315,8 @@ pub fn markdown(trend: &Trend) -> String {
         let columns = ["Measured", "Last night", "At most", "Level"].map(str::to_owned);
         out.push_str(&header("Target", &columns));
         for one in now(scenario) {
-            let cells = [one.measure.to_owned(), one.value, one.at_most, one.last];
+            let ground = one.ground.map_or_else(String::new, |ground| format!(" ({})", safe(&ground)));
+            let cells = [format!("{}{ground}", one.measure), one.value, one.at_most, one.last];
             out.push_str(&row(&safe(&one.target), cells.into_iter()));
         }
     }
@@ -312,8 +347,9 @@ pub fn write_all(dir: &Path, trend: &Trend) -> Result<Vec<PathBuf>, ReportError>
     for (path, text) in [(&json, model + "\n"), (&html, page), (&summary, markdown(trend))] {
         std::fs::write(path, text).map_err(failed(path))?;
     }
-    let pictures = trend.scenarios.iter().map(|scenario| {
-        let path = dir.join(format!("history-{}.png", file_name(&scenario.scenario)));
+    let names = picture_names(&trend.scenarios);
+    let pictures = trend.scenarios.iter().zip(names).map(|(scenario, name)| {
+        let path = dir.join(name);
         let drawn = scene::png(&plot::whole(scenario, trend.until, WIDE), &path);
         drawn.map(|()| path.clone()).map_err(|source| ReportError::Picture { path, source })
     });
@@ -321,9 +357,22 @@ pub fn write_all(dir: &Path, trend: &Trend) -> Result<Vec<PathBuf>, ReportError>
     Ok([json, html, summary].into_iter().chain(pictures).collect())
 }
 
+/// `history-nightly.png` and so on. Where two would be the same, the later has a number: none is written over another.
+fn picture_names(scenarios: &[ScenarioTrend]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for scenario in scenarios {
+        let plain = file_name(&scenario.scenario);
+        let numbered = (2..).map(|number| format!("history-{plain}-{number}.png"));
+        let mut all = std::iter::once(format!("history-{plain}.png")).chain(numbered);
+        names.extend(all.find(|name| !names.contains(name)));
+    }
+    names
+}
+
 /// A scenario's name, as a file may bear it.
 fn file_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).collect()
+    let fit = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    name.chars().take(FILE_NAME_MOST).map(fit).collect()
 }
 
 /// The measures of a scenario that have nights.
@@ -332,3 +381,6 @@ pub(super) fn measures(scenario: &ScenarioTrend) -> Vec<Measure> {
     measures.dedup();
     measures
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,11 +126,31 @@ pub struct Measured {
 
 /// A standard error with its degrees of freedom.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "Unchecked")]
+#[schemars(!try_from)]
 pub struct Error {
     /// In the figure's unit.
     pub standard: f64,
     /// Degrees of freedom.
     pub degrees: f64,
+}
+
+/// As it stands in a file, which anyone may have written.
+#[derive(Deserialize)]
+struct Unchecked {
+    standard: f64,
+    degrees: f64,
+}
+
+impl TryFrom<Unchecked> for Error {
+    type Error = String;
+    fn try_from(Unchecked { standard, degrees }: Unchecked) -> Result<Self, String> {
+        match (standard >= 0.0, degrees > 0.0) {
+            (false, _) => Err(format!("a standard error is zero or above, not {standard}")),
+            (_, false) => Err(format!("degrees of freedom are above zero, not {degrees}")),
+            (true, true) => Ok(Self { standard, degrees }),
+        }
+    }
 }
 
 impl Measured {

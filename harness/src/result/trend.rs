@@ -30,6 +30,8 @@ pub struct Trend {
 /// A line of the history that was passed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
+    /// The file: the history, or the acknowledgements beside it.
+    pub file: String,
     /// Its number, from 1 on.
     pub line: usize,
     /// Why.

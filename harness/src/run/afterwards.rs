@@ -15,7 +15,7 @@ use crate::trend::digest::digest;
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Afterwards {
-    /// The known states, read before the run begins: what is wrong with their file is told then, and not after a night.
+    /// The known states, read before the run begins: what is wrong with a file is told then, and not after a night.
     baselines: Option<(PathBuf, Baselines)>,
     history: Option<PathBuf>,
 }
@@ -38,15 +38,13 @@ impl Done {
 }
 
 impl Afterwards {
-    /// Reads what is needed of these files.
+    /// Reads what is needed of these files, and makes sure that what is to be written can be.
     ///
     /// # Errors
-    /// [`RecordError`] where the baselines can't be read, or the history.
+    /// [`RecordError`] where the baselines can't be read, or the history can't be written.
     pub fn new(baseline: Option<PathBuf>, history: Option<PathBuf>) -> Result<Self, RecordError> {
         let known = baseline.map(|path| baselines::read(&path).map(|known| (path, known))).transpose()?;
-        if let Some(path) = history.as_ref().filter(|path| path.exists()) {
-            history::read(path)?;
-        }
+        history.as_ref().map_or(Ok(()), |path| history::begin(path))?;
         Ok(Self { baselines: known, history })
     }
 

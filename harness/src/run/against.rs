@@ -1,10 +1,11 @@
 //! Run directories read as digests, and two sides of them set against each other.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::record::files::RecordError;
-use crate::result::Digest;
 use crate::result::contrast::{Contrast, Fact};
+use crate::result::{Digest, Manifest};
 use crate::run::so_far;
 use crate::trend::contrast::{Matters, contrast};
 use crate::trend::digest::{DigestError, digest};
@@ -29,6 +30,22 @@ pub enum AgainstError {
         /// What is wrong with it.
         source: DigestError,
     },
+    /// One run counts for two.
+    #[error(
+        "{} and {} hold the same run, {run_id}\n  Name each run once: a copy of it would pass for a second measurement.",
+        first.display(), second.display()
+    )]
+    Twice {
+        /// Where it is.
+        first: PathBuf,
+        /// Where it is as well.
+        second: PathBuf,
+        /// Which run.
+        run_id: String,
+    },
+    /// It goes on.
+    #[error("the run in {} still goes on: wait for its end", .0.display())]
+    Running(PathBuf),
     /// They are of different places or different loads.
     #[error(
         "the runs can't be compared: their environments differ{}\n  \
@@ -51,6 +68,14 @@ pub enum AgainstError {
     },
 }
 
+impl AgainstError {
+    /// Whether the runs are none to be compared or kept; else a directory can't be used.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, Self::Record { .. } | Self::Digest { .. })
+    }
+}
+
 fn listed(facts: &[Fact]) -> String {
     let said = facts.iter().map(|Fact { what, baseline, candidate }| {
         format!("\n    {what}: {baseline} in the baseline, {candidate} in the candidate")
@@ -69,6 +94,36 @@ fn named(names: &[String]) -> String {
 pub fn read(run: &Path) -> Result<Digest, AgainstError> {
     let result = so_far::read(run).map_err(|source| AgainstError::Record { run: run.to_owned(), source })?;
     digest(&result).map_err(|source| AgainstError::Digest { run: run.to_owned(), source })
+}
+
+/// The same of a run that is over: what is kept of one must be all of it.
+///
+/// # Errors
+/// [`AgainstError`], also where the run still goes on.
+pub fn read_ended(run: &Path) -> Result<Digest, AgainstError> {
+    let digest = read(run)?;
+    if digest.ended == Manifest::RUNNING { Err(AgainstError::Running(run.to_owned())) } else { Ok(digest) }
+}
+
+/// The runs of one side, each run once.
+///
+/// # Errors
+/// What `read_one` says, and where two directories hold the same run.
+pub fn read_each(
+    runs: &[PathBuf],
+    read_one: fn(&Path) -> Result<Digest, AgainstError>,
+) -> Result<Vec<Digest>, AgainstError> {
+    let mut places: HashMap<String, &PathBuf> = HashMap::new();
+    let mut digests = Vec::new();
+    for run in runs {
+        let digest = read_one(run)?;
+        if let Some(first) = places.insert(digest.run_id.clone(), run) {
+            let (first, second) = (first.clone(), run.clone());
+            return Err(AgainstError::Twice { first, second, run_id: digest.run_id });
+        }
+        digests.push(digest);
+    }
+    Ok(digests)
 }
 
 /// Whether environments may differ.

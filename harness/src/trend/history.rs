@@ -52,14 +52,19 @@ pub struct Question {
 /// Reads a history. `skipped` is what of its file could not be read.
 #[must_use]
 pub fn trend(nights: &[Digest], acks: &[Ack], skipped: Vec<Skipped>, question: &Question) -> Trend {
+    // A clock that was wrong once would else hide each night that does not run, for as long as it was wrong by.
+    let (nights, ahead): (Vec<&Digest>, Vec<&Digest>) =
+        nights.iter().partition(|night| night.started_at <= question.until);
     let names: BTreeSet<&str> = nights.iter().map(|night| night.ground.scenario.as_str()).collect();
     let scenarios = names.into_iter().map(|name| {
-        let mut of: Vec<&Digest> = nights.iter().filter(|night| night.ground.scenario == name).collect();
+        let mut of: Vec<&Digest> =
+            nights.iter().copied().filter(|night| night.ground.scenario == name).collect();
         of.sort_by(|a, b| (a.started_at, &a.run_id).cmp(&(b.started_at, &b.run_id)));
         Nights { of, acks, question }.read(name)
     });
     let scenarios: Vec<ScenarioTrend> = scenarios.collect();
-    let (direction, sentences) = words::whole(&scenarios);
+    let (direction, mut sentences) = words::whole(&scenarios);
+    sentences.extend(words::ahead(&ahead, question.until));
     Trend {
         schema: SCHEMA,
         direction,

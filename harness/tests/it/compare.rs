@@ -1,10 +1,11 @@
 //! `flatline compare` and `flatline baseline`, from outside, on run directories made of the published one.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::{json as read, output, said};
+use crate::support::{flatline, json as read, output, said};
 
 /// The published run, copied and changed.
 struct Copied(tempfile::TempDir);
@@ -212,4 +213,39 @@ fn what_is_known_is_set_and_shown() {
     assert!(String::from_utf8(shown.stdout).unwrap().ends_with("(docker): before\n"));
     let none = output(&["baseline", "show", "--file", "/nowhere/b.json"]);
     assert_eq!(none.status.code(), Some(4));
+}
+
+#[test]
+fn a_run_counts_once_on_each_side_and_is_known_only_when_it_is_over() {
+    let runs = Copied::new();
+    let (one, other) = (runs.run("one"), runs.run("other"));
+    let text = |run: &PathBuf| run.to_str().unwrap().to_owned();
+    let twice = format!("{},{},{}", text(&one), text(&other), text(&one));
+    let told = output(&["compare", &twice, &text(&other)]);
+    assert_eq!(told.status.code(), Some(2));
+    assert!(said(&told).contains("hold the same run, one"), "{}", said(&told));
+    let told = output(&["compare", &text(&one), &text(&other), "--matters", "cpu=5%", "--matters", "cpu=9%"]);
+    assert_eq!(told.status.code(), Some(2));
+    assert!(said(&told).contains("--matters names cpu twice"), "{}", said(&told));
+    let file = text(&runs.0.path().join("baselines.json"));
+    let told = output(&["baseline", "set", &text(&one), &text(&one), "--file", &file]);
+    assert!(told.status.code() == Some(2) && !Path::new(&file).exists(), "{}", said(&told));
+    // A run goes on while its process is there: this one's is a harness that waits for somebody to send it lines.
+    let mut process =
+        flatline().args(["mock-loki", "--listen", "127.0.0.1:0"]).stdout(Stdio::null()).spawn().unwrap();
+    std::fs::remove_file(other.join("verdict.json")).unwrap();
+    change(&other, "run.json", |manifest| {
+        manifest["run_id"] = json!(format!("20261129t123508z-{}", process.id()));
+        manifest["ended"] = json!("running");
+    });
+    let set = output(&["baseline", "set", &text(&other), "--file", &file]);
+    let history = text(&runs.0.path().join("history.jsonl"));
+    let add = output(&["history", "add", &text(&one), &text(&other), "--file", &history]);
+    process.kill().unwrap();
+    process.wait().unwrap();
+    for told in [set, add] {
+        assert_eq!(told.status.code(), Some(2));
+        assert!(said(&told).contains("other still goes on: wait for its end"), "{}", said(&told));
+    }
+    assert!(!Path::new(&file).exists() && !Path::new(&history).exists(), "nothing is written");
 }

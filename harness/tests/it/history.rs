@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::compare::{change, copy, sure};
 use crate::support::{flatline, json as read, output, said};
 
+/// After all nights, whatever the clock here says.
+const UNTIL: &str = "2026-11-29T00:00:00Z";
+
 /// Nights of a scenario, and their history.
 struct Nights(tempfile::TempDir);
 
@@ -35,7 +38,12 @@ impl Nights {
 
     fn history(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = flatline();
-        let told = command.arg("history").args(arguments).arg("--file").arg(self.file()).output().unwrap();
+        command.arg("history").args(arguments).arg("--file").arg(self.file());
+        if !["add", "ack"].iter().any(|action| arguments.contains(action)) && !arguments.contains(&"--until")
+        {
+            command.args(["--until", UNTIL]);
+        }
+        let told = command.output().unwrap();
         (told.status.code(), String::from_utf8(told.stdout.clone()).unwrap(), said(&told))
     }
 
@@ -133,6 +141,28 @@ fn it_is_written_in_each_form() {
 }
 
 #[test]
+fn a_history_of_which_nothing_can_be_read_is_not_green() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("history.jsonl");
+    let show = |more: &[&str]| output(&[&["history", "--file", file.to_str().unwrap()], more].concat());
+    std::fs::write(&file, "").unwrap();
+    let told = show(&[]);
+    assert_eq!(told.status.code(), Some(3));
+    let printed = String::from_utf8(told.stdout).unwrap();
+    assert!(
+        printed.starts_with("? No night is known\n  the history has no night that can be read"),
+        "{printed}"
+    );
+    std::fs::write(&file, "{\"schema\":9}\n".repeat(3_000)).unwrap();
+    let told = show(&["--format", "markdown"]);
+    assert_eq!(told.status.code(), Some(3));
+    let words = said(&told);
+    assert!(words.contains("line 20 of ") && words.contains("2980 more lines"), "{words}");
+    assert_eq!(words.trim_ascii().lines().count(), 21, "{words}");
+    assert!(String::from_utf8(told.stdout).unwrap().contains("its schema is 9"), "the summary tells it too");
+}
+
+#[test]
 fn what_can_not_be_carried_out_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("none.jsonl");
@@ -143,11 +173,22 @@ fn what_can_not_be_carried_out_says_what_to_do() {
     assert_eq!(told.status.code(), Some(4));
     assert!(!file.exists() && said(&told).contains("/nowhere/verdict.json"), "{}", said(&told));
     let nights = Nights::of(&[0.0]);
-    let (code, _, said) = nights.history(&["--scenario", "nightly"]);
+    let (code, _, words) = nights.history(&["--scenario", "nightly"]);
     assert_eq!(code, Some(2));
-    assert!(said.contains("no scenario \"nightly\"; it has quick"), "{said}");
-    let (_, printed, _) = nights.history(&["add", nights.0.path().join("run").to_str().unwrap()]);
-    assert!(printed.contains("already"), "{printed}");
+    assert!(words.contains("no scenario \"nightly\"; it has quick"), "{words}");
+    let run = nights.0.path().join("run");
+    let run = run.to_str().unwrap();
+    let (code, printed, _) = nights.history(&["add", run, run]);
+    assert_eq!((code, printed.matches("already").count()), (Some(0), 2), "{printed}");
+    for (arguments, words) in [
+        (["ack", "night-00", "--because", ""].as_slice(), "a value is required for '--because <WORDS>'"),
+        (["--every", "0s"].as_slice(), "it must be above zero, such as 1d"),
+    ] {
+        let (code, _, said) = nights.history(arguments);
+        assert!(code == Some(2) && said.contains(words), "{said}");
+    }
+    let told = output(&["history", "add", run, "--file", folder.path().to_str().unwrap()]);
+    assert!(said(&told).contains("It is a folder; name a file with --file FILE"), "{}", said(&told));
 }
 
 #[test]
@@ -164,7 +205,11 @@ fn a_run_is_held_against_what_is_known_and_added_to_its_history() {
             "--revision",
             "c0ffee",
         ]);
-        command.arg("--out").arg(out).arg("--history").arg(path("history.jsonl")).args(more).output().unwrap()
+        command.arg("--out").arg(out).args(more);
+        if !more.contains(&"--history") {
+            command.arg("--history").arg(path("history.jsonl"));
+        }
+        command.output().unwrap()
     };
     let first = run(&path("first"), &[]);
     assert!(matches!(first.status.code(), Some(0 | 3)), "{}", said(&first));
@@ -194,6 +239,10 @@ fn a_run_is_held_against_what_is_known_and_added_to_its_history() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["run_id"].to_string())
         .collect();
     assert_eq!(ids.len(), 2, "{ids:?}");
+    let nowhere = run(&path("third"), &["--history", "/proc/nowhere/h.jsonl"]);
+    assert_eq!(nowhere.status.code(), Some(4), "{}", said(&nowhere));
+    assert!(said(&nowhere).contains("/proc/nowhere/h.jsonl"), "{}", said(&nowhere));
+    assert!(!path("third").exists(), "a history that can't be written is told before a night is spent");
     let missing = run(&path("third"), &["--baseline", "/nowhere/b.json"]);
     assert_eq!(missing.status.code(), Some(4));
     assert!(!path("third").exists(), "what is wrong is told before a night is spent");

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::super::html::{PageError, Picture, STYLE, fill, picture};
 use super::super::panel::{NARROW, WIDE};
 use super::super::view::Mark;
-use super::{Changed, Listed, Now, changed, headline, listed, measures, now, plot, span, targets};
-use crate::result::trend::{ScenarioTrend, Skipped, Trend};
+use super::{Changed, Listed, Now, changed, headline, listed, measures, now, plot, skipped, span, targets};
+use crate::result::trend::{ScenarioTrend, Trend};
 
 const TEMPLATE: &str = include_str!("../history.html.j2");
 
@@ -17,7 +17,7 @@ struct Page<'a> {
     outcome: Mark,
     headline: &'static str,
     sentences: &'a [String],
-    skipped: &'a [Skipped],
+    skipped: Vec<String>,
     scenarios: Vec<Scenario<'a>>,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn render(trend: &Trend) -> Result<String, PageError> {
         outcome,
         headline,
         sentences: &trend.sentences,
-        skipped: &trend.skipped,
+        skipped: skipped(trend),
         scenarios: scenarios.collect::<Result<_, PageError>>()?,
     };
     fill("history.html", TEMPLATE, page)

@@ -18,6 +18,8 @@ const FIELD: f64 = 150.0;
 const MARGIN: f64 = 8.0;
 /// Seconds of a day.
 const DAY_S: f64 = 86_400.0;
+/// Beyond so long a day may be one of two years.
+const YEAR_S: f64 = 300.0 * DAY_S;
 
 /// All measures of a scenario, one below the other, with a title: a picture that stands alone.
 pub(super) fn whole(scenario: &ScenarioTrend, until: Timestamp, format: Format) -> Scene {
@@ -110,17 +112,21 @@ impl<'a> Plot<'a> {
         }
         let unit = measured::unit(self.measure);
         let units = Scale { low: value.low / unit, high: value.high / unit, ..*value };
-        for tick in ticks(&units, 4.0, 0.0).into_iter().map(|tick| tick * unit) {
+        // One alone shows no scale.
+        let few = [4.0, 8.0].map(|at_most| ticks(&units, at_most, 0.0));
+        let few = few.into_iter().find(|ticks| ticks.len() > 1).unwrap_or_default();
+        for tick in few.into_iter().map(|tick| tick * unit) {
             let y = value.at(tick);
             let ink = if tick.abs() < 1e-12 { AXIS } else { GRID };
             scene.line(vec![(left, y), (right, y)], ink, 1.0);
             let words = measured::value(self.measure, tick);
             scene.words((left - 8.0, y), words, (Anchor::End, MUTED, size * 0.9));
         }
+        let years = time.high - time.low > YEAR_S;
         for at in days(time, if self.format.roomy { 8.0 } else { 3.0 }) {
             let x = time.at(at);
             scene.line(vec![(x, value.from), (x, value.from + 4.0)], AXIS, 1.0);
-            let words = on(at).strftime("%b %d").to_string();
+            let words = on(at).strftime(if years { "%Y-%m-%d" } else { "%b %d" }).to_string();
             scene.words((x, value.from + size * 1.1), words, (Anchor::Middle, MUTED, size * 0.9));
         }
         for night in self.scenario.nights.iter().filter(|night| !night.new_ground.is_empty()) {

@@ -39,17 +39,27 @@ fn read(nights: &[Digest]) -> Trend {
 #[test]
 fn planted_changes_are_found_within_two_nights_and_hardly_anything_else() {
     let mut whole = Score::default();
+    let mut kinds = [Score::default(); 5];
     for noise in Noise::ALL {
         for seed in 0..3 {
             let plan = troubled(noise);
             let nights = history(seed, &plan);
-            whole = whole.and(score(&plan, &nights, &alarms(&read(&nights).scenarios[0])));
+            let alarms = alarms(&read(&nights).scenarios[0]);
+            whole = whole.and(score(&plan, &nights, &alarms));
+            for (planted, of) in plan.planted.iter().zip(&mut kinds) {
+                *of = of.and(score(&Plan { planted: vec![*planted], ..plan.clone() }, &nights, &alarms));
+            }
         }
     }
     // Twelve histories of four steps each; the drift takes its time.
     assert!(whole.in_two_nights >= 46, "{whole:?}");
     assert!(whole.missed <= 1, "{whole:?}");
     assert!(whole.false_alarms <= 12, "at most one in a hundred nights: {whole:?}");
+    let [comes, another, goes, dearer, drifts] = kinds;
+    for (kind, of) in [("comes", comes), ("another", another), ("goes", goes), ("dearer", dearer)] {
+        assert!(of.in_two_nights >= 11, "{kind}: {of:?}");
+    }
+    assert_eq!(drifts.missed, 0, "{drifts:?}");
 }
 
 #[test]
@@ -146,6 +156,29 @@ fn nights_that_did_not_run_are_gaps() {
     );
     question.every = None;
     assert_eq!(trend(&nights, &[], Vec::new(), &question).scenarios[0].gaps, []);
+}
+
+#[test]
+fn a_history_without_a_night_is_not_green() {
+    let found = read(&[]);
+    assert_eq!(found.direction, Direction::Open);
+    assert_eq!(found.sentences, ["the history has no night that can be read"]);
+}
+
+#[test]
+fn a_night_whose_clock_was_wrong_hides_no_night_that_did_not_run() {
+    let plan =
+        Plan { nights: 20, noise: Noise::Normal, planted: Vec::new(), missing: false, new_machine: None };
+    let mut nights = history(1, &plan);
+    nights[4].started_at = "9999-12-30T00:00:00Z".parse().unwrap();
+    let found = read(&nights);
+    assert_eq!((found.direction, found.scenarios[0].nights.len()), (Direction::Open, 19));
+    let overdue = "nightly: 80 nights have not run since 2026-01-20T";
+    assert!(found.sentences[0].starts_with(overdue), "{:?}", found.sentences);
+    assert_eq!(
+        found.sentences[1],
+        "left out: run night-004 of 9999-12-30T00:00:00Z, which begins after 2026-04-11T12:00:00Z, up to when nights are read"
+    );
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! What a history comes to, and that in sentences: pure.
 
+use jiff::Timestamp;
+
+use crate::result::Digest;
 use crate::result::contrast::Direction;
 use crate::result::trend::{ChangeSeen, ScenarioTrend, Series, State};
+
+/// Of a history without one: who knows of no night knows of no good one.
+const NO_NIGHT: &str = "the history has no night that can be read";
 
 /// Digits of a revision that tell it from others.
 const REVISION: usize = 12;
@@ -20,6 +26,9 @@ pub(super) fn whole(scenarios: &[ScenarioTrend]) -> (Direction, Vec<String>) {
     let standing: Vec<String> = in_state(State::Stands).map(said).collect();
     let suspected: Vec<String> = in_state(State::Suspected).map(said).collect();
     let overdue: Vec<String> = scenarios.iter().filter_map(overdue).collect();
+    if scenarios.is_empty() {
+        return (Direction::Open, vec![NO_NIGHT.to_owned()]);
+    }
     let direction = if !standing.is_empty() {
         Direction::Worse
     } else if !suspected.is_empty() || !overdue.is_empty() {
@@ -28,6 +37,19 @@ pub(super) fn whole(scenarios: &[ScenarioTrend]) -> (Direction, Vec<String>) {
         Direction::Same
     };
     (direction, standing.into_iter().chain(suspected).chain(overdue).collect())
+}
+
+/// Nights that begin after the end of what is read.
+pub(super) fn ahead(nights: &[&Digest], until: Timestamp) -> Option<String> {
+    let first = nights.iter().min_by_key(|night| night.started_at)?;
+    let Digest { run_id, started_at, .. } = first;
+    let others = match nights.len() - 1 {
+        0 => String::new(),
+        others => format!(" (and {others} more)"),
+    };
+    Some(format!(
+        "left out: run {run_id} of {started_at}{others}, which begins after {until}, up to when nights are read"
+    ))
 }
 
 fn said((scenario, series, change): (&ScenarioTrend, &Series, &ChangeSeen)) -> String {
