@@ -86,7 +86,7 @@ pub fn write(path: &Path, baselines: &Baselines) -> Result<(), RecordError> {
 fn about(what: &'static str, error: RecordError) -> RecordError {
     match error {
         RecordError::Io { path, source, .. } => RecordError::Io { what, path, source },
-        other => other,
+        other @ (RecordError::NotJudged { .. } | RecordError::Damaged { .. }) => other,
     }
 }
 

@@ -84,24 +84,22 @@ fn advice(what: &str, error: &io::Error) -> String {
         ADD_TO => "--file FILE (of a run with --history FILE)",
         _ => "--out DIR",
     };
-    let is_run = place == "--out DIR";
-    match error.kind() {
-        io::ErrorKind::StorageFull => format!("\n  Free some space, or choose another place with {place}."),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            format!("\n  Choose a place that you may write to with {place}.")
-        }
-        io::ErrorKind::NotFound => {
-            format!("\n  No folder can be made there; choose another place with {place}.")
-        }
-        io::ErrorKind::AlreadyExists if is_run => {
-            format!("\n  Choose a new place with {place}; a run never writes over another.")
-        }
-        io::ErrorKind::IsADirectory => format!("\n  It is a folder; name a file with {place}."),
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-            format!("\n  Part of the path is a file; choose another place with {place}.")
-        }
-        _ => String::new(),
-    }
+    let exists = if place == "--out DIR" {
+        "Choose a new place with PLACE; a run never writes over another."
+    } else {
+        "Part of the path is a file; choose another place with PLACE."
+    };
+    let advice = [
+        (io::ErrorKind::StorageFull, "Free some space, or choose another place with PLACE."),
+        (io::ErrorKind::PermissionDenied, "Choose a place that you may write to with PLACE."),
+        (io::ErrorKind::ReadOnlyFilesystem, "Choose a place that you may write to with PLACE."),
+        (io::ErrorKind::NotFound, "No folder can be made there; choose another place with PLACE."),
+        (io::ErrorKind::IsADirectory, "It is a folder; name a file with PLACE."),
+        (io::ErrorKind::NotADirectory, "Part of the path is a file; choose another place with PLACE."),
+        (io::ErrorKind::AlreadyExists, exists),
+    ];
+    let fitting = advice.into_iter().find(|(kind, _)| *kind == error.kind());
+    fitting.map_or(String::new(), |(_, advice)| format!("\n  {}", advice.replace("PLACE", place)))
 }
 
 impl RecordError {
