@@ -2,8 +2,8 @@
 //!
 //! The way through, in order: `quality` refuses samples that can't be trusted, [`warmup`] cuts the
 //! start, `saw` takes out what piles up between releases, [`slope`] estimates the growth with an interval
-//! that is right for autocorrelated counts, `shape` looks for the one bounded change (a step, a queue that
-//! filled) that a leak must outlast, and [`verdict`] decides, for each of a process's [`lives`]. [`drain`], [`project`] and [`difference`] say what follows from it.
+//! that is right for autocorrelated counts, `shape` looks for the bounded changes (a step, a queue that
+//! filled) that a leak must outlast and `account` fits them, `bursts` for growth that comes a few times and much at once, and [`verdict`] decides, for each of a process's [`lives`]. [`drain`], [`project`] and [`difference`] say what follows from it.
 //! `docs/growth.md` argues the method and gives its figures.
 
 pub mod slope;
@@ -11,6 +11,8 @@ pub mod thinned;
 mod quality;
 mod saw;
 mod shape;
+mod account;
+mod bursts;
 pub(crate) mod words;
 pub mod warmup;
 pub mod drain;

@@ -183,12 +183,11 @@ impl Rises {
 
     /// Whether beside each other the one carries the growth, and the other does not, or is far less sure to.
     fn is_rather(&self, one: &Candidate, than: &Candidate) -> bool {
-        let both = side_by_side(&self.together, [&one.steps, &than.steps], self.quantum);
+        let both = side_by_side(&self.together, &[&one.steps, &than.steps], self.quantum);
         let sureness = |found: &Growth| found.per_min / found.error_per_min;
-        both.is_some_and(|[first, second]| {
-            let is_surer = sureness(&first) > SURER * sureness(&second);
-            self.carries(&first, one) && (is_surer || !self.carries(&second, than))
-        })
+        let Some([first, second]) = both.as_deref() else { return false };
+        let is_surer = sureness(first) > SURER * sureness(second);
+        self.carries(first, one) && (is_surer || !self.carries(second, than))
     }
 }
 

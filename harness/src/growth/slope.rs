@@ -92,50 +92,55 @@ pub(crate) fn alone(response: &[f64], regressor: &[f64], quantum: f64) -> Option
     Some(estimate(multiple, regressor, &residuals, (2.0, quantum)))
 }
 
-/// The multiples of two regressors in a response, each beside the other, all about their means. `None` where one
-/// regressor is a multiple of the other.
-pub(crate) fn side_by_side(
-    response: &[f64],
-    [first, second]: [&[f64]; 2],
-    quantum: f64,
-) -> Option<[Growth; 2]> {
+/// The multiples of several regressors in a response, each beside the others, all about their means. `None` where one
+/// regressor follows from the others.
+pub(crate) fn side_by_side(response: &[f64], regressors: &[&[f64]], quantum: f64) -> Option<Vec<Growth>> {
     // Frisch, Waugh and Lovell: a coefficient of a joint regression is that of a simple one on the
-    // part of its regressor which the others don't explain. So one formula for errors serves both.
-    let own_first = without(first, second, coefficient(second, first)?);
-    let own_second = without(second, first, coefficient(first, second)?);
-    if square_sum(&own_first) <= ALIKE * square_sum(first) {
-        return None;
-    }
-    let multiples = [coefficient(&own_first, response)?, coefficient(&own_second, response)?];
-    let residuals = without(&without(response, first, multiples[0]), second, multiples[1]);
-    Some([
-        estimate(multiples[0], &own_first, &residuals, (3.0, quantum)),
-        estimate(multiples[1], &own_second, &residuals, (3.0, quantum)),
-    ])
+    // part of its regressor which the others don't explain. So one formula for errors serves all.
+    let own = (0..regressors.len()).map(|place| own_part(regressors, place)).collect::<Option<Vec<_>>>()?;
+    let multiples = own.iter().map(|own| coefficient(own, response)).collect::<Option<Vec<f64>>>()?;
+    let explained = regressors.iter().zip(&multiples);
+    let residuals =
+        explained.fold(response.to_vec(), |left, (regressor, multiple)| without(&left, regressor, *multiple));
+    let fitted = regressors.len() as f64 + 1.0;
+    let each = own.iter().zip(multiples);
+    Some(each.map(|(own, multiple)| estimate(multiple, own, &residuals, (fitted, quantum))).collect())
 }
 
-/// A straight line beside a shape: what growth is left when the best multiple of the shape is taken out.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What of one regressor the others don't explain.
+fn own_part(regressors: &[&[f64]], place: usize) -> Option<Vec<f64>> {
+    let others = regressors.iter().enumerate().filter(|(other, _)| *other != place);
+    let mut apart: Vec<Vec<f64>> = Vec::new();
+    let all = others.map(|(_, other)| *other).chain(regressors.get(place).copied());
+    for regressor in all {
+        let own = apart.iter().try_fold(regressor.to_vec(), |own, before| {
+            Some(without(&own, before, coefficient(before, &own)?))
+        })?;
+        if square_sum(&own) <= ALIKE * square_sum(regressor) {
+            return None;
+        }
+        apart.push(own);
+    }
+    apart.pop()
+}
+
+/// A straight line beside shapes: what growth is left when the best multiple of each is taken out.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Beside {
     /// The growth that is left, per minute.
     pub(crate) growth: Growth,
-    /// The shape's multiple, with its error, in counts.
-    pub(crate) size: Growth,
+    /// The shapes' multiples, with their errors, in counts.
+    pub(crate) sizes: Vec<Growth>,
 }
 
-impl Beside {
-    /// The opposite shape.
-    pub(crate) fn negated(self) -> Self {
-        Self { size: Growth { per_min: -self.size.per_min, ..self.size }, ..self }
-    }
-}
-
-/// As [`growth`], with a shape (one value per point) as a second regressor.
-pub(crate) fn growth_beside(points: &[Point], shape: &[f64], quantum: f64) -> Option<Beside> {
+/// As [`growth`], with shapes (one value per point each) as further regressors.
+pub(crate) fn growth_beside(points: &[Point], shapes: &[Vec<f64>], quantum: f64) -> Option<Beside> {
     let (minutes, counts) = centred(points);
-    let shape = about_mean(shape.iter().copied());
-    let [growth, size] = side_by_side(&counts, [&minutes, &shape], quantum)?;
-    Some(Beside { growth, size })
+    let shapes: Vec<Vec<f64>> = shapes.iter().map(|shape| about_mean(shape.iter().copied())).collect();
+    let regressors: Vec<&[f64]> =
+        std::iter::once(minutes.as_slice()).chain(shapes.iter().map(Vec::as_slice)).collect();
+    let mut found = side_by_side(&counts, &regressors, quantum)?.into_iter();
+    Some(Beside { growth: found.next()?, sizes: found.collect() })
 }
 
 /// Time in minutes and counts, both about their means.
@@ -332,9 +337,9 @@ mod tests {
     fn a_step_beside_a_line_is_told_from_it() {
         let step: Vec<f64> = (0..180).map(|i| if i < 70 { 0.0 } else { 1.0 }).collect();
         let points = series(|s| s / 20.0 + if s < 70.0 { 0.0 } else { 12.0 });
-        let beside = growth_beside(&points, &step, 1.0).expect("enough points");
+        let beside = growth_beside(&points, &[step], 1.0).expect("enough points");
         assert!((beside.growth.per_min - 3.0).abs() < 1e-9, "{beside:?}");
-        assert!((beside.size.per_min - 12.0).abs() < 1e-9, "{beside:?}");
+        assert!((beside.sizes[0].per_min - 12.0).abs() < 1e-9, "{beside:?}");
     }
 
     #[test]

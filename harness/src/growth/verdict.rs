@@ -13,10 +13,11 @@
 //! - **inconclusive**: neither, with the reason and what would settle it.
 //! - **invalid**: the samples can't be trusted (`quality`).
 
+use crate::growth::account::{self, Account, Change};
 use crate::growth::project::project;
 use crate::growth::quality::{self, Fault};
 use crate::growth::saw;
-use crate::growth::shape::{self, Change, Shape};
+use crate::growth::shape::Shape;
 use crate::growth::slope::{Growth, growth};
 use crate::growth::verdict::doubts::Doubt;
 use crate::growth::warmup::{self, Cut, Warmup, block_medians};
@@ -45,6 +46,8 @@ const ALPHA_FAR: f64 = 0.001;
 const FAR: f64 = 0.5;
 /// Shares of the run since which a late leak is looked for.
 const LATE: [f64; 3] = [0.25, 0.5, 0.75];
+/// The degrees of freedom of a pace since then, as a share of those of the whole.
+const LATE_DEGREES: f64 = 0.5;
 /// A change must have been over for this share of the run before what follows counts as flat.
 const REST: f64 = 0.25;
 /// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
@@ -81,6 +84,7 @@ pub fn judge(points: &[Point], settings: &Settings) -> Judged {
     let quantum = quality::quantum(&trusted, settings.limit_per_min);
     match Evidence::gather(quality::thinned(&trusted).points(), quantum, settings) {
         Ok(evidence) => {
+            let evidence = evidence.with_more_changes(settings);
             let (verdict, reason) = evidence.rule(settings);
             let decided_at_s = looks::decided_at_s(&trusted, settings, verdict);
             evidence.judged(settings, verdict, reason, decided_at_s)
@@ -113,6 +117,7 @@ fn invalid(fault: &Fault, settings: &Settings, warmup_s: f64) -> Judged {
 }
 
 /// What the samples say, before any limit is held against it.
+#[derive(Clone)]
 struct Evidence {
     /// The counts as they were seen.
     seen: Vec<Point>,
@@ -126,29 +131,43 @@ struct Evidence {
     quantum: f64,
     /// The straight line through everything.
     plain: Growth,
-    /// The bounded change that explains most, be it significant or not.
-    change: Option<Change>,
-    /// The change that is taken out of the growth, if there is one.
-    taken_out: Option<Change>,
+    /// The bounded change that explains most, be it significant or not; or several that all are.
+    changes: Option<Account>,
+    /// What of it is taken out of the growth, if anything is.
+    taken_out: Option<Account>,
 }
 
 /// Whether a change is to be taken out: it is beyond chance, and the verdict hangs on it.
 ///
 /// Where growth lies below the limit with it and without it, the simpler account is given.
-fn matters(plain: &Growth, change: &Change, limit: f64) -> bool {
+fn matters(plain: &Growth, changes: &Account, limit: f64) -> bool {
     let clear =
         |growth: &Growth, alpha| growth.high(alpha) < limit && growth.high(ALPHA_FAR) < limit * (1.0 + FAR);
-    let either = clear(plain, ALPHA) && clear(&change.fit.growth, ALPHA_SEARCHED);
-    change.significant && !either
+    let either = clear(plain, ALPHA) && clear(&changes.growth, ALPHA_SEARCHED);
+    changes.significant && !either
 }
 
 /// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
 /// follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], first: Option<&Change>, quantum: f64) -> Vec<(f64, Growth)> {
-    let rest = shape::without_changes(points, first, quantum);
+fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<(f64, Growth)> {
+    // Dear, and without so much as a hint of a change there is none.
+    let hinted = first.filter(|first| first.is_hinted());
+    let all = hinted.and_then(|first| {
+        account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
+    });
+    let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
+    // A rise in the last quarter may be a part of the leak that is looked for, and counts as one.
+    let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
+    let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
+    let rise: f64 = changes.map(|change| change.size.per_min.abs()).sum();
+    let until_s = points.last().map_or(0.0, |point| point.elapsed_s);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
-        shape::pace_since(&rest, at, quantum).map(|pace| (moment_s, pace))
+        let pace = account::pace_since(&rest, at, quantum)?;
+        // A part of the window carries this pace, and fewer cosines measure its noise than that of the whole.
+        let degrees = (pace.degrees * LATE_DEGREES).max(1.0);
+        let per_min = pace.per_min + rise * 60.0 / (until_s - moment_s);
+        Some((moment_s, Growth { per_min, degrees, ..pace }))
     };
     LATE.into_iter().filter_map(since).collect()
 }
@@ -169,14 +188,33 @@ impl Evidence {
         let points = saw.map_or_else(|| seen.clone(), |saw| saw.floors);
         let too_few = Fault::TooFew { samples: points.len() };
         let plain = growth(&points, quantum).ok_or((too_few, cut.seconds))?;
-        let change = shape::best_change(&points, quantum);
-        let taken_out = change.filter(|change| matters(&plain, change, settings.limit_per_min));
-        Ok(Self { seen, points, teeth, cut_height, cut, quantum, plain, change, taken_out })
+        let changes = account::best_change(&points, quantum);
+        let taken_out = changes.clone().filter(|change| matters(&plain, change, settings.limit_per_min));
+        Ok(Self { seen, points, teeth, cut_height, cut, quantum, plain, changes, taken_out })
+    }
+
+    /// The same with several changes taken out, where one leaves the verdict open and several decide it.
+    fn with_more_changes(self, settings: &Settings) -> Self {
+        if self.decided(settings).is_ok() {
+            return self;
+        }
+        let decided = account::several_changes(&self.points, self.quantum)
+            .into_iter()
+            .filter(|all| self.are_no_stairs(all, settings.limit_per_min))
+            .map(|all| Self { taken_out: Some(all.clone()), changes: Some(all), ..self.clone() })
+            .find(|with_all| with_all.decided(settings).is_ok());
+        decided.unwrap_or(self)
+    }
+
+    /// Whether several changes are more than a leak in stairs: where together they lift the count by what the limit allows,
+    /// what is left beside them is no reason to pass.
+    fn are_no_stairs(&self, all: &Account, limit: f64) -> bool {
+        all.lifts() < limit * self.minutes() || all.growth.per_min > limit
     }
 
     /// The growth that is judged, and the chance of error of its interval.
     fn judged_growth(&self) -> (Growth, f64) {
-        self.taken_out.as_ref().map_or((self.plain, ALPHA), |change| (change.fit.growth, ALPHA_SEARCHED))
+        self.taken_out.as_ref().map_or((self.plain, ALPHA), |changes| (changes.growth, ALPHA_SEARCHED))
     }
 
     fn rule(&self, settings: &Settings) -> (Verdict, String) {
@@ -200,7 +238,7 @@ impl Evidence {
             return Err(self.doubt_of_side(limit));
         }
         // Dear, and asked of nothing else.
-        let late = late_paces(&self.points, self.change.as_ref(), self.quantum);
+        let late = late_paces(&self.points, self.changes.as_ref(), self.quantum);
         match self.doubt_of_flatness(limit, &late) {
             Some(doubt) => Err(doubt.after(&format!("below the limit of {limit}, but "))),
             None => Ok((Verdict::Pass, self.passing(settings, &late))),
@@ -210,9 +248,9 @@ impl Evidence {
     /// A leak's later heights lie above its earlier ones by what it leaks between them; half of that is asked.
     fn reaches_new_heights(&self, growth: &Growth) -> bool {
         // Behind a change that comes late there is too little to see heights in.
-        let over = self.taken_out.as_ref().map(|change| change.shape.over());
+        let over = self.taken_out.as_ref().map(Account::over);
         let split = over.filter(|over| *over < 1.0 - HEIGHTS).unwrap_or(0.5);
-        let blocks = block_medians(&self.seen);
+        let blocks = block_medians(&self.without_bumps(&self.seen));
         let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
         let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
         let highest = |later: bool| {
@@ -223,17 +261,23 @@ impl Evidence {
         highest(true) - highest(false) >= leaked / 2.0 && highest(true) > self.cut_height
     }
 
+    /// What an outage piled up and gave back is no height that was reached.
+    fn without_bumps(&self, points: &[Point]) -> Vec<Point> {
+        let is_bump = |change: &Change| matches!(change.shape, Shape::Bump { .. });
+        self.taken_out.as_ref().map_or_else(|| points.to_vec(), |changes| changes.taken_from(points, is_bump))
+    }
+
     /// The most that was given back: by how much the count fell from any height so far, but for an outage's end.
     fn given_back(&self) -> f64 {
-        if matches!(self.taken_out.map(|change| change.shape), Some(Shape::Bump { .. })) {
-            return 0.0;
-        }
         let (mut highest, mut most) = (f64::NEG_INFINITY, 0.0_f64);
-        for block in block_medians(&self.points) {
+        for block in block_medians(&self.without_bumps(&self.points)) {
             highest = highest.max(block.count);
             most = most.max(highest - block.count);
         }
-        most
+        let changes = self.taken_out.iter().flat_map(|all| &all.changes);
+        // One that comes last is too short for a block.
+        let steps = changes.filter(|change| matches!(change.shape, Shape::Step { .. }));
+        steps.map(|step| -step.size.per_min).fold(most, f64::max)
     }
 
     /// How far the end lies above the beginning.
@@ -272,8 +316,11 @@ impl Evidence {
     /// The growth's sentence, with what was found beside it and what follows.
     fn said(&self, what_follows: &str) -> String {
         let (growth, alpha) = self.judged_growth();
-        let beside = self.taken_out.as_ref().map_or_else(String::new, |change| {
-            format!(" beside {} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
+        let beside = self.taken_out.as_ref().map_or_else(String::new, |changes| {
+            let one = |change: &Change| {
+                format!("{} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
+            };
+            format!(" beside {}", changes.changes.iter().map(one).collect::<Vec<_>>().join(" and "))
         });
         let teeth = self.teeth.map_or_else(String::new, |(releases, height)| {
             format!(" on the floors between {releases} releases of about {height:.0}")
@@ -312,7 +359,7 @@ impl Evidence {
     /// The line through what follows the change that was taken out, or through everything.
     fn line(&self) -> FittedLine {
         let (growth, _) = self.judged_growth();
-        let from_s = self.moment_s(self.taken_out.as_ref().map_or(0.0, |change| change.shape.over()));
+        let from_s = self.moment_s(self.taken_out.as_ref().map_or(0.0, Account::over));
         let to_s = self.moment_s(1.0);
         let drawn: Vec<&Point> = self.seen.iter().filter(|point| point.elapsed_s >= from_s).collect();
         let n = drawn.len().max(1) as f64;
@@ -348,6 +395,8 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::{Explained, Judged, Settings, judge, left_s};
     use crate::growth::Point;
@@ -464,6 +513,64 @@ mod tests {
         let mut broken = series(210, 0.0, 1);
         broken[100].count = f64::INFINITY;
         assert_eq!(verdict(&judge(&broken, &SETTINGS)), Verdict::Invalid);
+    }
+
+    /// An hour, a sample each five seconds, under churn.
+    fn hour(count: impl Fn(f64) -> f64) -> Vec<Point> {
+        let mut rng = StdRng::seed_from_u64(7);
+        (0..720)
+            .map(|sample| {
+                let second = f64::from(sample) * 5.0;
+                let churn = f64::from(rng.random_range(-2..=2_i8));
+                Point { elapsed_s: 30.0 + second, count: (300.0 + churn + count(second / 60.0)).round() }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_leak_that_begins_late_is_seen_beside_what_was_before() {
+        let late = |minute: f64| (3.0 * (minute - 45.0).max(0.0)).floor();
+        let outage = |minute: f64| if (20.0..26.0).contains(&minute) { 40.0 } else { 0.0 };
+        let queue = |minute: f64| 100.0 * (minute / 18.0).min(1.0);
+        for judged in [
+            judge(&hour(|minute| outage(minute) + late(minute)), &SETTINGS),
+            judge(&hour(|minute| queue(minute) + late(minute)), &SETTINGS),
+        ] {
+            assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
+            assert!((judged.judgement.growth_per_min.unwrap() - 3.0).abs() < 0.3, "{judged:?}");
+            assert!(judged.judgement.reason.contains(" and a change of pace at 2"), "{judged:?}");
+        }
+        for judged in [judge(&hour(outage), &SETTINGS), judge(&hour(queue), &SETTINGS)] {
+            assert_eq!(verdict(&judged), Verdict::Pass, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn several_steps_are_no_leak_and_a_leak_in_stairs_does_not_pass_for_them() {
+        let steps = |height: f64| {
+            move |minute: f64| [12.0, 25.0, 38.0].iter().filter(|at| minute >= **at).count() as f64 * height
+        };
+        assert_eq!(verdict(&judge(&hour(steps(10.0)), &SETTINGS)), Verdict::Pass);
+        let judged = judge(&hour(steps(80.0)), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
+    }
+
+    #[test]
+    fn a_leak_with_each_fault_is_called_and_pools_that_open_one_after_the_other_are_not() {
+        let bursts = |moments: [f64; 5]| {
+            move |minute: f64| moments.iter().map(|at| 120.0 * (minute - at).clamp(0.0, 1.0)).sum::<f64>()
+        };
+        let judged = judge(&hour(bursts([7.0, 13.0, 32.0, 38.0, 56.0])), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
+        let judged = judge(&hour(bursts([4.0, 9.0, 13.0, 18.0, 24.0])), &SETTINGS);
+        assert_ne!(verdict(&judged), Verdict::Fail, "{judged:?}");
+    }
+
+    #[test]
+    fn what_is_given_back_at_the_very_end_was_no_leak() {
+        let tooth = |minute: f64| 100.0 * (minute / 46.0 + 0.7087).fract();
+        let judged = judge(&hour(tooth), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Figures in words, for reasons that people read.
 
-use crate::growth::shape::{Change, Shape};
+use crate::growth::account::{Account, Change};
+use crate::growth::shape::Shape;
 
 /// A rate with as many digits as it deserves; never "-0.00".
 pub(crate) fn rate(per_min: f64) -> String {
@@ -12,13 +13,18 @@ pub(crate) fn rate(per_min: f64) -> String {
 
 /// What changed once.
 pub(crate) fn change(change: &Change) -> String {
-    let size = change.fit.size.per_min;
+    let size = change.size.per_min;
     match change.shape {
         Shape::Step { .. } => format!("one step of {size:+.0}"),
         Shape::Bump { .. } => format!("a passing {size:+.0}"),
         Shape::Knee { .. } => "a change of pace".to_owned(),
         Shape::Settling { .. } => format!("a settling by {size:+.0}"),
     }
+}
+
+/// All that changed.
+pub(crate) fn changes(all: &Account) -> String {
+    all.changes.iter().map(change).collect::<Vec<_>>().join(" and ")
 }
 
 /// A length of time, to the unit that matters.

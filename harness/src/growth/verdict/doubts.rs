@@ -4,6 +4,8 @@
 //! shrink with a power of the run's length: 3/2 where noise forgets, 1/2 where it walks; 1 is reckoned with. How often
 //! a run of the length that is named is decided stands in `docs/growth.md`.
 
+use crate::growth::account::Account;
+use crate::growth::bursts::bursts;
 use crate::growth::slope::Growth;
 use crate::growth::verdict::{
     ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance, checked,
@@ -105,7 +107,7 @@ impl Evidence {
     fn until_leak(&self, limit: f64) -> f64 {
         let (growth, alpha) = self.judged_growth();
         let beside =
-            self.change.as_ref().map(|change| change.fit.growth).filter(|beside| beside.per_min > limit);
+            self.changes.as_ref().map(|changes| changes.growth).filter(|beside| beside.per_min > limit);
         let near = limit * (1.0 - FAR);
         least(|times| {
             let then = stretched(growth, times);
@@ -117,13 +119,22 @@ impl Evidence {
         })
     }
 
+    /// Whether the growth came in bursts, too many for chance.
+    fn bursts_settle(&self, limit: f64) -> bool {
+        let rise = limit * self.minutes();
+        bursts(&self.points, self.quantum).is_some_and(|bursts| {
+            !bursts.come_by_chance(rise, ALPHA) && !bursts.come_by_chance(rise * (1.0 - FAR), ALPHA_FAR)
+        })
+    }
+
     /// Why growth above the limit may still be no leak.
     pub(super) fn doubt_of_leak(&self, settings: &Settings) -> Option<Doubt> {
         let limit = settings.limit_per_min;
         let (growth, _) = self.judged_growth();
-        let beside = self.change.as_ref().map_or(growth, |change| change.fit.growth);
-        if growth.low(ALPHA_FAR) < limit * (1.0 - FAR) || beside.low(ALPHA) < limit {
-            let what = self.change.as_ref().map_or_else(|| "chance".to_owned(), words::change);
+        let beside = self.changes.as_ref().map_or(growth, |changes| changes.growth);
+        let open = growth.low(ALPHA_FAR) < limit * (1.0 - FAR) || beside.low(ALPHA) < limit;
+        if open && !self.bursts_settle(limit) {
+            let what = self.changes.as_ref().map_or_else(|| "chance".to_owned(), words::changes);
             return Some(Doubt::new(
                 format!("{what} would explain it as well"),
                 self.until_leak(limit).max(AGAIN),
@@ -164,9 +175,9 @@ impl Evidence {
             let why = format!("a leak of {far} may not have shown in so short a run");
             return Some(Doubt::new(why, UNITS_PASS / expected * MARGIN));
         }
-        let over = self.taken_out.as_ref().map_or(0.0, |change| change.shape.over());
+        let over = self.taken_out.as_ref().map_or(0.0, Account::over);
         if 1.0 - over < REST {
-            let what = self.taken_out.as_ref().map_or_else(String::new, words::change);
+            let what = self.taken_out.as_ref().map_or_else(String::new, words::changes);
             return Some(Doubt::new(format!("{what} came too late to see what follows"), AGAIN));
         }
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
