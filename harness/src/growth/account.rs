@@ -6,7 +6,7 @@
 
 use crate::growth::Point;
 use crate::growth::shape::{Shape, best_pair, best_shape, family_size, shares};
-use crate::growth::slope::{Growth, growth_beside};
+use crate::growth::slope::{Growth, cosines_by_length, growth_beside};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
 const ALPHA: f64 = 0.001;
@@ -94,6 +94,10 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Account> {
 /// fewest first. One change hides another: so the first two are looked for together, and each is looked for anew beside
 /// what is found after it.
 pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
+    // Dear, and with too few samples nothing would be kept.
+    if cosines_by_length(points.len()) < COSINES_TOLD {
+        return Vec::new();
+    }
     let shares = shares(points);
     let account = |shapes: &[Shape]| Account::of(points, &shares, shapes, quantum);
     let mut kept = Vec::new();

@@ -246,9 +246,13 @@ fn long_run_sum_variance(scores: &[f64], cosines: f64) -> f64 {
 /// over the cosines is at most 8 % below the variance that is sought: j <= n / (2 pi m).
 fn cosines(residuals: &[f64], fitted: f64) -> f64 {
     let n = residuals.len() as f64;
-    let by_length = 0.4 * n.powf(2.0 / 3.0);
     let by_memory = n / (2.0 * PI * memory_samples(residuals, fitted));
-    by_length.round().min(by_memory.floor()).max(1.0)
+    cosines_by_length(residuals.len()).min(by_memory.floor()).max(1.0)
+}
+
+/// How many cosines so many samples have at most.
+pub(crate) fn cosines_by_length(samples: usize) -> f64 {
+    (0.4 * (samples as f64).powf(2.0 / 3.0)).round()
 }
 
 /// Integrated autocorrelation time m in samples, summed up to the first lag that is [`WINDOW`] times the
