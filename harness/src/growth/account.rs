@@ -5,7 +5,7 @@
 //! kept where each is significant beside the others.
 
 use crate::growth::Point;
-use crate::growth::shape::{Shape, best_pair, best_shape, family_size, shares};
+use crate::growth::shape::{Shape, best_pair, best_shape, coarse, family_size, shares};
 use crate::growth::slope::{Growth, cosines_by_length, growth_beside};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
@@ -15,6 +15,8 @@ const ALPHA_HINT: f64 = 0.2;
 /// Several changes are told from noise only where what is left forgets so soon that so many cosines measure its error:
 /// noise that remembers for long has the shape of any of them.
 const COSINES_TOLD: f64 = 20.0;
+/// Among so many points they are looked for.
+const SEARCH_POINTS: usize = 1000;
 /// How many changes are taken out of what a late leak is looked for in.
 const CHANGES_MAX: usize = 4;
 
@@ -98,27 +100,26 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
     if cosines_by_length(points.len()) < COSINES_TOLD {
         return Vec::new();
     }
-    let shares = shares(points);
-    let account = |shapes: &[Shape]| Account::of(points, &shares, shapes, quantum);
+    let few = &coarse(points, SEARCH_POINTS);
+    let few_shares = shares(few);
+    let account = |shapes: &[Shape]| Account::of(few, &few_shares, shapes, quantum);
     let mut kept = Vec::new();
     let mut shapes = best_pair(points).map_or_else(Vec::new, Vec::from);
     while let Some(mut found) = (shapes.len() > 1).then(|| account(&shapes)).flatten() {
         for place in 0..shapes.len() {
             let Some(shape) = shapes.get(place).copied() else { break };
-            let others = found.taken_from(points, |change| change.shape != shape);
-            let better = best_shape(&others, &shares).map(|better| {
-                shapes.iter().map(|other| if *other == shape { better } else { *other }).collect::<Vec<_>>()
-            });
-            if let Some((better, refined)) =
-                better.and_then(|better| account(&better).map(|refined| (better, refined)))
-            {
-                (shapes, found) = (better, refined);
+            let others = found.taken_from(few, |change| change.shape != shape);
+            let Some(better) = best_shape(&others, &few_shares) else { continue };
+            let anew = |other: &Shape| if *other == shape { better } else { *other };
+            let refined: Vec<Shape> = shapes.iter().map(anew).collect();
+            if let Some(account) = account(&refined) {
+                (shapes, found) = (refined, account);
             }
         }
-        let next = best_shape(&found.taken_from(points, |_| true), &shares);
-        if found.significant && found.growth.degrees >= COSINES_TOLD {
-            kept.push(found);
-        }
+        let next = best_shape(&found.taken_from(few, |_| true), &few_shares);
+        let whole =
+            found.significant.then(|| Account::of(points, &shares(points), &shapes, quantum)).flatten();
+        kept.extend(whole.filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD));
         match next {
             Some(next) if shapes.len() < CHANGES_MAX => shapes.push(next),
             _ => break,

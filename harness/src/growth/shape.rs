@@ -79,40 +79,101 @@ pub(crate) fn best_shape(points: &[Point], shares: &[f64]) -> Option<Shape> {
     with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))
 }
 
-/// Few points, each the mean of neighbours: enough to look for a pair among, of which there are many.
-fn coarse(points: &[Point]) -> Vec<Point> {
+/// At most so many points, each the mean of neighbours.
+pub(crate) fn coarse(points: &[Point], most: usize) -> Vec<Point> {
     let mean = |chunk: &[Point]| {
         let n = chunk.len() as f64;
         let sum = |value: fn(&Point) -> f64| chunk.iter().map(value).sum::<f64>() / n;
         Point { elapsed_s: sum(|point| point.elapsed_s), count: sum(|point| point.count) }
     };
-    points.chunks(points.len().div_ceil(PAIR_POINTS)).map(mean).collect()
+    points.chunks(points.len().div_ceil(most).max(1)).map(mean).collect()
+}
+
+/// One of a pair, with what its angle to any other follows from.
+struct Candidate {
+    shape: Shape,
+    /// Where a step or a bump is one, and else zero.
+    range: Option<(usize, usize)>,
+    values: Vec<f64>,
+    /// Of the values before each place.
+    sums: Vec<f64>,
+    mean: f64,
+    /// Its multiple of time.
+    along: f64,
+    /// The length of its own part, and that of what it explains alone.
+    length: f64,
+    explains: f64,
+}
+
+impl Candidate {
+    fn of(shape: Shape, (shares, minutes, bent): (&[f64], &[f64], &[f64])) -> Option<Self> {
+        let values: Vec<f64> = shares.iter().map(|share| shape.value(*share)).collect();
+        let own = own_part_of(shape, shares, minutes);
+        let length = square_sum(&own).sqrt();
+        let place = |at: f64| shares.partition_point(|share| *share < at);
+        let range = match shape {
+            Shape::Step { at } => Some((place(at), shares.len())),
+            Shape::Bump { from, to } => Some((place(from), place(to))),
+            Shape::Knee { .. } | Shape::Settling { .. } => None,
+        };
+        let mut sums = vec![0.0];
+        sums.extend(values.iter().scan(0.0, |sum, value| {
+            *sum += value;
+            Some(*sum)
+        }));
+        Some(Self {
+            shape,
+            range,
+            mean: sums.last()? / values.len() as f64,
+            along: coefficient(minutes, &values)?,
+            explains: dot(&own, bent) / length,
+            values,
+            sums,
+            length,
+        })
+        .filter(|_| length > 0.0)
+    }
+
+    /// The product of both shapes, summed over all points.
+    fn product(&self, other: &Self) -> f64 {
+        let within = |smooth: &Self, (from, to): (usize, usize)| {
+            let until = |place: usize| smooth.sums.get(place).copied().unwrap_or(0.0);
+            until(to) - until(from)
+        };
+        match (self.range, other.range) {
+            (Some(one), Some(two)) => one.1.min(two.1).saturating_sub(one.0.max(two.0)) as f64,
+            (Some(range), None) => within(other, range),
+            (None, Some(range)) => within(self, range),
+            (None, None) => dot(&self.values, &other.values),
+        }
+    }
+}
+
+fn dot(one: &[f64], other: &[f64]) -> f64 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 /// The two of the family that together explain most beside a straight line.
 pub(crate) fn best_pair(points: &[Point]) -> Option<[Shape; 2]> {
-    let points = &coarse(points);
+    let points = &coarse(points, PAIR_POINTS);
     let shares = &shares(points);
     let (minutes, counts) = centred(points);
     let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
-    // Each shape's own part, of length one: what two explain then follows from their projections and their angle.
-    let own = |shape: Shape| {
-        let own = own_part_of(shape, shares, &minutes);
-        let length = square_sum(&own).sqrt();
-        (length > 0.0).then(|| (shape, own.iter().map(|value| value / length).collect::<Vec<f64>>()))
-    };
-    let all: Vec<(Shape, Vec<f64>)> = family_with_bumps(BUMPS.2 / 2.0).filter_map(own).collect();
-    let onto = |along: &[f64], of: &[f64]| along.iter().zip(of).map(|(a, b)| a * b).sum::<f64>();
-    let projections: Vec<f64> = all.iter().map(|(_, own)| onto(own, &bent)).collect();
+    let (n, time) = (points.len() as f64, square_sum(&minutes));
+    let all: Vec<Candidate> = family_with_bumps(BUMPS.2 / 2.0)
+        .filter_map(|shape| Candidate::of(shape, (shares, &minutes, &bent)))
+        .collect();
     let mut best: Option<([Shape; 2], f64)> = None;
-    for (place, (first, own)) in all.iter().enumerate() {
-        for (other, (second, other_own)) in all.iter().enumerate().skip(place + 1) {
-            let (one, two) = (projections.get(place)?, projections.get(other)?);
-            let angle = onto(own, other_own);
+    for (place, one) in all.iter().enumerate() {
+        for two in all.iter().skip(place + 1) {
+            // Of both own parts, as what a shape has in common with a straight line is taken from each.
+            let common = one.product(two) - n * one.mean * two.mean - time * one.along * two.along;
+            let angle = common / (one.length * two.length);
             let apart = 1.0 - angle * angle;
-            let explained = (one * one + two * two - 2.0 * angle * one * two) / apart;
-            if apart > PAIR_APART && best.is_none_or(|(_, most)| explained > most) {
-                best = Some(([*first, *second], explained));
+            let explained = one.explains * one.explains + two.explains * two.explains
+                - 2.0 * angle * one.explains * two.explains;
+            if apart > PAIR_APART && best.is_none_or(|(_, most)| explained / apart > most) {
+                best = Some(([one.shape, two.shape], explained / apart));
             }
         }
     }
