@@ -89,7 +89,8 @@ pub fn growth(points: &[Point], quantum: f64) -> Option<Growth> {
 pub(crate) fn alone(response: &[f64], regressor: &[f64], quantum: f64) -> Option<Growth> {
     let multiple = coefficient(regressor, response)?;
     let residuals = without(response, regressor, multiple);
-    Some(estimate(multiple, regressor, &residuals, (2.0, quantum)))
+    let cosines = cosines(&residuals, 2.0);
+    Some(estimate(multiple, regressor, &residuals, (2.0, cosines, quantum)))
 }
 
 /// The multiples of several regressors in a response, each beside the others, all about their means. `None` where one
@@ -103,8 +104,11 @@ pub(crate) fn side_by_side(response: &[f64], regressors: &[&[f64]], quantum: f64
     let residuals =
         explained.fold(response.to_vec(), |left, (regressor, multiple)| without(&left, regressor, *multiple));
     let fitted = regressors.len() as f64 + 1.0;
+    let cosines = cosines(&residuals, fitted);
     let each = own.iter().zip(multiples);
-    Some(each.map(|(own, multiple)| estimate(multiple, own, &residuals, (fitted, quantum))).collect())
+    Some(
+        each.map(|(own, multiple)| estimate(multiple, own, &residuals, (fitted, cosines, quantum))).collect(),
+    )
 }
 
 /// What of one regressor the others don't explain.
@@ -178,8 +182,14 @@ pub(crate) fn square_sum(values: &[f64]) -> f64 {
 }
 
 /// Adds the error to a coefficient, from its own part of its regressor and the regression's residuals:
-/// the narrower of the two that hold. `fitted` is the number of coefficients of the regression.
-fn estimate(coefficient: f64, regressor: &[f64], residuals: &[f64], (fitted, quantum): (f64, f64)) -> Growth {
+/// the narrower of the two that hold. `fitted` is the number of coefficients of the regression, `cosines` what its residuals
+/// allow.
+fn estimate(
+    coefficient: f64,
+    regressor: &[f64],
+    residuals: &[f64],
+    (fitted, cosines, quantum): (f64, f64, f64),
+) -> Growth {
     let own = square_sum(regressor);
     let rounding = quantum * quantum / 12.0 / own;
     let with = |(variance, degrees): (f64, f64)| Growth {
@@ -187,15 +197,14 @@ fn estimate(coefficient: f64, regressor: &[f64], residuals: &[f64], (fitted, qua
         error_per_min: (variance / (own * own) + rounding).sqrt(),
         degrees,
     };
-    let forgetting = with(cosine_variance(regressor, residuals, fitted));
+    let forgetting = with(cosine_variance(regressor, residuals, cosines));
     let walking = with(walk_variance(regressor, residuals, fitted));
     let forgets = forgetting.degrees >= COSINES_MIN;
     if forgets && forgetting.half_width(ALPHA) < walking.half_width(ALPHA) { forgetting } else { walking }
 }
 
 /// Variance of the sum of the scores for residuals that forget, with its degrees of freedom: EWC.
-fn cosine_variance(regressor: &[f64], residuals: &[f64], fitted: f64) -> (f64, f64) {
-    let cosines = cosines(residuals, fitted);
+fn cosine_variance(regressor: &[f64], residuals: &[f64], cosines: f64) -> (f64, f64) {
     let scores: Vec<f64> = regressor.iter().zip(residuals).map(|(x, residual)| x * residual).collect();
     (long_run_sum_variance(&scores, cosines), cosines)
 }
