@@ -147,16 +147,38 @@ fn matters(plain: &Growth, changes: &Account, limit: f64) -> bool {
     changes.significant && !either
 }
 
+/// A pace since some moment.
+struct Late {
+    since_s: f64,
+    pace: Growth,
+    /// What changes of the last quarter would add to it.
+    rise_per_min: f64,
+}
+
+impl Late {
+    /// A part of the window carries this pace, and fewer cosines measure its noise than that of the whole.
+    fn half_width(&self, alpha: f64) -> f64 {
+        let degrees = (self.pace.degrees * LATE_DEGREES).max(1.0);
+        Growth { degrees, ..self.pace }.half_width(alpha)
+    }
+
+    /// Since then the growth was slower than this, only with chance `alpha` not, though all that changed late were a part
+    /// of it.
+    fn high(&self, alpha: f64) -> f64 {
+        self.pace.per_min + self.rise_per_min + self.half_width(alpha)
+    }
+}
+
 /// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
 /// follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<(f64, Growth)> {
+fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<Late> {
     // Dear, and without so much as a hint of a change there is none.
     let hinted = first.filter(|first| first.is_hinted());
     let all = hinted.and_then(|first| {
         account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
     });
     let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
-    // A rise in the last quarter may be a part of the leak that is looked for, and counts as one.
+    // A change in the last quarter may be a part of the leak that is looked for.
     let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
     let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
     let rise: f64 = changes.map(|change| change.size.per_min.abs()).sum();
@@ -164,10 +186,7 @@ fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<(f
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
         let pace = account::pace_since(&rest, at, quantum)?;
-        // A part of the window carries this pace, and fewer cosines measure its noise than that of the whole.
-        let degrees = (pace.degrees * LATE_DEGREES).max(1.0);
-        let per_min = pace.per_min + rise * 60.0 / (until_s - moment_s);
-        Some((moment_s, Growth { per_min, degrees, ..pace }))
+        Some(Late { since_s: moment_s, pace, rise_per_min: rise * 60.0 / (until_s - moment_s) })
     };
     LATE.into_iter().filter_map(since).collect()
 }
@@ -305,12 +324,12 @@ impl Evidence {
     }
 
     /// From which pace a leak that began at the last of [`LATE`] would have been doubted at least.
-    fn late_floor(&self, limit: f64, late: &[(f64, Growth)]) -> Option<f64> {
-        let (since_s, pace) = late.last()?;
+    fn late_floor(&self, limit: f64, late: &[Late]) -> Option<f64> {
+        let late = late.last()?;
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
-        let seen = pace.half_width(ALPHA) + pace.half_width(ALPHA_FAR / LATE.len() as f64).max(limit);
+        let seen = late.pace.half_width(ALPHA) + late.half_width(ALPHA_FAR / LATE.len() as f64).max(limit);
         // One unit more than is left undoubted.
-        Some(seen.max(chance::UNITS_DOUBTED * self.quantum * 60.0 / (until_s - since_s)))
+        Some(seen.max(chance::UNITS_DOUBTED * self.quantum * 60.0 / (until_s - late.since_s)))
     }
 
     /// The growth's sentence, with what was found beside it and what follows.
@@ -334,7 +353,7 @@ impl Evidence {
         )
     }
 
-    fn passing(&self, settings: &Settings, late: &[(f64, Growth)]) -> String {
+    fn passing(&self, settings: &Settings, late: &[Late]) -> String {
         let limit = settings.limit_per_min;
         let mut said = format!("below the limit of {limit}");
         if let Some(late) = self.late_floor(limit, late) {

@@ -8,7 +8,8 @@ use crate::growth::account::Account;
 use crate::growth::bursts::bursts;
 use crate::growth::slope::Growth;
 use crate::growth::verdict::{
-    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, REST, Settings, UNITS_LATE, UNITS_PASS, chance, checked,
+    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, Late, REST, Settings, UNITS_LATE, UNITS_PASS, chance,
+    checked,
 };
 use crate::growth::{Point, quality, words};
 
@@ -43,6 +44,14 @@ impl Doubt {
 /// The growth as a run so many times as long would find it.
 fn stretched(growth: Growth, times: f64) -> Growth {
     Growth { error_per_min: growth.error_per_min / times, ..growth }
+}
+
+impl Late {
+    /// The same: what changed once makes less of a pace in a longer run.
+    fn stretched(&self, times: f64) -> Self {
+        let rise_per_min = self.rise_per_min / times;
+        Self { pace: stretched(self.pace, times), rise_per_min, ..*self }
+    }
 }
 
 /// The least length, in lengths of this run, at which all is clear; without bound where none is.
@@ -161,7 +170,7 @@ impl Evidence {
     }
 
     /// Why growth below the limit may still be a leak.
-    pub(super) fn doubt_of_flatness(&self, limit: f64, late: &[(f64, Growth)]) -> Option<Doubt> {
+    pub(super) fn doubt_of_flatness(&self, limit: f64, late: &[Late]) -> Option<Doubt> {
         let (growth, _) = self.judged_growth();
         let far = limit * (1.0 + FAR);
         if growth.high(ALPHA_FAR) >= far || chance::hides(self.units(growth.per_min), self.units(far)) {
@@ -182,7 +191,8 @@ impl Evidence {
         }
         let until_s = self.points.last().map_or(0.0, |point| point.elapsed_s);
         let alpha = ALPHA_FAR / LATE.len() as f64;
-        late.iter().find_map(|(since_s, pace)| {
+        late.iter().find_map(|late| {
+            let (since_s, pace) = (late.since_s, late.pace);
             let units = |per_min: f64| per_min * (until_s - since_s) / 60.0 / self.quantum;
             let rises =
                 pace.per_min >= limit && pace.low(alpha) > 0.0 && chance::doubted(units(pace.per_min));
@@ -193,9 +203,9 @@ impl Evidence {
                     AGAIN,
                 ));
             }
-            (units(far) >= UNITS_LATE && pace.high(alpha) >= far).then(|| {
+            (units(far) >= UNITS_LATE && late.high(alpha) >= far).then(|| {
                 let why = format!("a leak of {far} that began at {since_s:.0} s would not show");
-                Doubt::new(why, least(|times| stretched(*pace, times).high(alpha) < far))
+                Doubt::new(why, least(|times| late.stretched(times).high(alpha) < far))
             })
         })
     }
