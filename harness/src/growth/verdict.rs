@@ -20,12 +20,14 @@ use crate::growth::saw;
 use crate::growth::shape::Shape;
 use crate::growth::slope::{Growth, growth};
 use crate::growth::verdict::doubts::Doubt;
+use crate::growth::verdict::late::{LATE, Late, late_paces};
 use crate::growth::warmup::{self, Cut, Warmup, block_medians};
 use crate::growth::{Point, words};
 use crate::result::{FittedLine, Judgement, Verdict};
 
 mod chance;
 mod doubts;
+mod late;
 mod looks;
 mod settings;
 
@@ -44,10 +46,6 @@ const ALPHA_SEARCHED: f64 = ALPHA / 4.0;
 const ALPHA_FAR: f64 = 0.001;
 /// How far from the limit that is, as a share of it.
 const FAR: f64 = 0.5;
-/// Shares of the run since which a late leak is looked for.
-const LATE: [f64; 3] = [0.25, 0.5, 0.75];
-/// The degrees of freedom of a pace since then, as a share of those of the whole.
-const LATE_DEGREES: f64 = 0.5;
 /// A change must have been over for this share of the run before what follows counts as flat.
 const REST: f64 = 0.25;
 /// Units that must be expected to leak in a run for one at least to be seen in 19 of 20: e^-3 = 5 %.
@@ -145,50 +143,6 @@ fn matters(plain: &Growth, changes: &Account, limit: f64) -> bool {
         |growth: &Growth, alpha| growth.high(alpha) < limit && growth.high(ALPHA_FAR) < limit * (1.0 + FAR);
     let either = clear(plain, ALPHA) && clear(&changes.growth, ALPHA_SEARCHED);
     changes.significant && !either
-}
-
-/// A pace since some moment.
-struct Late {
-    since_s: f64,
-    pace: Growth,
-    /// What changes of the last quarter would add to it.
-    rise_per_min: f64,
-}
-
-impl Late {
-    /// A part of the window carries this pace, and fewer cosines measure its noise than that of the whole.
-    fn half_width(&self, alpha: f64) -> f64 {
-        let degrees = (self.pace.degrees * LATE_DEGREES).max(1.0);
-        Growth { degrees, ..self.pace }.half_width(alpha)
-    }
-
-    /// Since then the growth was slower than this, only with chance `alpha` not, though all that changed late were a part
-    /// of it.
-    fn high(&self, alpha: f64) -> f64 {
-        self.pace.per_min + self.rise_per_min + self.half_width(alpha)
-    }
-}
-
-/// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
-/// follows it, and hide a leak that begins late.
-fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<Late> {
-    // Dear, and without so much as a hint of a change there is none.
-    let hinted = first.filter(|first| first.is_hinted());
-    let all = hinted.and_then(|first| {
-        account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
-    });
-    let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
-    // A change in the last quarter may be a part of the leak that is looked for.
-    let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
-    let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
-    let rise: f64 = changes.map(|change| change.size.per_min.abs()).sum();
-    let until_s = points.last().map_or(0.0, |point| point.elapsed_s);
-    let since = |at: f64| {
-        let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
-        let pace = account::pace_since(&rest, at, quantum)?;
-        Some(Late { since_s: moment_s, pace, rise_per_min: rise * 60.0 / (until_s - moment_s) })
-    };
-    LATE.into_iter().filter_map(since).collect()
 }
 
 impl Evidence {

@@ -7,9 +7,9 @@
 use crate::growth::account::Account;
 use crate::growth::bursts::bursts;
 use crate::growth::slope::Growth;
+use crate::growth::verdict::late::{LATE, Late};
 use crate::growth::verdict::{
-    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, LATE, Late, REST, Settings, UNITS_LATE, UNITS_PASS, chance,
-    checked,
+    ALPHA, ALPHA_FAR, Evidence, Explained, FAR, REST, Settings, UNITS_LATE, UNITS_PASS, chance, checked,
 };
 use crate::growth::{Point, quality, words};
 

@@ -1,0 +1,55 @@
+//! Paces since later moments of a run: a leak may begin late.
+
+use crate::growth::Point;
+use crate::growth::account::{self, Account, Change};
+use crate::growth::slope::Growth;
+use crate::growth::verdict::REST;
+
+/// Shares of the run since which a late leak is looked for.
+pub(super) const LATE: [f64; 3] = [0.25, 0.5, 0.75];
+/// The degrees of freedom of a pace since then, as a share of those of the whole.
+const LATE_DEGREES: f64 = 0.5;
+
+/// A pace since some moment.
+pub(super) struct Late {
+    pub(super) since_s: f64,
+    pub(super) pace: Growth,
+    /// What changes of the last quarter would add to it.
+    pub(super) rise_per_min: f64,
+}
+
+impl Late {
+    /// A part of the window carries this pace, and fewer cosines measure its noise than that of the whole.
+    pub(super) fn half_width(&self, alpha: f64) -> f64 {
+        let degrees = (self.pace.degrees * LATE_DEGREES).max(1.0);
+        Growth { degrees, ..self.pace }.half_width(alpha)
+    }
+
+    /// Since then the growth was slower than this, only with chance `alpha` not, though all that changed late were a part
+    /// of it.
+    pub(super) fn high(&self, alpha: f64) -> f64 {
+        self.pace.per_min + self.rise_per_min + self.half_width(alpha)
+    }
+}
+
+/// The paces since shares of the whole, with bounded changes taken out: one that is left in would be noise in what
+/// follows it, and hide a leak that begins late.
+pub(super) fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<Late> {
+    // Dear, and without so much as a hint of a change there is none.
+    let hinted = first.filter(|first| first.is_hinted());
+    let all = hinted.and_then(|first| {
+        account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
+    });
+    let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
+    // A change in the last quarter may be a part of the leak that is looked for.
+    let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
+    let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
+    let rise: f64 = changes.map(|change| change.size.per_min.abs()).sum();
+    let until_s = points.last().map_or(0.0, |point| point.elapsed_s);
+    let since = |at: f64| {
+        let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
+        let pace = account::pace_since(&rest, at, quantum)?;
+        Some(Late { since_s: moment_s, pace, rise_per_min: rise * 60.0 / (until_s - moment_s) })
+    };
+    LATE.into_iter().filter_map(since).collect()
+}
