@@ -17,7 +17,7 @@ const ALPHA_HINT: f64 = 0.2;
 const COSINES_TOLD: f64 = 20.0;
 /// Among so many points they are looked for.
 const SEARCH_POINTS: usize = 1000;
-/// How many changes are taken out of what a late leak is looked for in.
+/// How many changes are fitted beside each other at most.
 const CHANGES_MAX: usize = 4;
 
 /// A shape fitted beside a line.

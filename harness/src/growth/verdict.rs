@@ -82,8 +82,8 @@ pub fn judge(points: &[Point], settings: &Settings) -> Judged {
     let quantum = quality::quantum(&trusted, settings.limit_per_min);
     match Evidence::gather(quality::thinned(&trusted).points(), quantum, settings) {
         Ok(evidence) => {
-            let evidence = evidence.with_more_changes(settings);
-            let (verdict, reason) = evidence.rule(settings);
+            let (evidence, decided) = evidence.settled(settings);
+            let (verdict, reason) = evidence.ruled(decided);
             let decided_at_s = looks::decided_at_s(&trusted, settings, verdict);
             evidence.judged(settings, verdict, reason, decided_at_s)
         }
@@ -113,6 +113,9 @@ fn invalid(fault: &Fault, settings: &Settings, warmup_s: f64) -> Judged {
     };
     Judged { judgement, line: None, growth: None }
 }
+
+/// What is decided, and what follows in words; or the doubt that is left.
+type Decided = Result<(Verdict, String), Doubt>;
 
 /// What the samples say, before any limit is held against it.
 #[derive(Clone)]
@@ -166,17 +169,20 @@ impl Evidence {
         Ok(Self { seen, points, teeth, cut_height, cut, quantum, plain, changes, taken_out })
     }
 
-    /// The same with several changes taken out, where one leaves the verdict open and several decide it.
-    fn with_more_changes(self, settings: &Settings) -> Self {
-        if self.decided(settings).is_ok() {
-            return self;
+    /// The same with what is decided; with several changes taken out where one leaves the verdict open and several decide
+    /// it.
+    fn settled(self, settings: &Settings) -> (Self, Decided) {
+        let decided = self.decided(settings);
+        if decided.is_ok() {
+            return (self, decided);
         }
-        let decided = account::several_changes(&self.points, self.quantum)
+        let settled = account::several_changes(&self.points, self.quantum)
             .into_iter()
             .filter(|all| self.are_no_stairs(all, settings.limit_per_min))
             .map(|all| Self { taken_out: Some(all.clone()), changes: Some(all), ..self.clone() })
-            .find(|with_all| with_all.decided(settings).is_ok());
-        decided.unwrap_or(self)
+            .map(|with_all| (with_all.decided(settings), with_all))
+            .find(|(decided, _)| decided.is_ok());
+        settled.map_or((self, decided), |(decided, with_all)| (with_all, decided))
     }
 
     /// Whether several changes are more than a leak in stairs: where together they lift the count by what the limit allows,
@@ -190,15 +196,15 @@ impl Evidence {
         self.taken_out.as_ref().map_or((self.plain, ALPHA), |changes| (changes.growth, ALPHA_SEARCHED))
     }
 
-    fn rule(&self, settings: &Settings) -> (Verdict, String) {
-        match self.decided(settings) {
+    fn ruled(&self, decided: Decided) -> (Verdict, String) {
+        match decided {
             Ok((verdict, follows)) => (verdict, self.said(&follows)),
             Err(doubt) => (Verdict::Inconclusive, self.said(&self.doubted(&doubt))),
         }
     }
 
     /// What is decided, and what follows in words; or the doubt that is left.
-    fn decided(&self, settings: &Settings) -> Result<(Verdict, String), Doubt> {
+    fn decided(&self, settings: &Settings) -> Decided {
         let limit = settings.limit_per_min;
         let (growth, alpha) = self.judged_growth();
         if growth.low(alpha) >= limit {

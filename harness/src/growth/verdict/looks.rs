@@ -113,7 +113,7 @@ impl Watch {
             && Evidence::gather(points, quantum, &self.settings).is_ok_and(|evidence| {
                 evidence.judged_growth().0.low(alpha) >= self.settings.limit_per_min
                     && evidence.rise() > self.explained_rise
-                    && evidence.rule(&self.settings).0 == Verdict::Fail
+                    && matches!(evidence.decided(&self.settings), Ok((Verdict::Fail, _)))
             })
     }
 }
