@@ -1,5 +1,6 @@
 """GitHub's workflows without GitHub: whether their time limits fit into each other, and a rehearsal of a job's commands."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -74,22 +75,23 @@ def limits():
 
 
 def rehearse(clone, *given):
-    """Jobs one after the other; what has an equals sign is an input."""
-    inputs = [one for one in given if "=" in one]
-    for job in given:
-        if job not in inputs:
-            rehearse_job(clone, *job.split(":"), inputs)
+    """Jobs one after the other, each once for every combination of its matrix; what has an equals sign is an input."""
+    inputs = {f"inputs.{key}": value for key, value in (one.split("=", 1) for one in given if "=" in one)}
+    for run_id, job in enumerate((one for one in given if "=" not in one), 1):
+        workflow, name = job.split(":")
+        document = load(clone / FOLDER / f"{workflow}.yml")
+        matrix = document["jobs"][name].get("strategy", {}).get("matrix", {})
+        for values in itertools.product(*matrix.values()):
+            drawn = {f"matrix.{key}": str(value) for key, value in zip(matrix, values)}
+            rehearse_job(clone, document, name, {**inputs, **drawn, "github.run_id": str(run_id)})
 
 
-def rehearse_job(clone, workflow, name, inputs):
+def rehearse_job(clone, document, name, known):
     """Every command of a job in order, as the runner gives them to a shell."""
-    print(f"== {workflow}: {name}", flush=True)
-    document = load(clone / FOLDER / f"{workflow}.yml")
+    drawn = [f"{key}={value}" for key, value in known.items() if key.startswith("matrix.")]
+    print("==", f"{document['name']}: {name}", *drawn, flush=True)
     job = document["jobs"][name]
-    known = {"github.run_id": "1", "github.run_attempt": "1", "github.ref": "refs/heads/main"}
-    # `matrix.shard=2` is what it says, and a plain name is an input.
-    pairs = (given.split("=", 1) for given in inputs)
-    known |= {key if "." in key else f"inputs.{key}": value for key, value in pairs}
+    known = {"github.run_attempt": "1", "github.ref": "refs/heads/main", **known}
     commit = subprocess.check_output(["git", "-C", clone, "rev-parse", "HEAD"], text=True).strip()
     with tempfile.TemporaryDirectory() as runner:
         runner = Path(runner)
@@ -105,7 +107,7 @@ def rehearse_job(clone, workflow, name, inputs):
             "GITHUB_REF": known["github.ref"],
             "GITHUB_REPOSITORY": "example/flatline",
             "GITHUB_RUN_ATTEMPT": "1",
-            "GITHUB_RUN_ID": "1",
+            "GITHUB_RUN_ID": known["github.run_id"],
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": commit,
             "GITHUB_WORKFLOW": document["name"],

@@ -5,7 +5,8 @@
 //! kept where each is significant beside the others.
 
 use crate::growth::Point;
-use crate::growth::shape::{Shape, best_pair, best_shape, coarse, family_size, shares};
+use crate::growth::first::first_shapes;
+use crate::growth::shape::{ALONE, AMONG_SEVERAL, Family, Shape, best_shape, coarse, shares};
 use crate::growth::slope::{Growth, cosines_by_length, growth_beside};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
@@ -30,8 +31,8 @@ pub(crate) struct Change {
 
 impl Change {
     /// Whether chance is ruled out as its cause.
-    fn is_significant(&self) -> bool {
-        self.size.per_min.abs() > self.size.half_width(ALPHA / family_size() as f64)
+    fn is_significant(&self, family: Family) -> bool {
+        self.size.per_min.abs() > self.size.half_width(ALPHA / family.size() as f64)
     }
 }
 
@@ -47,13 +48,18 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    fn of(points: &[Point], shares: &[f64], shapes: &[Shape], quantum: f64) -> Option<Self> {
+    fn of(
+        points: &[Point],
+        shares: &[f64],
+        (shapes, family): (&[Shape], Family),
+        quantum: f64,
+    ) -> Option<Self> {
         let values = |shape: &Shape| shares.iter().map(|share| shape.value(*share)).collect();
         let values: Vec<Vec<f64>> = shapes.iter().map(values).collect();
         let beside = growth_beside(points, &values, quantum)?;
         let changes = shapes.iter().zip(beside.sizes).map(|(shape, size)| Change { shape: *shape, size });
         let changes: Vec<Change> = changes.collect();
-        let significant = changes.iter().all(Change::is_significant);
+        let significant = changes.iter().all(|change| change.is_significant(family));
         Some(Self { changes, growth: beside.growth, significant })
     }
 
@@ -89,7 +95,7 @@ impl Account {
 /// The one change that explains most beside a straight line, be it significant or not.
 pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Account> {
     let shares = shares(points);
-    Account::of(points, &shares, &[best_shape(points, &shares)?], quantum)
+    Account::of(points, &shares, (&[best_shape(points, &shares, ALONE)?], ALONE), quantum)
 }
 
 /// Accounts of two changes and more, up to [`CHANGES_MAX`], all of which are significant beside each other, the one of
@@ -101,26 +107,37 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
         return Vec::new();
     }
     let few = &coarse(points, SEARCH_POINTS);
-    let few_shares = shares(few);
-    let account = |shapes: &[Shape]| Account::of(few, &few_shares, shapes, quantum);
+    let few_shares = &shares(few);
+    let mut kept: Vec<Account> = first_shapes(points)
+        .into_iter()
+        .flat_map(|shapes| grown(shapes, few, few_shares, quantum))
+        .filter_map(|shapes| Account::of(points, &shares(points), (&shapes, AMONG_SEVERAL), quantum))
+        .filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD)
+        .collect();
+    kept.sort_by_key(|account| account.changes.len());
+    kept
+}
+
+/// Shapes with one more each time, as long as it helps: each is looked for anew beside the others. Of those that are
+/// significant.
+fn grown(mut shapes: Vec<Shape>, points: &[Point], shares: &[f64], quantum: f64) -> Vec<Vec<Shape>> {
+    let account = |shapes: &[Shape]| Account::of(points, shares, (shapes, AMONG_SEVERAL), quantum);
     let mut kept = Vec::new();
-    let mut shapes = best_pair(points).map_or_else(Vec::new, Vec::from);
-    while let Some(mut found) = (shapes.len() > 1).then(|| account(&shapes)).flatten() {
+    while let Some(mut found) = account(&shapes) {
         for place in 0..shapes.len() {
             let Some(shape) = shapes.get(place).copied() else { break };
-            let others = found.taken_from(few, |change| change.shape != shape);
-            let Some(better) = best_shape(&others, &few_shares) else { continue };
+            let others = found.taken_from(points, |change| change.shape != shape);
+            let Some(better) = best_shape(&others, shares, AMONG_SEVERAL) else { continue };
             let anew = |other: &Shape| if *other == shape { better } else { *other };
             let refined: Vec<Shape> = shapes.iter().map(anew).collect();
             if let Some(account) = account(&refined) {
                 (shapes, found) = (refined, account);
             }
         }
-        let next = best_shape(&found.taken_from(few, |_| true), &few_shares);
-        let whole =
-            found.significant.then(|| Account::of(points, &shares(points), &shapes, quantum)).flatten();
-        kept.extend(whole.filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD));
-        match next {
+        if found.significant {
+            kept.push(shapes.clone());
+        }
+        match best_shape(&found.taken_from(points, |_| true), shares, AMONG_SEVERAL) {
             Some(next) if shapes.len() < CHANGES_MAX => shapes.push(next),
             _ => break,
         }
@@ -130,7 +147,8 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
 
 /// The pace from a share of the window on, with the noise and the level of the whole of it.
 pub(crate) fn pace_since(points: &[Point], at: f64, quantum: f64) -> Option<Growth> {
-    Account::of(points, &shares(points), &[Shape::Knee { at }], quantum).map(|account| account.growth)
+    Account::of(points, &shares(points), (&[Shape::Knee { at }], ALONE), quantum)
+        .map(|account| account.growth)
 }
 
 #[cfg(test)]
@@ -212,6 +230,37 @@ mod tests {
         assert!(shapes.clone().any(|shape| matches!(shape, Shape::Bump { .. })), "{found:?}");
         assert!(shapes.clone().any(|shape| matches!(shape, Shape::Knee { at } if (at - 0.75).abs() < 0.03)));
         assert!((found[0].growth.per_min - 3.0).abs() < 0.1, "{found:?}");
+    }
+
+    /// Three steps up within an hour, the first of them early.
+    fn three_steps(count: impl Fn(f64) -> f64) -> Vec<Point> {
+        let steps = |s: f64| [300.0, 1300.0, 2200.0].iter().filter(|at| s > **at).count() as f64 * 10.0;
+        let ripple = |s: f64| (s * 1.7).sin() + (s * 0.9).cos();
+        (0..720)
+            .map(|i| f64::from(i) * 5.0)
+            .map(|s| Point { elapsed_s: s, count: (50.0 + steps(s) + count(s) + ripple(s)).round() })
+            .collect()
+    }
+
+    #[test]
+    fn three_steps_that_look_like_a_slope_are_found() {
+        let found = several_changes(&three_steps(|_| 0.0), 1.0);
+        let three = found.iter().find(|all| all.changes.len() == 3).expect("three");
+        for at in [300.0, 1300.0, 2200.0] {
+            let is_there =
+                |shape| matches!(shape, Shape::Step { at: found } if (found * 3595.0 - at).abs() < 15.0);
+            assert!(three.changes.iter().any(|change| is_there(change.shape)), "{at}: {three:?}");
+        }
+        assert!(three.growth.per_min.abs() < 0.1, "{three:?}");
+    }
+
+    #[test]
+    fn a_late_leak_behind_three_steps_is_found_with_them() {
+        let found = several_changes(&three_steps(|s| (s - 2700.0).max(0.0) / 20.0), 1.0);
+        let all = found.last().expect("an account");
+        let is_late = |shape| matches!(shape, Shape::Knee { at } if (at - 0.75).abs() < 0.03);
+        assert!(all.changes.len() == 4 && all.changes.iter().any(|change| is_late(change.shape)), "{all:?}");
+        assert!((all.growth.per_min - 3.0).abs() < 0.2, "{all:?}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::growth::slope::{centred, coefficient, square_sum, without};
 /// samples pass for a level. At the end that may be: a step that comes so late leaves the verdict open, and without it
 /// one passes for a leak that began late.
 const STEPS: (f64, f64, f64) = (0.15, 0.975, 0.025);
+/// Where several are looked for there are samples enough for a level in so short a part.
+const STEPS_AMONG_SEVERAL_FROM: f64 = 0.05;
 /// Moments for a bump's beginning and for its end.
 const BUMPS: (f64, f64, f64) = (0.05, 0.95, 0.05);
 /// A bump is at most this share of the window long: what stays for longer is a step.
@@ -30,10 +32,8 @@ const BUMP_MAX: f64 = 0.3;
 const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
-/// Two shapes of which less than this is their own are taken for one.
-const PAIR_APART: f64 = 0.01;
-/// Among so many points a pair is looked for.
-const PAIR_POINTS: usize = 400;
+/// Where the end of the window is looked at: a bump's last edge may lie at the very last sample.
+const END: f64 = 0.99;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -57,6 +57,11 @@ impl Shape {
         }
     }
 
+    /// By how much more of it there is at the end than at `share`.
+    pub(crate) fn rise(self, share: f64) -> f64 {
+        self.value(END) - self.value(share)
+    }
+
     /// When it is over, as a share of the window: three time constants leave a twentieth.
     pub(crate) fn over(self) -> f64 {
         match self {
@@ -68,12 +73,11 @@ impl Shape {
 }
 
 /// The shape that explains most beside a straight line, its edges placed finely.
-pub(crate) fn best_shape(points: &[Point], shares: &[f64]) -> Option<Shape> {
+pub(crate) fn best_shape(points: &[Point], shares: &[f64], family: Family) -> Option<Shape> {
     let (minutes, counts) = centred(points);
     let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
     let explained = |shape: &Shape| explained(*shape, shares, &minutes, &bent);
-    let family: Vec<Shape> = family().collect();
-    let coarse = family.iter().copied().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
+    let coarse = family.shapes().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     // One edge after the other: a bump has two.
     let early = with_first_edge(coarse).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
     with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))
@@ -87,97 +91,6 @@ pub(crate) fn coarse(points: &[Point], most: usize) -> Vec<Point> {
         Point { elapsed_s: sum(|point| point.elapsed_s), count: sum(|point| point.count) }
     };
     points.chunks(points.len().div_ceil(most).max(1)).map(mean).collect()
-}
-
-/// One of a pair, with what its angle to any other follows from.
-struct Candidate {
-    shape: Shape,
-    /// Where a step or a bump is one, and else zero.
-    range: Option<(usize, usize)>,
-    values: Vec<f64>,
-    /// Of the values before each place.
-    sums: Vec<f64>,
-    mean: f64,
-    /// Its multiple of time.
-    along: f64,
-    /// The length of its own part, and that of what it explains alone.
-    length: f64,
-    explains: f64,
-}
-
-impl Candidate {
-    fn of(shape: Shape, (shares, minutes, bent): (&[f64], &[f64], &[f64])) -> Option<Self> {
-        let values: Vec<f64> = shares.iter().map(|share| shape.value(*share)).collect();
-        let own = own_part_of(shape, shares, minutes);
-        let length = square_sum(&own).sqrt();
-        let place = |at: f64| shares.partition_point(|share| *share < at);
-        let range = match shape {
-            Shape::Step { at } => Some((place(at), shares.len())),
-            Shape::Bump { from, to } => Some((place(from), place(to))),
-            Shape::Knee { .. } | Shape::Settling { .. } => None,
-        };
-        let mut sums = vec![0.0];
-        sums.extend(values.iter().scan(0.0, |sum, value| {
-            *sum += value;
-            Some(*sum)
-        }));
-        Some(Self {
-            shape,
-            range,
-            mean: sums.last()? / values.len() as f64,
-            along: coefficient(minutes, &values)?,
-            explains: dot(&own, bent) / length,
-            values,
-            sums,
-            length,
-        })
-        .filter(|_| length > 0.0)
-    }
-
-    /// The product of both shapes, summed over all points.
-    fn product(&self, other: &Self) -> f64 {
-        let within = |smooth: &Self, (from, to): (usize, usize)| {
-            let until = |place: usize| smooth.sums.get(place).copied().unwrap_or(0.0);
-            until(to) - until(from)
-        };
-        match (self.range, other.range) {
-            (Some(one), Some(two)) => one.1.min(two.1).saturating_sub(one.0.max(two.0)) as f64,
-            (Some(range), None) => within(other, range),
-            (None, Some(range)) => within(self, range),
-            (None, None) => dot(&self.values, &other.values),
-        }
-    }
-}
-
-fn dot(one: &[f64], other: &[f64]) -> f64 {
-    one.iter().zip(other).map(|(one, other)| one * other).sum()
-}
-
-/// The two of the family that together explain most beside a straight line.
-pub(crate) fn best_pair(points: &[Point]) -> Option<[Shape; 2]> {
-    let points = &coarse(points, PAIR_POINTS);
-    let shares = &shares(points);
-    let (minutes, counts) = centred(points);
-    let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
-    let (n, time) = (points.len() as f64, square_sum(&minutes));
-    let all: Vec<Candidate> = family_with_bumps(BUMPS.2 / 2.0)
-        .filter_map(|shape| Candidate::of(shape, (shares, &minutes, &bent)))
-        .collect();
-    let mut best: Option<([Shape; 2], f64)> = None;
-    for (place, one) in all.iter().enumerate() {
-        for two in all.iter().skip(place + 1) {
-            // Of both own parts, as what a shape has in common with a straight line is taken from each.
-            let common = one.product(two) - n * one.mean * two.mean - time * one.along * two.along;
-            let angle = common / (one.length * two.length);
-            let apart = 1.0 - angle * angle;
-            let explained = one.explains * one.explains + two.explains * two.explains
-                - 2.0 * angle * one.explains * two.explains;
-            if apart > PAIR_APART && best.is_none_or(|(_, most)| explained / apart > most) {
-                best = Some(([one.shape, two.shape], explained / apart));
-            }
-        }
-    }
-    best.map(|(pair, _)| pair)
 }
 
 /// Each point's moment as a share of the window.
@@ -194,31 +107,47 @@ fn explained(shape: Shape, shares: &[f64], minutes: &[f64], bent: &[f64]) -> f64
 }
 
 /// What of a shape a straight line does not explain.
-fn own_part_of(shape: Shape, shares: &[f64], minutes: &[f64]) -> Vec<f64> {
+pub(crate) fn own_part_of(shape: Shape, shares: &[f64], minutes: &[f64]) -> Vec<f64> {
     let mean = shares.iter().map(|share| shape.value(*share)).sum::<f64>() / shares.len() as f64;
     let values: Vec<f64> = shares.iter().map(|share| shape.value(*share) - mean).collect();
     let along = coefficient(minutes, &values).unwrap_or(0.0);
     without(&values, minutes, along)
 }
 
-/// Among so many shapes one is looked for.
-pub(crate) fn family_size() -> usize {
-    family().count()
+/// Which shapes are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    /// Steps from this share of the window on.
+    steps_from: f64,
+    /// How far apart the edges of bumps lie.
+    bumps_by: f64,
 }
 
-fn family() -> impl Iterator<Item = Shape> {
-    family_with_bumps(BUMPS.2)
-}
+/// Where one change is looked for.
+pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, bumps_by: BUMPS.2 };
+/// Where several are.
+pub(crate) const AMONG_SEVERAL: Family = Family { steps_from: STEPS_AMONG_SEVERAL_FROM, ..ALONE };
+/// The same with more bumps: those that hide each other are looked for once.
+pub(crate) const AMONG_SEVERAL_FINELY: Family = Family { bumps_by: BUMPS.2 / 2.0, ..AMONG_SEVERAL };
+/// The latest change of pace.
+pub(crate) const LATE_KNEE: Shape = Shape::Knee { at: KNEES.1 };
 
-/// The family with bumps whose edges lie so far apart.
-fn family_with_bumps(by: f64) -> impl Iterator<Item = Shape> {
-    let steps = grid(STEPS).map(|at| Shape::Step { at });
-    let knees = grid(KNEES).map(|at| Shape::Knee { at });
-    let settlings = grid(SETTLINGS).map(|within| Shape::Settling { within });
-    let bumps = grid((BUMPS.0, BUMPS.1, by)).flat_map(move |from| {
-        grid((from + by, BUMPS.1.min(from + BUMP_MAX), by)).map(move |to| Shape::Bump { from, to })
-    });
-    steps.chain(bumps).chain(knees).chain(settlings)
+impl Family {
+    /// Among so many shapes one is looked for.
+    pub(crate) fn size(self) -> usize {
+        self.shapes().count()
+    }
+
+    pub(crate) fn shapes(self) -> impl Iterator<Item = Shape> {
+        let steps = grid((self.steps_from, STEPS.1, STEPS.2)).map(|at| Shape::Step { at });
+        let knees = grid(KNEES).map(|at| Shape::Knee { at });
+        let settlings = grid(SETTLINGS).map(|within| Shape::Settling { within });
+        let by = self.bumps_by;
+        let bumps = grid((BUMPS.0, BUMPS.1, by)).flat_map(move |from| {
+            grid((from + by, BUMPS.1.min(from + BUMP_MAX), by)).map(move |to| Shape::Bump { from, to })
+        });
+        steps.chain(bumps).chain(knees).chain(settlings)
+    }
 }
 
 fn grid((from, to, by): (f64, f64, f64)) -> impl Iterator<Item = f64> {

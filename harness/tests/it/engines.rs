@@ -336,6 +336,23 @@ fn a_log_is_followed_across_rotations() {
     }
 }
 
+/// On a busy machine Docker tells some of it in another way: it wakes whoever asked for a stop before it tells of the end,
+/// so that "stop" comes first now and then; and where containerd says late that a pause began and ended, it tells of both
+/// once more.
+fn in_order(mut events: Vec<Value>) -> Vec<Value> {
+    let mut told = std::collections::BTreeSet::new();
+    events.retain(|event| {
+        let action = event["Action"].to_string();
+        !action.contains("pause") || told.insert(action)
+    });
+    if let Some(stop) =
+        events.windows(2).position(|two| two[0]["Action"] == "stop" && two[1]["Action"] == "die")
+    {
+        events.swap(stop, stop + 1);
+    }
+    events
+}
+
 #[test]
 fn events_tell_what_happens() {
     let seen = on_both(|subject| {
@@ -376,7 +393,7 @@ fn events_tell_what_happens() {
                 .replace("until=99999999999", &format!("until={}", jiff::Timestamp::now().as_second() + 1)),
         );
         assert!(late.text().lines().count() >= seen.len(), "{}", late.text());
-        seen
+        in_order(seen)
     });
     let actions: Vec<&str> = seen.iter().map(|event| event["Action"].as_str().unwrap()).collect();
     let expected = [

@@ -41,10 +41,11 @@ pub(super) fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64
         account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
     });
     let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
-    // A change in the last quarter may be a part of the leak that is looked for.
+    // Changes in the last quarter may be a part of the leak that is looked for: all that is left of them at the end.
     let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
     let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
-    let rise: f64 = changes.map(|change| change.size.per_min.abs()).sum();
+    let rise =
+        changes.map(|change| change.size.per_min * change.shape.rise(1.0 - REST)).sum::<f64>().max(0.0);
     let until_s = points.last().map_or(0.0, |point| point.elapsed_s);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
@@ -52,4 +53,33 @@ pub(super) fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64
         Some(Late { since_s: moment_s, pace, rise_per_min: rise * 60.0 / (until_s - moment_s) })
     };
     LATE.into_iter().filter_map(since).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::late_paces;
+    use crate::growth::Point;
+    use crate::growth::account::best_change;
+
+    fn hour(count: impl Fn(f64) -> f64) -> Vec<Point> {
+        let at = |s: f64| Point { elapsed_s: s, count: (count(s) + (s * 1.7).sin()).round() };
+        (0..720).map(|i| at(f64::from(i) * 5.0)).collect()
+    }
+
+    fn rise(points: &[Point]) -> f64 {
+        let late = late_paces(points, best_change(points, 1.0).as_ref(), 1.0);
+        late.last().map_or(0.0, |late| late.rise_per_min)
+    }
+
+    #[test]
+    fn what_stays_of_a_late_change_may_be_a_leak_and_what_is_given_back_is_none() {
+        let up = |from: f64, to: f64| move |s: f64| if s >= from && s < to { 60.0 } else { 0.0 };
+        // Sixty more at the end of the last quarter of an hour.
+        let stays = rise(&hour(up(3000.0, 4000.0)));
+        assert!((stays - 4.0).abs() < 0.2, "{stays}");
+        for (from, to) in [(3000.0, 3300.0), (3100.0, 3105.0)] {
+            let back = rise(&hour(up(from, to)));
+            assert!(back < 0.2, "{from} to {to}: {back}");
+        }
+    }
 }
