@@ -11,6 +11,7 @@ pub mod thinned;
 mod quality;
 mod saw;
 mod shape;
+mod search;
 mod first;
 mod account;
 mod bursts;

@@ -6,7 +6,8 @@
 
 use crate::growth::Point;
 use crate::growth::first::first_shapes;
-use crate::growth::shape::{ALONE, AMONG_SEVERAL, Family, Shape, best_shape, coarse, shares};
+use crate::growth::search::Search;
+use crate::growth::shape::{ALONE, AMONG_SEVERAL, Family, Shape, coarse, shares};
 use crate::growth::slope::{Growth, cosines_by_length, growth_beside};
 
 /// Chance that a series without any change shows a significant one, over the whole family.
@@ -18,6 +19,8 @@ const ALPHA_HINT: f64 = 0.2;
 const COSINES_TOLD: f64 = 20.0;
 /// Among so many points they are looked for.
 const SEARCH_POINTS: usize = 1000;
+/// How often each is looked for anew beside the others, at most.
+const ROUNDS_MAX: usize = 8;
 /// How many changes are fitted beside each other at most.
 const CHANGES_MAX: usize = 4;
 
@@ -95,7 +98,7 @@ impl Account {
 /// The one change that explains most beside a straight line, be it significant or not.
 pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Account> {
     let shares = shares(points);
-    Account::of(points, &shares, (&[best_shape(points, &shares, ALONE)?], ALONE), quantum)
+    Account::of(points, &shares, (&[Search::of(points, ALONE)?.best(points)?], ALONE), quantum)
 }
 
 /// Accounts of two changes and more, up to [`CHANGES_MAX`], all of which are significant beside each other, the one of
@@ -107,10 +110,10 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
         return Vec::new();
     }
     let few = &coarse(points, SEARCH_POINTS);
-    let few_shares = &shares(few);
+    let Some(search) = Search::of(few, AMONG_SEVERAL) else { return Vec::new() };
     let mut kept: Vec<Account> = first_shapes(points)
         .into_iter()
-        .flat_map(|shapes| grown(shapes, few, few_shares, quantum))
+        .flat_map(|shapes| grown(shapes, few, &search, quantum))
         .filter_map(|shapes| Account::of(points, &shares(points), (&shapes, AMONG_SEVERAL), quantum))
         .filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD)
         .collect();
@@ -120,24 +123,30 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
 
 /// Shapes with one more each time, as long as it helps: each is looked for anew beside the others. Of those that are
 /// significant.
-fn grown(mut shapes: Vec<Shape>, points: &[Point], shares: &[f64], quantum: f64) -> Vec<Vec<Shape>> {
+fn grown(mut shapes: Vec<Shape>, points: &[Point], search: &Search, quantum: f64) -> Vec<Vec<Shape>> {
+    let shares = &shares(points);
     let account = |shapes: &[Shape]| Account::of(points, shares, (shapes, AMONG_SEVERAL), quantum);
     let mut kept = Vec::new();
     while let Some(mut found) = account(&shapes) {
-        for place in 0..shapes.len() {
-            let Some(shape) = shapes.get(place).copied() else { break };
-            let others = found.taken_from(points, |change| change.shape != shape);
-            let Some(better) = best_shape(&others, shares, AMONG_SEVERAL) else { continue };
-            let anew = |other: &Shape| if *other == shape { better } else { *other };
-            let refined: Vec<Shape> = shapes.iter().map(anew).collect();
-            if let Some(account) = account(&refined) {
-                (shapes, found) = (refined, account);
+        for _ in 0..ROUNDS_MAX {
+            let before = shapes.clone();
+            for shape in &before {
+                let others = found.taken_from(points, |change| change.shape != *shape);
+                let Some(better) = search.best(&others) else { continue };
+                let anew = |other: &Shape| if other == shape { better } else { *other };
+                let refined: Vec<Shape> = shapes.iter().map(anew).collect();
+                if let Some(account) = account(&refined) {
+                    (shapes, found) = (refined, account);
+                }
+            }
+            if shapes == before {
+                break;
             }
         }
         if found.significant {
             kept.push(shapes.clone());
         }
-        match best_shape(&found.taken_from(points, |_| true), shares, AMONG_SEVERAL) {
+        match search.best(&found.taken_from(points, |_| true)) {
             Some(next) if shapes.len() < CHANGES_MAX => shapes.push(next),
             _ => break,
         }

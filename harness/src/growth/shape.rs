@@ -15,7 +15,6 @@
 //! a quarter of it, and the level before the knee is known, which halves the error of the pace after.
 
 use crate::growth::Point;
-use crate::growth::slope::{centred, coefficient, square_sum, without};
 
 /// Moments for a step, as shares of the window. The beginning keeps 15 %, as in Andrews, "Tests for Parameter
 /// Instability and Structural Change with Unknown Change Point" (Econometrica 61(4), 1993): nearer to an end a few noisy
@@ -30,10 +29,14 @@ const BUMPS: (f64, f64, f64) = (0.05, 0.95, 0.05);
 const BUMP_MAX: f64 = 0.3;
 /// Moments for a knee: at least the last quarter is left to measure what comes after.
 const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
+/// Among several also one with less behind it: what has filled so late is then no leak, and too late to pass.
+const KNEES_AMONG_SEVERAL_TO: f64 = 0.9;
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
 /// Where the end of the window is looked at: a bump's last edge may lie at the very last sample.
 const END: f64 = 0.99;
+/// Every so many of the places of an edge are tried for a change of pace, which is less sharp.
+const KNEE_STEP: usize = 4;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -57,6 +60,15 @@ impl Shape {
         }
     }
 
+    /// From when to when it is one, where it is zero else.
+    pub(crate) fn edges(self) -> Option<(f64, f64)> {
+        match self {
+            Self::Step { at } => Some((at, f64::INFINITY)),
+            Self::Bump { from, to } => Some((from, to)),
+            Self::Knee { .. } | Self::Settling { .. } => None,
+        }
+    }
+
     /// By how much more of it there is at the end than at `share`.
     pub(crate) fn rise(self, share: f64) -> f64 {
         self.value(END) - self.value(share)
@@ -70,17 +82,6 @@ impl Shape {
             Self::Settling { within } => 3.0 * within,
         }
     }
-}
-
-/// The shape that explains most beside a straight line, its edges placed finely.
-pub(crate) fn best_shape(points: &[Point], shares: &[f64], family: Family) -> Option<Shape> {
-    let (minutes, counts) = centred(points);
-    let bent = without(&counts, &minutes, coefficient(&minutes, &counts)?);
-    let explained = |shape: &Shape| explained(*shape, shares, &minutes, &bent);
-    let coarse = family.shapes().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
-    // One edge after the other: a bump has two.
-    let early = with_first_edge(coarse).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))?;
-    with_last_edge(early).into_iter().max_by(|a, b| explained(a).total_cmp(&explained(b)))
 }
 
 /// At most so many points, each the mean of neighbours.
@@ -100,35 +101,24 @@ pub(crate) fn shares(points: &[Point]) -> Vec<f64> {
     points.iter().map(|point| (point.elapsed_s - from_s) / span_s).collect()
 }
 
-/// By how much a shape lowers the squared residuals of the straight line.
-fn explained(shape: Shape, shares: &[f64], minutes: &[f64], bent: &[f64]) -> f64 {
-    let own = own_part_of(shape, shares, minutes);
-    coefficient(&own, bent).map_or(0.0, |size| size * size * square_sum(&own))
-}
-
-/// What of a shape a straight line does not explain.
-pub(crate) fn own_part_of(shape: Shape, shares: &[f64], minutes: &[f64]) -> Vec<f64> {
-    let mean = shares.iter().map(|share| shape.value(*share)).sum::<f64>() / shares.len() as f64;
-    let values: Vec<f64> = shares.iter().map(|share| shape.value(*share) - mean).collect();
-    let along = coefficient(minutes, &values).unwrap_or(0.0);
-    without(&values, minutes, along)
-}
-
 /// Which shapes are looked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Family {
     /// Steps from this share of the window on.
     steps_from: f64,
-    /// How far apart the edges of bumps lie.
-    bumps_by: f64,
+    /// Changes of pace up to this share.
+    knees_to: f64,
+    /// How far apart the edges of bumps lie, and the changes of pace.
+    by: f64,
 }
 
 /// Where one change is looked for.
-pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, bumps_by: BUMPS.2 };
+pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, knees_to: KNEES.1, by: BUMPS.2 };
 /// Where several are.
-pub(crate) const AMONG_SEVERAL: Family = Family { steps_from: STEPS_AMONG_SEVERAL_FROM, ..ALONE };
+pub(crate) const AMONG_SEVERAL: Family =
+    Family { steps_from: STEPS_AMONG_SEVERAL_FROM, knees_to: KNEES_AMONG_SEVERAL_TO, ..ALONE };
 /// The same with more bumps: those that hide each other are looked for once.
-pub(crate) const AMONG_SEVERAL_FINELY: Family = Family { bumps_by: BUMPS.2 / 2.0, ..AMONG_SEVERAL };
+pub(crate) const AMONG_SEVERAL_FINELY: Family = Family { by: BUMPS.2 / 2.0, ..AMONG_SEVERAL };
 /// The latest change of pace.
 pub(crate) const LATE_KNEE: Shape = Shape::Knee { at: KNEES.1 };
 
@@ -140,9 +130,9 @@ impl Family {
 
     pub(crate) fn shapes(self) -> impl Iterator<Item = Shape> {
         let steps = grid((self.steps_from, STEPS.1, STEPS.2)).map(|at| Shape::Step { at });
-        let knees = grid(KNEES).map(|at| Shape::Knee { at });
+        let knees = grid((KNEES.0, self.knees_to, self.by)).map(|at| Shape::Knee { at });
         let settlings = grid(SETTLINGS).map(|within| Shape::Settling { within });
-        let by = self.bumps_by;
+        let by = self.by;
         let bumps = grid((BUMPS.0, BUMPS.1, by)).flat_map(move |from| {
             grid((from + by, BUMPS.1.min(from + BUMP_MAX), by)).map(move |to| Shape::Bump { from, to })
         });
@@ -154,24 +144,30 @@ fn grid((from, to, by): (f64, f64, f64)) -> impl Iterator<Item = f64> {
     (0_u32..).map(move |i| from + f64::from(i) * by).take_while(move |share| *share < to + by / 2.0)
 }
 
-/// An edge is sharp, so it is placed finely; a smooth shape stays as it is.
-fn with_first_edge(shape: Shape) -> Vec<Shape> {
-    match shape {
-        Shape::Step { at } => around(at, STEPS.2).map(|at| Shape::Step { at }).collect(),
-        Shape::Bump { from, to } => {
-            around(from, BUMPS.2).filter(|from| *from < to).map(|from| Shape::Bump { from, to }).collect()
+impl Shape {
+    /// An edge is placed finely, and where a pace changes as well; a settling is no moment.
+    pub(crate) fn with_first_edge(self) -> Vec<Shape> {
+        match self {
+            Shape::Step { at } => around(at, STEPS.2).map(|at| Shape::Step { at }).collect(),
+            Shape::Bump { from, to } => {
+                around(from, BUMPS.2).filter(|from| *from < to).map(|from| Shape::Bump { from, to }).collect()
+            }
+            Shape::Knee { at } => {
+                let kept = |found: &f64| *found <= KNEES.1.max(at);
+                around(at, KNEES.2).step_by(KNEE_STEP).filter(kept).map(|at| Shape::Knee { at }).collect()
+            }
+            Shape::Settling { .. } => vec![self],
         }
-        Shape::Knee { .. } | Shape::Settling { .. } => vec![shape],
     }
-}
 
-/// The other edge of a bump.
-fn with_last_edge(shape: Shape) -> Vec<Shape> {
-    match shape {
-        Shape::Bump { from, to } => {
-            around(to, BUMPS.2).filter(|to| from < *to).map(|to| Shape::Bump { from, to }).collect()
+    /// The other edge of a bump.
+    pub(crate) fn with_last_edge(self) -> Vec<Shape> {
+        match self {
+            Shape::Bump { from, to } => {
+                around(to, BUMPS.2).filter(|to| from < *to).map(|to| Shape::Bump { from, to }).collect()
+            }
+            Shape::Step { .. } | Shape::Knee { .. } | Shape::Settling { .. } => vec![self],
         }
-        Shape::Step { .. } | Shape::Knee { .. } | Shape::Settling { .. } => vec![shape],
     }
 }
 

@@ -57,6 +57,8 @@ const UNITS_PASS: f64 = 2.5;
 
 /// Which share of the run must be left behind a change to see heights in.
 const HEIGHTS: f64 = 0.2;
+/// Shares of the second half of a run since which a leak must go on.
+const STOPPED: [f64; 2] = [0.5, 0.75];
 /// From so many units on that a late leak would have made, it must be ruled out. A shorter run can't, and says from
 /// which pace it would have shown.
 const UNITS_LATE: f64 = 40.0;
@@ -238,6 +240,18 @@ impl Evidence {
         };
         let leaked = growth.per_min * (last.elapsed_s - split_s) / 60.0;
         highest(true) - highest(false) >= leaked / 2.0 && highest(true) > self.cut_height
+    }
+
+    /// Whether it has stopped: since one of [`STOPPED`] it grows by less than half of that, as what has filled does. The
+    /// second half alone says so: what came before it is no leak's pace.
+    fn has_stopped(&self, growth: &Growth, limit: f64) -> bool {
+        let points = self.without_bumps(&self.points);
+        let (Some(first), Some(last)) = (points.first(), points.last()) else { return false };
+        let half_s = (first.elapsed_s + last.elapsed_s) / 2.0;
+        let half = points.get(points.partition_point(|point| point.elapsed_s < half_s)..).unwrap_or_default();
+        let slow = (growth.per_min / 2.0).max(limit);
+        let mut paces = STOPPED.into_iter().filter_map(|at| account::pace_since(half, at, self.quantum));
+        paces.any(|pace| pace.high(ALPHA_SEARCHED) < slow)
     }
 
     /// What an outage piled up and gave back is no height that was reached.
@@ -543,6 +557,24 @@ mod tests {
         assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
         let judged = judge(&hour(bursts([4.0, 9.0, 13.0, 18.0, 24.0])), &SETTINGS);
         assert_ne!(verdict(&judged), Verdict::Fail, "{judged:?}");
+    }
+
+    #[test]
+    fn what_fills_in_the_midst_of_a_run_and_has_stopped_is_no_leak() {
+        let ten_minutes = |count: &dyn Fn(f64) -> f64| {
+            let noisy =
+                |s: f64| Point { elapsed_s: s, count: (300.0 + count(s / 600.0) + (s * 1.7).sin()).round() };
+            judge(&(0..600).map(|s| noisy(f64::from(s))).collect::<Vec<_>>(), &SETTINGS)
+        };
+        for (from, within) in [(0.15, 0.45), (0.2, 0.5), (0.25, 0.55), (0.25, 0.6)] {
+            let filling = |share: f64| 114.0 * ((share - from) / within).clamp(0.0, 1.0);
+            let judged = ten_minutes(&filling);
+            assert_ne!(verdict(&judged), Verdict::Fail, "{from} {within}: {}", judged.judgement.reason);
+            // The same and one that goes on.
+            let leaking = |share: f64| filling(share) + 100.0 * share;
+            let judged = ten_minutes(&leaking);
+            assert_eq!(verdict(&judged), Verdict::Fail, "{from} {within}: {}", judged.judgement.reason);
+        }
     }
 
     #[test]

@@ -156,6 +156,10 @@ impl Evidence {
             let why = "the count has been as high before: a sawtooth or a recovery looks the same";
             return Some(Doubt::new(why, CYCLES));
         }
+        if self.has_stopped(&growth, limit) {
+            let why = "it no longer grows like that: what has filled looks the same";
+            return Some(Doubt::new(why, AGAIN));
+        }
         // A tooth that is longer than what was seen of it.
         let given_back = self.given_back();
         if given_back >= growth.per_min * self.minutes() / 2.0 {
