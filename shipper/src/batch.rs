@@ -324,6 +324,7 @@ pub(crate) mod tests {
             labels: std::collections::BTreeMap::default(),
             log_driver: "json-file".to_owned(),
             log_path: None,
+            log_max_bytes: None,
             tty: false,
         })
     }

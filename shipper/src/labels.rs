@@ -225,6 +225,7 @@ mod tests {
             labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             log_driver: "json-file".to_owned(),
             log_path: None,
+            log_max_bytes: None,
             tty: false,
         }
     }

@@ -85,6 +85,8 @@ pub struct Container {
     pub log_driver: String,
     /// Where the json-file driver writes, if that is the driver.
     pub log_path: Option<PathBuf>,
+    /// At which size Docker begins the next generation of its log; `None` where it never does.
+    pub log_max_bytes: Option<u64>,
     /// Whether it has a terminal: then its log stream comes without frames.
     pub tty: bool,
 }

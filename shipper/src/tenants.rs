@@ -132,6 +132,7 @@ mod tests {
             labels: [(label.to_owned(), value.to_owned())].into(),
             log_driver: "json-file".to_owned(),
             log_path: None::<PathBuf>,
+            log_max_bytes: None,
             tty: false,
         }
     }

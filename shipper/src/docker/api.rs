@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::query_parameters::{EventsOptions, ListContainersOptions};
 use bollard::{API_DEFAULT_VERSION, Docker};
+use bytesize::ByteSize;
 use futures_util::{Stream, StreamExt};
 
 use crate::docker::known::{Action, Event, Listed};
@@ -316,17 +317,29 @@ fn event_of(message: bollard::models::EventMessage) -> Option<Event> {
     Some(Event { id, action, time_ns: message.time_nano.unwrap_or(0) })
 }
 
+/// `max-size`, of which Docker gives the daemon's default as well. Of what it understands and we don't, the least is
+/// supposed. Its `m` is a mebibyte and here a megabyte, which is less.
+fn max_bytes(options: &HashMap<String, String>) -> Option<u64> {
+    let given = options.get("max-size")?;
+    match given.parse::<ByteSize>() {
+        Ok(size) => Some(size.as_u64()),
+        Err(_) if given == "-1" => None,
+        Err(_) => Some(0),
+    }
+}
+
 /// Copies what is on the allow-list and drops the rest, which holds `Config.Env` and its secrets.
 fn allowed_fields(id: &ContainerId, answer: bollard::models::ContainerInspectResponse) -> Inspected {
     let config = answer.config.unwrap_or_default();
-    let log = answer.host_config.and_then(|host| host.log_config);
+    let log = answer.host_config.and_then(|host| host.log_config).unwrap_or_default();
     let created_ns = answer.created.and_then(|created| Some(stamp::parse(created.as_bytes())?.0));
     let container = Container {
         id: id.clone(),
         name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         image: config.image.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
-        log_driver: log.and_then(|log| log.typ).unwrap_or_default(),
+        log_max_bytes: log.config.as_ref().and_then(max_bytes),
+        log_driver: log.typ.unwrap_or_default(),
         log_path: answer.log_path.filter(|path| !path.is_empty()).map(PathBuf::from),
         tty: config.tty.unwrap_or(false),
     };

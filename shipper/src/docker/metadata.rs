@@ -147,6 +147,7 @@ mod tests {
             labels: BTreeMap::new(),
             log_driver: String::new(),
             log_path: None,
+            log_max_bytes: None,
             tty: false,
         })
     }

@@ -31,10 +31,12 @@ pub mod content;
 pub mod chain;
 pub mod json_line;
 mod open;
+mod rest;
 pub mod tail;
 pub mod watch;
 
 use files::Folder;
+use rest::Rest;
 pub use tail::held::Limits;
 use tail::{Desk, Life, Tail, Turn, held};
 use watch::{Signal, Watch};
@@ -112,6 +114,7 @@ struct Hybrid {
     /// Those without credit; each comes out when it has regained some.
     aside: FuturesUnordered<Pin<Box<dyn Future<Output = ContainerId> + Send>>>,
     watch: Watch,
+    rest: Rest,
     unreadable: Unreadable,
     tick: Interval,
     poll: Interval,
@@ -146,6 +149,7 @@ impl Hybrid {
             waiting: VecDeque::new(),
             aside: FuturesUnordered::new(),
             watch: Watch::new(Arc::clone(&metrics)),
+            rest: Rest::default(),
             unreadable: Unreadable::new(Arc::clone(&metrics)),
             tick,
             poll,
@@ -171,6 +175,7 @@ impl Hybrid {
                 Some(Happened::Signal(Signal::Changed(id))) => self.queue(&id),
                 Some(Happened::Signal(Signal::Everything)) => self.queue_all(),
                 Some(Happened::Tick) => self.reconcile(),
+                Some(Happened::Rested) => self.rest.end(),
                 Some(Happened::Poll) => self.queue_polled(),
                 Some(Happened::Credit(id)) => self.ready.push_back(id),
                 Some(Happened::DiscoveryEnded) => return Ok(()),
@@ -182,7 +187,8 @@ impl Hybrid {
     async fn wait(&mut self) -> Happened {
         tokio::select! {
             change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
-            signal = self.watch.next() => Happened::Signal(signal),
+            signal = self.watch.next(), if !self.rest.is_on() => Happened::Signal(signal),
+            () = self.rest.over(), if self.rest.is_on() => Happened::Rested,
             Some(id) = self.aside.next() => Happened::Credit(id),
             _ = self.tick.tick() => Happened::Tick,
             _ = self.poll.tick(), if self.watch.polled().next().is_some() => Happened::Poll,
@@ -222,13 +228,15 @@ impl Hybrid {
             Turn::More => self.queue(&id),
             Turn::NoPlace => {
                 tail.queued = true;
-                self.waiting.push_back(id);
+                self.waiting.push_back(id.clone());
             }
             Turn::Idle if tail.life == Life::Removed => self.part(&id).await?,
             Turn::Idle if tail.life == Life::Stopped => self.watch.remove(&id),
             Turn::Idle => {}
         }
         self.lend_place();
+        let is_urgent = self.tails.get(&id).is_some_and(Tail::is_urgent);
+        self.rest.behind(&id, is_urgent, self.ready.is_empty());
         // A turn over history may send nothing for long; let the other tasks of this thread run.
         tokio::task::yield_now().await;
         Ok(())
@@ -352,5 +360,6 @@ enum Happened {
     Credit(ContainerId),
     Tick,
     Poll,
+    Rested,
     DiscoveryEnded,
 }

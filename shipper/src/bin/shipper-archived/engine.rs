@@ -159,6 +159,7 @@ pub(crate) fn nameless(id: &ContainerId) -> Container {
         labels: BTreeMap::new(),
         log_driver: "json-file".to_owned(),
         log_path: None,
+        log_max_bytes: None,
         tty: false,
     }
 }

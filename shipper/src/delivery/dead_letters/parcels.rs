@@ -77,6 +77,7 @@ fn container(letter: &Letter) -> Arc<Container> {
         labels: std::collections::BTreeMap::default(),
         log_driver: String::new(),
         log_path: None,
+        log_max_bytes: None,
         tty: false,
     })
 }

@@ -17,7 +17,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use memchr::memchr;
 use tokio::sync::Semaphore;
@@ -32,6 +31,7 @@ use crate::source::hybrid::files::{Folder, Form};
 use crate::source::hybrid::identity;
 use crate::source::hybrid::json_line::{self, Head};
 use crate::source::hybrid::open::{Open, Read};
+use crate::source::hybrid::rest;
 use crate::source::join::{Fragment, Joiner};
 use crate::source::position::Begin;
 use crate::source::{Closed, LINE_BYTES_MAX, Outlet};
@@ -67,8 +67,6 @@ pub(super) enum Turn {
 const BLOCK_TEXT_BYTES: usize = 48 << 10;
 /// … with the line that goes beyond that: Docker's are at most 16 KiB.
 const BLOCK_ROOM_BYTES: usize = BLOCK_TEXT_BYTES + (16 << 10);
-/// Longer than Docker takes to make the log of a container that starts.
-const MISSING_MAX: Duration = Duration::from_secs(4);
 
 /// One container's log.
 #[derive(Debug)]
@@ -129,22 +127,6 @@ impl Tail {
             time_ns: None,
             complained: false,
             missing_since: None,
-        }
-    }
-
-    /// There is no log. Docker makes it when the container starts, so that is so for a moment only.
-    fn miss(&mut self) {
-        if self.life != Life::Running {
-            self.missing_since = None;
-            return;
-        }
-        let since = *self.missing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > MISSING_MAX && !std::mem::replace(&mut self.complained, true) {
-            let (id, name) = (&self.container.id, &self.container.name);
-            tracing::warn!(
-                container = %id, name,
-                "its log is not there, was it deleted by hand? What it writes can't be read until it starts again"
-            );
         }
     }
 
@@ -390,6 +372,12 @@ impl Tail {
     }
 
     /// Whether it waits for its container to start again, with nothing open.
+    /// Whether changes must not wait: its log is small, or Docker is about to make it.
+    pub(super) fn is_urgent(&self) -> bool {
+        let is_awaited = self.open.is_none() && !self.complained;
+        self.life == Life::Running && (is_awaited || rest::is_small(&self.container))
+    }
+
     pub(super) fn is_parked(&self) -> bool {
         self.life == Life::Stopped && self.open.is_none()
     }

@@ -47,6 +47,7 @@ impl Disk {
             labels: [].into(),
             log_driver: "json-file".into(),
             log_path: None,
+            log_max_bytes: Some(64 << 10),
             tty: false,
         });
         Self { root, container, written: 0 }

@@ -96,6 +96,7 @@ pub fn named(digit: char, name: &str) -> Arc<Container> {
         labels: std::collections::BTreeMap::default(),
         log_driver: "json-file".to_owned(),
         log_path: None,
+        log_max_bytes: None,
         tty: false,
     })
 }

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::record::{Ahead, Container, FileIdentity, Position};
 use crate::source::hybrid::chain::{self, Found, Place, Search};
@@ -12,6 +15,8 @@ use crate::source::position::Begin;
 
 /// How many generations that were read are remembered, for the day when the newest of them is deleted.
 const PASSED_MAX: usize = 4;
+/// Longer than Docker takes to make the log of a container that starts.
+const MISSING_MAX: Duration = Duration::from_secs(4);
 
 impl Tail {
     /// Opens a file if there is one; otherwise says what the turn has come to.
@@ -69,6 +74,22 @@ impl Tail {
         self.untold |= at_end;
         self.begin = Begin::Beginning;
         Ok(None)
+    }
+
+    /// There is no log. Docker makes it when the container starts, so that is so for a moment only.
+    fn miss(&mut self) {
+        if self.life != Life::Running {
+            self.missing_since = None;
+            return;
+        }
+        let since = *self.missing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > MISSING_MAX && !std::mem::replace(&mut self.complained, true) {
+            let (id, name) = (&self.container.id, &self.container.name);
+            tracing::warn!(
+                container = %id, name,
+                "its log is not there, was it deleted by hand? What it writes can't be read until it starts again"
+            );
+        }
     }
 
     /// Its file is read to its end and is no longer the one that Docker writes to: what comes behind it?
