@@ -317,15 +317,11 @@ fn event_of(message: bollard::models::EventMessage) -> Option<Event> {
     Some(Event { id, action, time_ns: message.time_nano.unwrap_or(0) })
 }
 
-/// `max-size`, of which Docker gives the daemon's default as well. Of what it understands and we don't, the least is
-/// supposed. Its `m` is a mebibyte and here a megabyte, which is less.
+/// `max-size`, of which Docker gives the daemon's default as well. Its units are decimal, `MiB` too; of what it understands
+/// and we don't, the least is supposed.
 fn max_bytes(options: &HashMap<String, String>) -> Option<u64> {
-    let given = options.get("max-size")?;
-    match given.parse::<ByteSize>() {
-        Ok(size) => Some(size.as_u64()),
-        Err(_) if given == "-1" => None,
-        Err(_) => Some(0),
-    }
+    let given = options.get("max-size")?.to_ascii_lowercase().replace('i', "");
+    Some(given.trim().parse::<ByteSize>().map_or(0, |size| size.as_u64()))
 }
 
 /// Copies what is on the allow-list and drops the rest, which holds `Config.Env` and its secrets.
@@ -344,4 +340,30 @@ fn allowed_fields(id: &ContainerId, answer: bollard::models::ContainerInspectRes
         tty: config.tty.unwrap_or(false),
     };
     Inspected { container, created_ns }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::max_bytes;
+
+    #[test]
+    fn how_large_a_log_may_grow_is_never_taken_for_more_than_docker_does() {
+        let read = |given: &str| max_bytes(&HashMap::from([("max-size".to_owned(), given.to_owned())]));
+        for (given, bytes) in [
+            ("10m", 10_000_000),
+            ("10MB", 10_000_000),
+            ("8MiB", 8_000_000),
+            ("1g", 1_000_000_000),
+            ("500k", 500_000),
+            ("1.5 m", 1_500_000),
+            ("1048576", 1_048_576),
+            ("-1", 0),
+            ("much", 0),
+        ] {
+            assert_eq!(read(given), Some(bytes), "{given}");
+        }
+        assert_eq!(max_bytes(&HashMap::new()), None);
+    }
 }

@@ -205,6 +205,7 @@ impl Hybrid {
         let Some(id) = self.ready.pop_front() else { return Ok(()) };
         let Some(tail) = self.tails.get_mut(&id) else { return Ok(()) };
         if !tail.credit.is_left() {
+            self.rest.behind(&id, false);
             let credit = tail.credit.clone();
             self.aside.push(Box::pin(async move {
                 credit.regained().await;
@@ -235,8 +236,9 @@ impl Hybrid {
             Turn::Idle => {}
         }
         self.lend_place();
-        let is_urgent = self.tails.get(&id).is_some_and(Tail::is_urgent);
-        self.rest.behind(&id, is_urgent, self.ready.is_empty());
+        let has_place = turn != Turn::NoPlace;
+        let is_urgent = has_place && self.tails.get(&id).is_some_and(Tail::is_urgent);
+        self.rest.behind(&id, is_urgent);
         // A turn over history may send nothing for long; let the other tasks of this thread run.
         tokio::task::yield_now().await;
         Ok(())

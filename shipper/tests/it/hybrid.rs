@@ -76,6 +76,24 @@ async fn several_rotations_between_two_reads_lose_and_repeat_nothing() {
 }
 
 #[tokio::test]
+async fn what_happens_to_a_log_while_changes_wait_is_read_behind_it() {
+    let mut disk = Disk::new().roomy();
+    disk.write("stdout", "line 0\n");
+    let mut source = Source::start(&disk, Born::AfterUs, Start::End, Resume::new()).await;
+    assert_eq!(source.texts(1).await, texts(0..1));
+    for round in 0..3 {
+        disk.write("stdout", &format!("line {}\n", 1 + 4 * round));
+        disk.rotate();
+        disk.write("stdout", &format!("line {}\n", 2 + 4 * round));
+        assert_eq!(source.texts(2).await, texts(1 + 4 * round..3 + 4 * round));
+        disk.write("stdout", &format!("line {}\n", 3 + 4 * round));
+        disk.copy_and_empty();
+        disk.write("stdout", &format!("line {}\n", 4 + 4 * round));
+        assert_eq!(source.texts(2).await, texts(3 + 4 * round..5 + 4 * round));
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_is_unlinked_and_made_anew_is_drained_and_followed() {
     let mut disk = Disk::new();
     disk.write("stdout", "line 0\n");

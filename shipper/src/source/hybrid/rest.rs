@@ -1,5 +1,5 @@
 //! When changes may wait: each line that Docker writes is one, and thousands a second would wake us thousands of times for a
-//! line each. They wait behind the last turn for a tenth of a second, unless somebody's must not.
+//! line each. They wait for a tenth of a second behind a turn, unless somebody's must not.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::record::{Container, ContainerId};
 
 /// For so long. A line's way to Loki takes longer by as much: a tenth of what a batch waits by default.
 const REST: Duration = Duration::from_millis(100);
-/// A generation of this size is not filled twice within a rest: that would be 160 MiB a second, more than Docker's daemon
-/// writes. Of a smaller one more than one may come and go, and nobody has opened the first.
+/// A generation of this size is not filled within a rest: that would be 80 MiB a second, more than Docker's daemon writes. A
+/// smaller one may come and go without being opened: also where one file is kept, and the one that is open was all but full.
 const ROOMY_BYTES: u64 = 8 << 20;
 
 /// Who must not wait, and until when the others do.
@@ -39,15 +39,16 @@ impl Rest {
         self.until = None;
     }
 
-    /// Behind a turn of this container: whether its changes may wait, and whether this was the last turn for now.
-    pub(super) fn behind(&mut self, id: &ContainerId, is_urgent: bool, is_last: bool) {
+    /// Behind a turn of this container, or when it can have none: whether its changes must not wait. A rest is not made
+    /// longer by further turns.
+    pub(super) fn behind(&mut self, id: &ContainerId, is_urgent: bool) {
         if is_urgent {
             self.urgent.insert(id.clone());
         } else {
             self.urgent.remove(id);
         }
-        let rests = is_last && self.urgent.is_empty();
-        self.until = rests.then(|| Instant::now() + REST);
+        let until = self.until.unwrap_or_else(|| Instant::now() + REST);
+        self.until = self.urgent.is_empty().then_some(until);
     }
 }
 
@@ -64,17 +65,17 @@ mod tests {
     async fn all_wait_for_a_moment_unless_one_is_urgent() {
         let id = |digit: u8| ContainerId::parse(&format!("{digit:064x}")).unwrap();
         let (mut rest, began) = (Rest::default(), Instant::now());
-        rest.behind(&id(1), false, false);
-        assert!(!rest.is_on(), "somebody else has a turn");
-        rest.behind(&id(1), false, true);
+        rest.behind(&id(1), false);
         assert!(rest.is_on());
+        tokio::time::sleep(REST / 2).await;
+        rest.behind(&id(1), false);
         rest.over().await;
-        assert_eq!(began.elapsed(), REST);
+        assert_eq!(began.elapsed(), REST, "a further turn makes it no longer");
         rest.end();
-        rest.behind(&id(2), true, true);
-        rest.behind(&id(1), false, true);
+        rest.behind(&id(2), true);
+        rest.behind(&id(1), false);
         assert!(!rest.is_on(), "one is urgent");
-        rest.behind(&id(2), false, true);
+        rest.behind(&id(2), false);
         assert!(rest.is_on(), "it no longer is");
     }
 }

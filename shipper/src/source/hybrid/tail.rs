@@ -371,13 +371,13 @@ impl Tail {
             && self.open.as_ref().is_some_and(|open| open.is_archive() && matches!(open.deleted(), Ok(None)))
     }
 
-    /// Whether it waits for its container to start again, with nothing open.
     /// Whether changes must not wait: its log is small, or Docker is about to make it.
     pub(super) fn is_urgent(&self) -> bool {
         let is_awaited = self.open.is_none() && !self.complained;
         self.life == Life::Running && (is_awaited || rest::is_small(&self.container))
     }
 
+    /// Whether it waits for its container to start again, with nothing open.
     pub(super) fn is_parked(&self) -> bool {
         self.life == Life::Stopped && self.open.is_none()
     }

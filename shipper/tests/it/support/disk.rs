@@ -53,6 +53,12 @@ impl Disk {
         Self { root, container, written: 0 }
     }
 
+    /// Its log is never rotated, as far as Docker says: changes may wait.
+    pub fn roomy(mut self) -> Self {
+        Arc::make_mut(&mut self.container).log_max_bytes = None;
+        self
+    }
+
     /// The container bears this label.
     pub fn labelled(mut self, key: &str, value: &str) -> Self {
         Arc::make_mut(&mut self.container).labels.insert(key.to_owned(), value.to_owned());
