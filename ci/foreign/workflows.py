@@ -75,21 +75,35 @@ def limits():
 
 
 def rehearse(clone, *given):
-    """Jobs one after the other, each once for every combination of its matrix; what has an equals sign is an input."""
+    """Jobs one after the other, each once for every combination of its matrix; what has an equals sign is an input.
+
+    As at GitHub a job that fails does not keep the others from being carried out.
+    """
     inputs = {f"inputs.{key}": value for key, value in (one.split("=", 1) for one in given if "=" in one)}
-    for run_id, job in enumerate((one for one in given if "=" not in one), 1):
-        workflow, name = job.split(":")
+    jobs = [one.split(":") for one in given if "=" not in one]
+    run_ids = {workflow: str(place) for place, workflow in enumerate(dict.fromkeys(flow for flow, _ in jobs), 1)}
+    failed = []
+    for workflow, name in jobs:
         document = load(clone / FOLDER / f"{workflow}.yml")
         matrix = document["jobs"][name].get("strategy", {}).get("matrix", {})
+        assert all(isinstance(values, list) for values in matrix.values()), f"{workflow}: only lists are understood"
+        assert not {"include", "exclude"} & set(matrix), f"{workflow}: include and exclude are not understood"
         for values in itertools.product(*matrix.values()):
             drawn = {f"matrix.{key}": str(value) for key, value in zip(matrix, values)}
-            rehearse_job(clone, document, name, {**inputs, **drawn, "github.run_id": str(run_id)})
+            if not rehearse_job(clone, document, name, {**inputs, **drawn, "github.run_id": run_ids[workflow]}):
+                failed.append(":".join([workflow, name, *values_told(drawn)]))
+    if failed:
+        raise SystemExit(f"not green: {', '.join(failed)}")
+
+
+def values_told(drawn):
+    return [f"{key}={value}" for key, value in drawn.items()]
 
 
 def rehearse_job(clone, document, name, known):
-    """Every command of a job in order, as the runner gives them to a shell."""
-    drawn = [f"{key}={value}" for key, value in known.items() if key.startswith("matrix.")]
-    print("==", f"{document['name']}: {name}", *drawn, flush=True)
+    """Every command of a job in order, as the runner gives them to a shell. Answers whether it is green."""
+    drawn = {key: value for key, value in known.items() if key.startswith("matrix.")}
+    print("==", f"{document['name']}: {name}", *values_told(drawn), flush=True)
     job = document["jobs"][name]
     known = {"github.run_attempt": "1", "github.ref": "refs/heads/main", **known}
     commit = subprocess.check_output(["git", "-C", clone, "rev-parse", "HEAD"], text=True).strip()
@@ -127,7 +141,7 @@ def rehearse_job(clone, document, name, known):
             commands, shell = evaluate(step["run"], known), step.get("shell", "bash -e {0}")
             # Root needs no sudo, and a machine of root's may have none.
             if os.geteuid() == 0:
-                commands = commands.removeprefix("sudo ")
+                commands = re.sub(r"^sudo (-E )?", "", commands, flags=re.MULTILINE)
                 shell = shell.removeprefix("sudo -E ").replace("env PATH={path} ", "")
             script = runner / "step.sh"
             script.write_text(commands + "\n")
@@ -140,9 +154,10 @@ def rehearse_job(clone, document, name, known):
                 failed = True
         summary = Path(files["GITHUB_STEP_SUMMARY"]).read_text()
     if failed:
-        raise SystemExit(1)
+        return False
     print(f"-- green; the summary has {len(summary.encode())} bytes")
     assert "ci/soak" not in str(job) or len(summary) > 500, "a soak says what came of it"
+    return True
 
 
 if __name__ == "__main__":

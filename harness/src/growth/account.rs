@@ -42,12 +42,14 @@ impl Change {
 /// A series as a straight line and bounded changes, fitted beside each other.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Account {
-    /// In the order in which they were found: the first explains most.
+    /// Never empty.
     pub(crate) changes: Vec<Change>,
     /// What grows beside them.
     pub(crate) growth: Growth,
     /// Whether chance is ruled out as the cause of each.
     pub(crate) significant: bool,
+    /// What neither explains, in squares.
+    squares_left: f64,
 }
 
 impl Account {
@@ -63,7 +65,7 @@ impl Account {
         let changes = shapes.iter().zip(beside.sizes).map(|(shape, size)| Change { shape: *shape, size });
         let changes: Vec<Change> = changes.collect();
         let significant = changes.iter().all(|change| change.is_significant(family));
-        Some(Self { changes, growth: beside.growth, significant })
+        Some(Self { changes, growth: beside.growth, significant, squares_left: beside.squares_left })
     }
 
     /// Whether there is so much as a hint of each.
@@ -101,9 +103,9 @@ pub(crate) fn best_change(points: &[Point], quantum: f64) -> Option<Account> {
     Account::of(points, &shares, (&[Search::of(points, ALONE)?.best(points)?], ALONE), quantum)
 }
 
-/// Accounts of two changes and more, up to [`CHANGES_MAX`], all of which are significant beside each other, the one of
-/// fewest first. One change hides another: so the first two are looked for together, and each is looked for anew beside
-/// what is found after it.
+/// Accounts of two changes and more, up to [`CHANGES_MAX`], all of which are significant beside each other: of each number
+/// of changes the one that explains most, the one of fewest first. One change hides another: so the first are looked for
+/// together, and each is looked for anew beside what is found after it.
 pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
     // Dear, and with too few samples nothing would be kept.
     if cosines_by_length(points.len()) < COSINES_TOLD {
@@ -117,12 +119,14 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
         .filter_map(|shapes| Account::of(points, &shares(points), (&shapes, AMONG_SEVERAL), quantum))
         .filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD)
         .collect();
-    kept.sort_by_key(|account| account.changes.len());
+    let number = |account: &Account| account.changes.len();
+    kept.sort_by(|a, b| number(a).cmp(&number(b)).then(a.squares_left.total_cmp(&b.squares_left)));
+    kept.dedup_by_key(|account| number(account));
     kept
 }
 
-/// Shapes with one more each time, as long as it helps: each is looked for anew beside the others. Of those that are
-/// significant.
+/// Shapes with one more each time, up to [`CHANGES_MAX`]: each is looked for anew beside the others. Those that are
+/// significant together.
 fn grown(mut shapes: Vec<Shape>, points: &[Point], search: &Search, quantum: f64) -> Vec<Vec<Shape>> {
     let shares = &shares(points);
     let account = |shapes: &[Shape]| Account::of(points, shares, (shapes, AMONG_SEVERAL), quantum);
@@ -135,7 +139,7 @@ fn grown(mut shapes: Vec<Shape>, points: &[Point], search: &Search, quantum: f64
                 let Some(better) = search.best(&others) else { continue };
                 let anew = |other: &Shape| if other == shape { better } else { *other };
                 let refined: Vec<Shape> = shapes.iter().map(anew).collect();
-                if let Some(account) = account(&refined) {
+                if let Some(account) = account(&refined).filter(|new| new.squares_left < found.squares_left) {
                     (shapes, found) = (refined, account);
                 }
             }

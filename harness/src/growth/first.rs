@@ -19,7 +19,7 @@ const POINTS: usize = 400;
 pub(crate) fn first_shapes(points: &[Point]) -> Vec<Vec<Shape>> {
     let points = &coarse(points, POINTS);
     let Some(search) = Search::of(points, AMONG_SEVERAL_FINELY) else { return Vec::new() };
-    let Some(left) = search.left(points) else { return Vec::new() };
+    let left = search.left(points);
     let cosine = |one: &Drawn, two: &Drawn| search.cosine(one, two);
     let all: Vec<(&Drawn, f64)> = search.drawn.iter().map(|drawn| (drawn, drawn.explains(&left))).collect();
     let steps: Vec<_> = all.iter().filter(|(one, _)| matches!(one.shape, Shape::Step { .. })).collect();

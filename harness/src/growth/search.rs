@@ -6,7 +6,7 @@
 
 use crate::growth::Point;
 use crate::growth::shape::{Family, Shape, shares};
-use crate::growth::slope::{centred, coefficient, square_sum, without};
+use crate::growth::slope::{about_mean, centred, dot, square_sum, without};
 
 /// A shape whose own part is less than this, in squares a point, is a straight line.
 const OWN_MIN: f64 = 1e-9;
@@ -18,6 +18,7 @@ pub(crate) struct Search {
     minutes_up_to: Vec<f64>,
     /// Of the minutes, squared.
     time: f64,
+    family: Family,
     pub(crate) drawn: Vec<Drawn>,
 }
 
@@ -52,14 +53,14 @@ impl Search {
     pub(crate) fn of(points: &[Point], family: Family) -> Option<Self> {
         let (shares, (minutes, _)) = (shares(points), centred(points));
         let (time, minutes_up_to) = (square_sum(&minutes), sums(&minutes));
-        let none = Self { shares, minutes, minutes_up_to, time, drawn: Vec::new() };
+        let none = Self { shares, minutes, minutes_up_to, time, family, drawn: Vec::new() };
         let drawn = family.shapes().filter_map(|shape| none.draw(shape)).collect();
         (time > 0.0 && points.len() >= 3).then_some(Self { drawn, ..none })
     }
 
     /// The one of the family that explains most of these counts, its edges placed finely.
     pub(crate) fn best(&self, points: &[Point]) -> Option<Shape> {
-        let left = self.left(points)?;
+        let left = self.left(points);
         let most = |explains: &Drawn| explains.explains(&left).abs();
         let best = self.drawn.iter().max_by(|a, b| most(a).total_cmp(&most(b)))?.shape;
         let finely = |shapes: Vec<Shape>| {
@@ -67,15 +68,16 @@ impl Search {
             drawn.max_by(|a, b| most(a).total_cmp(&most(b))).map(|drawn| drawn.shape)
         };
         // One edge after the other: a bump has two.
-        let early = finely(best.with_first_edge())?;
+        let early = finely(best.with_first_edge(self.family))?;
         finely(early.with_last_edge())
     }
 
-    pub(crate) fn left(&self, points: &[Point]) -> Option<Left> {
-        let (minutes, counts) = centred(points);
-        let values = without(&counts, &minutes, coefficient(&minutes, &counts)?);
+    /// What a straight line leaves of counts at these moments.
+    pub(crate) fn left(&self, points: &[Point]) -> Left {
+        let (_, counts) = centred(points);
+        let values = without(&counts, &self.minutes, dot(&self.minutes, &counts) / self.time);
         let up_to = sums(&values);
-        Some(Left { values, up_to })
+        Left { values, up_to }
     }
 
     /// `None` for a shape that is a straight line here.
@@ -92,7 +94,7 @@ impl Search {
             None => {
                 let values: Vec<f64> = self.shares.iter().map(|share| shape.value(*share)).collect();
                 let mean = values.iter().sum::<f64>() / n;
-                let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+                let squares = square_sum(&about_mean(values.iter().copied()));
                 let along = dot(&values, &self.minutes) / self.time;
                 let up_to = sums(&values);
                 (Place::Everywhere { values, up_to }, mean, along, squares)
@@ -127,10 +129,6 @@ impl Drawn {
         };
         along / self.length
     }
-}
-
-fn dot(one: &[f64], other: &[f64]) -> f64 {
-    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 /// Of the values before each place, and of all.

@@ -33,10 +33,12 @@ const KNEES: (f64, f64, f64) = (0.15, 0.75, 0.05);
 const KNEES_AMONG_SEVERAL_TO: f64 = 0.9;
 /// Time constants for settling: three of them are over before the last quarter begins.
 const SETTLINGS: (f64, f64, f64) = (0.025, 0.25, 0.025);
-/// Where the end of the window is looked at: a bump's last edge may lie at the very last sample.
+/// A bump that lasts until behind this has not been given back.
 const END: f64 = 0.99;
 /// Every so many of the places of an edge are tried for a change of pace, which is less sharp.
 const KNEE_STEP: usize = 4;
+/// Moments on a grid are multiples of one in so many.
+const GRID: f64 = 1e6;
 /// How finely an edge is placed after the coarse search.
 const REFINEMENTS: u32 = 32;
 
@@ -69,9 +71,14 @@ impl Shape {
         }
     }
 
-    /// By how much more of it there is at the end than at `share`.
-    pub(crate) fn rise(self, share: f64) -> f64 {
-        self.value(END) - self.value(share)
+    /// What stays of it at the end, of all that comes behind `share`: what was given back again is none.
+    pub(crate) fn stays(self, share: f64) -> f64 {
+        match self {
+            Self::Bump { to, .. } => f64::from(u8::from(to > END)),
+            Self::Step { .. } | Self::Knee { .. } | Self::Settling { .. } => {
+                self.value(1.0) - self.value(share)
+            }
+        }
     }
 
     /// When it is over, as a share of the window: three time constants leave a twentieth.
@@ -117,7 +124,7 @@ pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, knees_to: KNEES.1
 /// Where several are.
 pub(crate) const AMONG_SEVERAL: Family =
     Family { steps_from: STEPS_AMONG_SEVERAL_FROM, knees_to: KNEES_AMONG_SEVERAL_TO, ..ALONE };
-/// The same with more bumps: those that hide each other are looked for once.
+/// The same with moments closer to each other: with these a search begins, which is done once.
 pub(crate) const AMONG_SEVERAL_FINELY: Family = Family { by: BUMPS.2 / 2.0, ..AMONG_SEVERAL };
 /// The latest change of pace.
 pub(crate) const LATE_KNEE: Shape = Shape::Knee { at: KNEES.1 };
@@ -141,19 +148,22 @@ impl Family {
 }
 
 fn grid((from, to, by): (f64, f64, f64)) -> impl Iterator<Item = f64> {
-    (0_u32..).map(move |i| from + f64::from(i) * by).take_while(move |share| *share < to + by / 2.0)
+    let steps =
+        (0_u32..).map(move |i| from + f64::from(i) * by).take_while(move |share| *share < to + by / 2.0);
+    // 0.75 is that, and not 0.75 and a rounding error.
+    steps.map(|share| (share * GRID).round() / GRID)
 }
 
 impl Shape {
     /// An edge is placed finely, and where a pace changes as well; a settling is no moment.
-    pub(crate) fn with_first_edge(self) -> Vec<Shape> {
+    pub(crate) fn with_first_edge(self, family: Family) -> Vec<Shape> {
         match self {
             Shape::Step { at } => around(at, STEPS.2).map(|at| Shape::Step { at }).collect(),
             Shape::Bump { from, to } => {
                 around(from, BUMPS.2).filter(|from| *from < to).map(|from| Shape::Bump { from, to }).collect()
             }
             Shape::Knee { at } => {
-                let kept = |found: &f64| *found <= KNEES.1.max(at);
+                let kept = |at: &f64| *at <= family.knees_to;
                 around(at, KNEES.2).step_by(KNEE_STEP).filter(kept).map(|at| Shape::Knee { at }).collect()
             }
             Shape::Settling { .. } => vec![self],

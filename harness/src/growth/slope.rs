@@ -135,6 +135,8 @@ pub(crate) struct Beside {
     pub(crate) growth: Growth,
     /// The shapes' multiples, with their errors, in counts.
     pub(crate) sizes: Vec<Growth>,
+    /// What is left of the counts, in squares.
+    pub(crate) squares_left: f64,
 }
 
 /// As [`growth`], with shapes (one value per point each) as further regressors.
@@ -143,8 +145,11 @@ pub(crate) fn growth_beside(points: &[Point], shapes: &[Vec<f64>], quantum: f64)
     let shapes: Vec<Vec<f64>> = shapes.iter().map(|shape| about_mean(shape.iter().copied())).collect();
     let regressors: Vec<&[f64]> =
         std::iter::once(minutes.as_slice()).chain(shapes.iter().map(Vec::as_slice)).collect();
-    let mut found = side_by_side(&counts, &regressors, quantum)?.into_iter();
-    Some(Beside { growth: found.next()?, sizes: found.collect() })
+    let found = side_by_side(&counts, &regressors, quantum)?;
+    let taken = regressors.iter().zip(&found);
+    let left = taken.fold(counts, |left, (part, multiple)| without(&left, part, multiple.per_min));
+    let mut found = found.into_iter();
+    Some(Beside { growth: found.next()?, sizes: found.collect(), squares_left: square_sum(&left) })
 }
 
 /// Time in minutes and counts, both about their means.
@@ -168,7 +173,12 @@ pub(crate) fn coefficient(regressor: &[f64], response: &[f64]) -> Option<f64> {
     if regressor.len() < 3 || largest <= f64::EPSILON {
         return None;
     }
-    Some(regressor.iter().zip(response).map(|(x, y)| x * y).sum::<f64>() / own)
+    Some(dot(regressor, response) / own)
+}
+
+/// Sum of products.
+pub(crate) fn dot(one: &[f64], other: &[f64]) -> f64 {
+    one.iter().zip(other).map(|(one, other)| one * other).sum()
 }
 
 /// `values` less a multiple of `part`.
@@ -237,7 +247,7 @@ fn long_run_sum_variance(scores: &[f64], cosines: f64) -> f64 {
     let mut sum = 0.0;
     let mut order = 1.0;
     while order <= cosines {
-        let projection: f64 = scores.iter().zip(&at).map(|(score, at)| score * at).sum();
+        let projection = dot(scores, &at);
         sum += 2.0 / n * projection * projection;
         for ((before, at), first) in before.iter_mut().zip(&at).zip(&first) {
             *before = 2.0 * first * at - *before;
@@ -277,8 +287,7 @@ fn memory_samples(residuals: &[f64], fitted: f64) -> f64 {
         if variance <= f64::EPSILON || lag as f64 >= WINDOW * sum {
             break;
         }
-        let product: f64 = residuals.iter().zip(residuals.iter().skip(lag)).map(|(a, b)| a * b).sum();
-        sum += product / variance;
+        sum += dot(residuals, residuals.get(lag..).unwrap_or_default()) / variance;
     }
     let sum = sum.max(0.5);
     let left = 1.0 - 2.0 * WINDOW * fitted * sum / residuals.len() as f64;

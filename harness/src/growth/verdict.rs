@@ -5,7 +5,7 @@
 //!
 //! - **fail**: the whole interval lies above the limit, also beside the best bounded change whether
 //!   or not that is significant; half the limit is excluded at 1 in 1,000, also for units that come by chance; and the count reaches new
-//!   heights, as a leak must and a sawtooth does not.
+//!   heights, as a leak must and a sawtooth does not, and goes on, as what has filled does not.
 //! - **pass**: the whole interval lies below the limit; one and a half times the limit is excluded at
 //!   1 in 1,000, also for a leak whose units arrive by chance; no part of the run since its quarter,
 //!   half or three quarters shows growth at the limit's pace; and a change that was taken out has been
@@ -242,15 +242,20 @@ impl Evidence {
         highest(true) - highest(false) >= leaked / 2.0 && highest(true) > self.cut_height
     }
 
-    /// Whether it has stopped: since one of [`STOPPED`] it grows by less than half of that, as what has filled does. The
-    /// second half alone says so: what came before it is no leak's pace.
+    /// Whether it has stopped: since one of [`STOPPED`] it surely grows by less than half of that, or than the limit, as
+    /// what has filled does. The second half alone says so: what came before it is no leak's pace. Where the growth is that
+    /// behind a change, no moment before it is asked.
     fn has_stopped(&self, growth: &Growth, limit: f64) -> bool {
-        let points = self.without_bumps(&self.points);
+        let is_edged = |change: &Change| change.shape.edges().is_some();
+        let smooth = self.taken_out.as_ref().map(|changes| changes.taken_from(&self.points, is_edged));
+        let points = smooth.as_ref().unwrap_or(&self.points);
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return false };
         let half_s = (first.elapsed_s + last.elapsed_s) / 2.0;
         let half = points.get(points.partition_point(|point| point.elapsed_s < half_s)..).unwrap_or_default();
+        let over = self.taken_out.as_ref().map_or(0.0, Account::over);
         let slow = (growth.per_min / 2.0).max(limit);
-        let mut paces = STOPPED.into_iter().filter_map(|at| account::pace_since(half, at, self.quantum));
+        let behind = STOPPED.into_iter().filter(|at| (1.0 + at) / 2.0 >= over);
+        let mut paces = behind.filter_map(|at| account::pace_since(half, at, self.quantum));
         paces.any(|pace| pace.high(ALPHA_SEARCHED) < slow)
     }
 

@@ -37,15 +37,19 @@ impl Late {
 pub(super) fn late_paces(points: &[Point], first: Option<&Account>, quantum: f64) -> Vec<Late> {
     // Dear, and without so much as a hint of a change there is none.
     let hinted = first.filter(|first| first.is_hinted());
-    let all = hinted.and_then(|first| {
-        account::several_changes(points, quantum).pop().or_else(|| first.significant.then(|| first.clone()))
+    let all = hinted.and_then(|first| match first.changes.as_slice() {
+        [_] => {
+            let several = account::several_changes(points, quantum).pop();
+            several.or_else(|| first.significant.then(|| first.clone()))
+        }
+        _ => Some(first.clone()),
     });
     let rest = all.as_ref().map_or_else(|| points.to_vec(), |all| all.taken_from(points, |_| true));
-    // Changes in the last quarter may be a part of the leak that is looked for: all that is left of them at the end.
+    // Changes in the last quarter may be a part of the leak that is looked for: by as much as all of them together leave.
     let is_late = |change: &&Change| change.shape.over() > 1.0 - REST;
     let changes = all.iter().flat_map(|all| &all.changes).filter(is_late);
     let rise =
-        changes.map(|change| change.size.per_min * change.shape.rise(1.0 - REST)).sum::<f64>().max(0.0);
+        changes.map(|change| change.size.per_min * change.shape.stays(1.0 - REST)).sum::<f64>().max(0.0);
     let until_s = points.last().map_or(0.0, |point| point.elapsed_s);
     let since = |at: f64| {
         let moment_s = rest.first()?.elapsed_s * (1.0 - at) + rest.last()?.elapsed_s * at;
