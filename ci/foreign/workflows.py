@@ -75,11 +75,14 @@ def limits():
 
 
 def rehearse(clone, *given):
-    """Jobs one after the other, each once for every combination of its matrix; what has an equals sign is an input.
+    """Jobs one after the other, each once for every combination of its matrix.
 
-    As at GitHub a job that fails does not keep the others from being carried out.
+    What has an equals sign is an input, or with `matrix.shard=2` what the matrix is narrowed to. As at GitHub a job that
+    fails does not keep the others from being carried out.
     """
-    inputs = {f"inputs.{key}": value for key, value in (one.split("=", 1) for one in given if "=" in one)}
+    pairs = dict(one.split("=", 1) for one in given if "=" in one)
+    narrowed = {key: value for key, value in pairs.items() if key.startswith("matrix.")}
+    inputs = {f"inputs.{key}": value for key, value in pairs.items() if key not in narrowed}
     jobs = [one.split(":") for one in given if "=" not in one]
     run_ids = {workflow: str(place) for place, workflow in enumerate(dict.fromkeys(flow for flow, _ in jobs), 1)}
     failed = []
@@ -90,6 +93,8 @@ def rehearse(clone, *given):
         assert not {"include", "exclude"} & set(matrix), f"{workflow}: include and exclude are not understood"
         for values in itertools.product(*matrix.values()):
             drawn = {f"matrix.{key}": str(value) for key, value in zip(matrix, values)}
+            if any(drawn.get(key, value) != value for key, value in narrowed.items()):
+                continue
             if not rehearse_job(clone, document, name, {**inputs, **drawn, "github.run_id": run_ids[workflow]}):
                 failed.append(":".join([workflow, name, *values_told(drawn)]))
     if failed:

@@ -113,10 +113,11 @@ pub(crate) fn several_changes(points: &[Point], quantum: f64) -> Vec<Account> {
     }
     let few = &coarse(points, SEARCH_POINTS);
     let Some(search) = Search::of(few, AMONG_SEVERAL) else { return Vec::new() };
+    let all_shares = &shares(points);
     let mut kept: Vec<Account> = first_shapes(points)
         .into_iter()
         .flat_map(|shapes| grown(shapes, few, &search, quantum))
-        .filter_map(|shapes| Account::of(points, &shares(points), (&shapes, AMONG_SEVERAL), quantum))
+        .filter_map(|shapes| Account::of(points, all_shares, (&shapes, AMONG_SEVERAL), quantum))
         .filter(|whole| whole.significant && whole.growth.degrees >= COSINES_TOLD)
         .collect();
     let number = |account: &Account| account.changes.len();

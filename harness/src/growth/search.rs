@@ -53,19 +53,22 @@ impl Search {
     pub(crate) fn of(points: &[Point], family: Family) -> Option<Self> {
         let (shares, (minutes, _)) = (shares(points), centred(points));
         let (time, minutes_up_to) = (square_sum(&minutes), sums(&minutes));
-        let none = Self { shares, minutes, minutes_up_to, time, family, drawn: Vec::new() };
-        let drawn = family.shapes().filter_map(|shape| none.draw(shape)).collect();
-        (time > 0.0 && points.len() >= 3).then_some(Self { drawn, ..none })
+        if time <= 0.0 || points.len() < 3 {
+            return None;
+        }
+        let mut search = Self { shares, minutes, minutes_up_to, time, family, drawn: Vec::new() };
+        search.drawn = family.shapes().filter_map(|shape| search.draw(shape)).collect();
+        Some(search)
     }
 
     /// The one of the family that explains most of these counts, its edges placed finely.
     pub(crate) fn best(&self, points: &[Point]) -> Option<Shape> {
         let left = self.left(points);
-        let most = |explains: &Drawn| explains.explains(&left).abs();
-        let best = self.drawn.iter().max_by(|a, b| most(a).total_cmp(&most(b)))?.shape;
+        let by_explained = |a: &Drawn, b: &Drawn| a.explains(&left).abs().total_cmp(&b.explains(&left).abs());
+        let best = self.drawn.iter().max_by(|a, b| by_explained(a, b))?.shape;
         let finely = |shapes: Vec<Shape>| {
             let drawn = shapes.into_iter().filter_map(|shape| self.draw(shape));
-            drawn.max_by(|a, b| most(a).total_cmp(&most(b))).map(|drawn| drawn.shape)
+            drawn.max_by(by_explained).map(|drawn| drawn.shape)
         };
         // One edge after the other: a bump has two.
         let early = finely(best.with_first_edge(self.family))?;

@@ -120,7 +120,7 @@ impl Evidence {
         let near = limit * (1.0 - FAR);
         least(|times| {
             let then = stretched(growth, times);
-            let units = |per_min: f64| self.share_of_growth() * self.units(per_min) * times;
+            let units = |per_min: f64| self.units(per_min) * times;
             then.low(alpha) >= limit
                 && then.low(ALPHA_FAR) >= near
                 && beside.is_none_or(|beside| stretched(beside, times).low(ALPHA) >= limit)
@@ -149,8 +149,7 @@ impl Evidence {
                 self.until_leak(limit).max(AGAIN),
             ));
         }
-        let behind = self.share_of_growth();
-        if chance::makes(behind * self.units(growth.per_min), behind * self.units(limit * (1.0 - FAR))) {
+        if chance::makes(self.units(growth.per_min), self.units(limit * (1.0 - FAR))) {
             return Some(Doubt::new("so few units may have come by chance", self.until_leak(limit)));
         }
         if !self.reaches_new_heights(&growth) {

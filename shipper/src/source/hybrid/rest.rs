@@ -67,7 +67,7 @@ mod tests {
         let (mut rest, began) = (Rest::default(), Instant::now());
         rest.behind(&id(1), false);
         assert!(rest.is_on());
-        tokio::time::sleep(REST / 2).await;
+        tokio::time::advance(REST / 2).await;
         rest.behind(&id(1), false);
         rest.over().await;
         assert_eq!(began.elapsed(), REST, "a further turn makes it no longer");
