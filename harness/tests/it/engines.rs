@@ -13,15 +13,7 @@ mod subject;
 
 /// What `observe` sees, which is the same on both engines.
 fn on_both<T: PartialEq + std::fmt::Debug>(observe: impl Fn(&Subject) -> T) -> T {
-    on_both_after(|docker| docker, observe)
-}
-
-/// The same where what Docker shows is to be put in order first.
-fn on_both_after<T: PartialEq + std::fmt::Debug>(
-    in_order: impl Fn(T) -> T,
-    observe: impl Fn(&Subject) -> T,
-) -> T {
-    let docker = in_order(observe(&Subject::docker()));
+    let docker = observe(&Subject::docker());
     let embedded = observe(&Subject::embedded());
     assert_eq!(docker, embedded, "left is Docker, right is the embedded engine");
     embedded
@@ -361,54 +353,63 @@ fn in_order(mut events: Vec<Value>) -> Vec<Value> {
     events
 }
 
+/// The events of a container's life in which everything is done to it once, without their times.
+fn told(subject: &Subject) -> Vec<Value> {
+    let path = format!(
+        "/events?filters={}&since=1",
+        subject.mine().replace("%7D", "%2C%22type%22%3A%5B%22container%22%5D%7D")
+    );
+    let mut stream = BufReader::new(subject.send("GET", &path, &Value::Null));
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+    }
+    let id = subject.run("told", "trap '' TERM; echo deaf; sleep 1000", json!({ "StopSignal": "SIGTERM" }));
+    // One that is asked to end before it is deaf to that need not be killed.
+    wait_for("it to be deaf", || !logs(subject, &id, "stdout=1").is_empty());
+    for step in ["pause", "unpause", "stop?t=0", "start", "kill", "rename?name="] {
+        let name = if step.ends_with('=') { subject.name("new") } else { String::new() };
+        assert_eq!(subject.post(&format!("/containers/{id}/{step}{name}")).status, 204, "{step}");
+    }
+    assert_eq!(subject.ask("DELETE", &format!("/containers/{id}"), &Value::Null).status, 204);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|last: &Value| last["Action"] != "destroy") {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let mut event: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        assert_eq!(event["time"], event["timeNano"].as_i64().unwrap() / 1_000_000_000);
+        for key in ["time", "timeNano"] {
+            event.as_object_mut().unwrap().remove(key);
+        }
+        seen.push(plain(subject, &event));
+    }
+    // Whoever comes late gets the same ones.
+    let late = subject.get(
+        &format!("{path}&until=99999999999")
+            .replace("until=99999999999", &format!("until={}", jiff::Timestamp::now().as_second() + 1)),
+    );
+    assert!(late.text().lines().count() >= seen.len(), "{}", late.text());
+    seen
+}
+
+fn actions(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["Action"].as_str().unwrap()).collect()
+}
+
 #[test]
 fn events_tell_what_happens() {
-    let seen = on_both_after(in_order, |subject| {
-        let path = format!(
-            "/events?filters={}&since=1",
-            subject.mine().replace("%7D", "%2C%22type%22%3A%5B%22container%22%5D%7D")
-        );
-        let mut stream = BufReader::new(subject.send("GET", &path, &Value::Null));
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            stream.read_line(&mut line).unwrap();
-        }
-        let id =
-            subject.run("told", "trap '' TERM; echo deaf; sleep 1000", json!({ "StopSignal": "SIGTERM" }));
-        // One that is asked to end before it is deaf to that need not be killed.
-        wait_for("it to be deaf", || !logs(subject, &id, "stdout=1").is_empty());
-        for step in ["pause", "unpause", "stop?t=0", "start", "kill", "rename?name="] {
-            let name = if step.ends_with('=') { subject.name("new") } else { String::new() };
-            assert_eq!(subject.post(&format!("/containers/{id}/{step}{name}")).status, 204, "{step}");
-        }
-        assert_eq!(subject.ask("DELETE", &format!("/containers/{id}"), &Value::Null).status, 204);
-        let mut seen = Vec::new();
-        while seen.last().is_none_or(|last: &Value| last["Action"] != "destroy") {
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            let mut event: Value =
-                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
-            assert_eq!(event["time"], event["timeNano"].as_i64().unwrap() / 1_000_000_000);
-            for key in ["time", "timeNano"] {
-                event.as_object_mut().unwrap().remove(key);
-            }
-            seen.push(plain(subject, &event));
-        }
-        // Whoever comes late gets the same ones.
-        let late = subject.get(
-            &format!("{path}&until=99999999999")
-                .replace("until=99999999999", &format!("until={}", jiff::Timestamp::now().as_second() + 1)),
-        );
-        assert!(late.text().lines().count() >= seen.len(), "{}", late.text());
-        seen
-    });
-    let actions: Vec<&str> = seen.iter().map(|event| event["Action"].as_str().unwrap()).collect();
+    let (docker, embedded) = (in_order(told(&Subject::docker())), told(&Subject::embedded()));
     let expected = [
         "create", "start", "pause", "unpause", "kill", "kill", "die", "stop", "start", "kill", "die",
         "rename", "destroy",
     ];
-    assert_eq!(actions, expected);
+    assert_eq!(actions(&embedded), expected, "the embedded engine");
+    assert_eq!(actions(&docker), expected, "Docker");
+    for (docker, embedded) in docker.iter().zip(&embedded) {
+        assert_eq!(docker, embedded, "left is Docker, right is the embedded engine");
+    }
 }
 
 #[test]
