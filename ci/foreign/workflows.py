@@ -83,7 +83,9 @@ def rehearse(clone, *given):
     pairs = dict(one.split("=", 1) for one in given if "=" in one)
     narrowed = {key: value for key, value in pairs.items() if key.startswith("matrix.")}
     inputs = {f"inputs.{key}": value for key, value in pairs.items() if key not in narrowed}
-    jobs = [one.split(":") for one in given if "=" not in one]
+    jobs = [known_job(clone, one) for one in given if "=" not in one]
+    if not jobs:
+        raise SystemExit("no job is named: WORKFLOW:JOB, e.g. nightly:soak")
     run_ids = {workflow: str(place) for place, workflow in enumerate(dict.fromkeys(flow for flow, _ in jobs), 1)}
     failed = []
     for workflow, name in jobs:
@@ -99,6 +101,17 @@ def rehearse(clone, *given):
                 failed.append(":".join([workflow, name, *values_told(drawn)]))
     if failed:
         raise SystemExit(f"not green: {', '.join(failed)}")
+
+
+def known_job(clone, named):
+    """A workflow and a job of it; one that there is not ends all before anything is carried out."""
+    workflow, _, name = named.partition(":")
+    path = clone / FOLDER / f"{workflow}.yml"
+    jobs = list(load(path)["jobs"]) if path.is_file() else []
+    if name not in jobs:
+        known = f"{path.name} has {', '.join(jobs)}" if jobs else f"there is no {FOLDER / path.name}"
+        raise SystemExit(f"{named}: no such job, as {known}")
+    return workflow, name
 
 
 def values_told(drawn):
