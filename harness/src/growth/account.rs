@@ -78,6 +78,11 @@ impl Account {
         self.changes.iter().map(|change| change.shape.over()).fold(0.0, f64::max)
     }
 
+    /// Whether a pace changes all the time.
+    pub(crate) fn bends(&self) -> bool {
+        self.changes.iter().any(|change| change.shape == Shape::Bend)
+    }
+
     /// By how much the changes lift the end above the beginning.
     pub(crate) fn lifts(&self) -> f64 {
         let lift =

@@ -8,7 +8,9 @@
 //! - a **bump**: up at one moment and back at another, as in an outage that recovers;
 //! - a **knee**: one pace up to a moment, another pace from there on. With the pace after it near zero
 //!   this is a queue that filled; with a pace after it that is steep, it is a leak that began late;
-//! - a **settling** curve, exp(-t/tau): a warm-up that was not cut.
+//! - a **settling** curve, exp(-t/tau): a warm-up that was not cut;
+//! - among several a **bend**, a pace that changes evenly over the whole window: a leak that accelerates behind an outage. It
+//!   bounds nothing, so it is no reason to pass.
 //!
 //! The pace that is left beside them (`account`) is what the count does *now*. A knee so takes the place of
 //! a gate on each quarter, with two gains: its error comes from the noise of the whole run instead of
@@ -49,6 +51,7 @@ pub(crate) enum Shape {
     Bump { from: f64, to: f64 },
     Knee { at: f64 },
     Settling { within: f64 },
+    Bend,
 }
 
 impl Shape {
@@ -59,6 +62,8 @@ impl Shape {
             Self::Bump { from, to } => f64::from(u8::from(share >= from && share < to)),
             Self::Knee { at } => share.min(at),
             Self::Settling { within } => 1.0 - (-share / within).exp(),
+            // Level at its end, so that what grows beside it is the pace at the end.
+            Self::Bend => 1.0 - (1.0 - share).powi(2),
         }
     }
 
@@ -67,7 +72,7 @@ impl Shape {
         match self {
             Self::Step { at } => Some((at, f64::INFINITY)),
             Self::Bump { from, to } => Some((from, to)),
-            Self::Knee { .. } | Self::Settling { .. } => None,
+            Self::Knee { .. } | Self::Settling { .. } | Self::Bend => None,
         }
     }
 
@@ -75,18 +80,29 @@ impl Shape {
     pub(crate) fn stays(self, share: f64) -> f64 {
         match self {
             Self::Bump { to, .. } => f64::from(u8::from(to > END)),
-            Self::Step { .. } | Self::Knee { .. } | Self::Settling { .. } => {
+            Self::Step { .. } | Self::Knee { .. } | Self::Settling { .. } | Self::Bend => {
                 self.value(1.0) - self.value(share)
             }
         }
     }
 
-    /// When it is over, as a share of the window: three time constants leave a twentieth.
+    /// For which share of the window the pace beside it was the count's: that of a pace which changed is the one since then,
+    /// and one that changes all the time is half of what it becomes.
+    pub(crate) fn leaves(self) -> f64 {
+        match self {
+            Self::Knee { at } => 1.0 - at,
+            Self::Bend => 0.5,
+            Self::Step { .. } | Self::Bump { .. } | Self::Settling { .. } => 1.0,
+        }
+    }
+
+    /// When it is over, as a share of the window: three time constants leave a twentieth. A bend has no such moment.
     pub(crate) fn over(self) -> f64 {
         match self {
             Self::Step { at } | Self::Knee { at } => at,
             Self::Bump { to, .. } => to,
             Self::Settling { within } => 3.0 * within,
+            Self::Bend => 0.0,
         }
     }
 }
@@ -117,13 +133,15 @@ pub(crate) struct Family {
     knees_to: f64,
     /// How far apart the edges of bumps lie, and the changes of pace.
     by: f64,
+    /// Whether a pace may change all the time.
+    bends: bool,
 }
 
 /// Where one change is looked for.
-pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, knees_to: KNEES.1, by: BUMPS.2 };
+pub(crate) const ALONE: Family = Family { steps_from: STEPS.0, knees_to: KNEES.1, by: BUMPS.2, bends: false };
 /// Where several are.
 pub(crate) const AMONG_SEVERAL: Family =
-    Family { steps_from: STEPS_AMONG_SEVERAL_FROM, knees_to: KNEES_AMONG_SEVERAL_TO, ..ALONE };
+    Family { steps_from: STEPS_AMONG_SEVERAL_FROM, knees_to: KNEES_AMONG_SEVERAL_TO, bends: true, ..ALONE };
 /// The same with moments closer to each other: with these a search begins, which is done once.
 pub(crate) const AMONG_SEVERAL_FINELY: Family = Family { by: BUMPS.2 / 2.0, ..AMONG_SEVERAL };
 /// The latest change of pace.
@@ -143,7 +161,7 @@ impl Family {
         let bumps = grid((BUMPS.0, BUMPS.1, by)).flat_map(move |from| {
             grid((from + by, BUMPS.1.min(from + BUMP_MAX), by)).map(move |to| Shape::Bump { from, to })
         });
-        steps.chain(bumps).chain(knees).chain(settlings)
+        steps.chain(bumps).chain(knees).chain(settlings).chain(self.bends.then_some(Shape::Bend))
     }
 }
 
@@ -166,7 +184,7 @@ impl Shape {
                 let kept = |at: &f64| *at <= family.knees_to;
                 around(at, KNEES.2).step_by(KNEE_STEP).filter(kept).map(|at| Shape::Knee { at }).collect()
             }
-            Shape::Settling { .. } => vec![self],
+            Shape::Settling { .. } | Shape::Bend => vec![self],
         }
     }
 
@@ -176,7 +194,7 @@ impl Shape {
             Shape::Bump { from, to } => {
                 around(to, BUMPS.2).filter(|to| from < *to).map(|to| Shape::Bump { from, to }).collect()
             }
-            Shape::Step { .. } | Shape::Knee { .. } | Shape::Settling { .. } => vec![self],
+            Shape::Step { .. } | Shape::Knee { .. } | Shape::Settling { .. } | Shape::Bend => vec![self],
         }
     }
 }

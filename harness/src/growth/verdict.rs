@@ -185,9 +185,10 @@ impl Evidence {
     }
 
     /// Whether several changes are more than a leak in stairs: where together they lift the count by what the limit allows,
-    /// what is left beside them is no reason to pass.
+    /// or one of them is a pace that changes all the time, what is left beside them is no reason to pass.
     fn are_no_stairs(&self, all: &Account, limit: f64) -> bool {
-        all.lifts() < limit * self.minutes() || all.growth.per_min > limit
+        let bounded = !all.bends() && all.lifts() < limit * self.minutes();
+        bounded || all.growth.per_min > limit
     }
 
     /// The growth that is judged, and the chance of error of its interval.
@@ -223,11 +224,10 @@ impl Evidence {
         }
     }
 
-    /// For which share of the run the growth lasts: that of a pace which changed is the pace since then.
+    /// For which share of the run the growth lasts.
     fn share_of_growth(&self) -> f64 {
         let changes = self.taken_out.iter().flat_map(|all| &all.changes);
-        let knees = changes.filter(|change| matches!(change.shape, Shape::Knee { .. }));
-        1.0 - knees.map(|knee| knee.shape.over()).fold(0.0, f64::max)
+        changes.map(|change| change.shape.leaves()).fold(1.0, f64::min)
     }
 
     /// Units of one quantum that a pace makes while the growth lasts.
@@ -260,8 +260,9 @@ impl Evidence {
     fn said(&self, what_follows: &str) -> String {
         let (growth, alpha) = self.judged_growth();
         let beside = self.taken_out.as_ref().map_or_else(String::new, |changes| {
-            let one = |change: &Change| {
-                format!("{} at {:.0} s", words::change(change), self.moment_s(change.shape.over()))
+            let one = |change: &Change| match change.shape {
+                Shape::Bend => words::change(change),
+                shape => format!("{} at {:.0} s", words::change(change), self.moment_s(shape.over())),
             };
             format!(" beside {}", changes.changes.iter().map(one).collect::<Vec<_>>().join(" and "))
         });
@@ -487,6 +488,31 @@ mod tests {
         for judged in [judge(&hour(outage), &SETTINGS), judge(&hour(queue), &SETTINGS)] {
             assert_eq!(verdict(&judged), Verdict::Pass, "{judged:?}");
         }
+    }
+
+    #[test]
+    fn a_leak_that_accelerates_behind_an_outage_is_called_and_one_that_slows_down_does_not_pass() {
+        let outage = |minute: f64| if (34.0..40.0).contains(&minute) { 40.0 } else { 0.0 };
+        let faster = |minute: f64| 180.0 * (minute / 60.0).powi(2);
+        let judged = judge(&hour(|minute| outage(minute) + faster(minute)), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
+        assert!(
+            (judged.judgement.growth_per_min.unwrap() - 6.0).abs() < 0.6,
+            "its pace at the end: {judged:?}"
+        );
+        assert!(judged.judgement.reason.contains("a pace that changes all the time:"), "{judged:?}");
+        let slower = |minute: f64| 100.0 * (1.0 - (1.0 - minute / 60.0).powi(2));
+        let judged = judge(&hour(|minute| outage(minute) + slower(minute)), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Inconclusive, "{judged:?}");
+    }
+
+    #[test]
+    fn a_late_leak_below_the_heights_of_a_saw_is_seen_on_its_floors() {
+        let saw = |minute: f64| 80.0 * ((minute + 9.5) / 13.0).fract();
+        let late = |minute: f64| 3.0 * (minute - 45.0).max(0.0);
+        let judged = judge(&hour(|minute| saw(minute) + late(minute)), &SETTINGS);
+        assert_eq!(verdict(&judged), Verdict::Fail, "{judged:?}");
+        assert_eq!(verdict(&judge(&hour(saw), &SETTINGS)), Verdict::Pass);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) fn change(change: &Change) -> String {
         Shape::Bump { .. } => format!("a passing {size:+.0}"),
         Shape::Knee { .. } => "a change of pace".to_owned(),
         Shape::Settling { .. } => format!("a settling by {size:+.0}"),
+        Shape::Bend => "a pace that changes all the time".to_owned(),
     }
 }
 

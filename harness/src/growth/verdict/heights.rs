@@ -19,7 +19,7 @@ impl Evidence {
         // Behind a change that comes late there is too little to see heights in.
         let over = self.taken_out.as_ref().map(Account::over);
         let split = over.filter(|over| *over < 1.0 - HEIGHTS).unwrap_or(0.5);
-        let blocks = block_medians(&self.without_bumps(&self.seen));
+        let blocks = block_medians(&self.without_bumps(&self.points));
         let (Some(first), Some(last)) = (self.points.first(), self.points.last()) else { return false };
         let split_s = first.elapsed_s + split * (last.elapsed_s - first.elapsed_s);
         let highest = |later: bool| {
