@@ -88,7 +88,7 @@ impl Shape {
 
     /// For which share of the window the pace beside it was the count's: that of a pace which changed is the one since then,
     /// and one that changes all the time is half of what it becomes.
-    pub(crate) fn leaves(self) -> f64 {
+    pub(crate) fn pace_lasts(self) -> f64 {
         match self {
             Self::Knee { at } => 1.0 - at,
             Self::Bend => 0.5,

@@ -227,7 +227,7 @@ impl Evidence {
     /// For which share of the run the growth lasts.
     fn share_of_growth(&self) -> f64 {
         let changes = self.taken_out.iter().flat_map(|all| &all.changes);
-        changes.map(|change| change.shape.leaves()).fold(1.0, f64::min)
+        changes.map(|change| change.shape.pace_lasts()).fold(1.0, f64::min)
     }
 
     /// Units of one quantum that a pace makes while the growth lasts.
