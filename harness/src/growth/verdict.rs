@@ -260,9 +260,10 @@ impl Evidence {
     fn said(&self, what_follows: &str) -> String {
         let (growth, alpha) = self.judged_growth();
         let beside = self.taken_out.as_ref().map_or_else(String::new, |changes| {
-            let one = |change: &Change| match change.shape {
-                Shape::Bend => words::change(change),
-                shape => format!("{} at {:.0} s", words::change(change), self.moment_s(shape.over())),
+            let one = |change: &Change| {
+                let at_s = self.moment_s(change.shape.over());
+                let at = if change.shape == Shape::Bend { String::new() } else { format!(" at {at_s:.0} s") };
+                format!("{}{at}", words::change(change))
             };
             format!(" beside {}", changes.changes.iter().map(one).collect::<Vec<_>>().join(" and "))
         });
