@@ -565,6 +565,16 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_not_told_from_noise_that_remembers_for_long() {
+        // Each of them shows a change that a test for noise that forgets calls beyond chance, and a leak beside it.
+        for seed in [418, 947, 1137, 1292, 1414] {
+            let judged =
+                judge(&simulated::series(seed, 180, Noise::Memory(30.0, 5.0), Leak::None), &SETTINGS);
+            assert_ne!(verdict(&judged), Verdict::Fail, "{seed}: {}", judged.judgement.reason);
+        }
+    }
+
+    #[test]
     fn what_is_given_back_at_the_very_end_was_no_leak() {
         let tooth = |minute: f64| 100.0 * (minute / 46.0 + 0.7087).fract();
         let judged = judge(&hour(tooth), &SETTINGS);

@@ -149,6 +149,12 @@ impl Evidence {
                 self.until_leak(limit).max(AGAIN),
             ));
         }
+        let untold = self.taken_out.as_ref().filter(|changes| !changes.told);
+        if let Some(changes) = untold.filter(|_| self.plain.low(ALPHA) <= 0.0) {
+            let why =
+                format!("noise that remembers for long would explain {} as well", words::changes(changes));
+            return Some(Doubt::new(why, AGAIN));
+        }
         if chance::makes(self.units(growth.per_min), self.units(limit * (1.0 - FAR))) {
             return Some(Doubt::new("so few units may have come by chance", self.until_leak(limit)));
         }
