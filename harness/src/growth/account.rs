@@ -17,9 +17,8 @@ const ALPHA_HINT: f64 = 0.2;
 /// Several changes are told from noise only where what is left forgets so soon that so many cosines measure its error:
 /// noise that remembers for long has the shape of any of them.
 const COSINES_TOLD: f64 = 20.0;
-/// The same for one change: of the cosines that the length allows this share, and no more than so many are asked.
+/// In a series too short for so many this share of the cosines that its length allows is asked for one change.
 const SHARE_TOLD: f64 = 0.75;
-const COSINES_TOLD_ALONE: f64 = 9.0;
 /// Or it goes up or down at once by so many times what is left: noise that remembers does not jump.
 const SHARP_SPREADS: f64 = 5.0;
 /// Among so many points they are looked for.
@@ -53,8 +52,8 @@ pub(crate) struct Account {
     pub(crate) growth: Growth,
     /// Whether chance is ruled out as the cause of each.
     pub(crate) significant: bool,
-    /// Whether each is told from noise that remembers for long, which has the shape of any: what is left forgets soon, or they
-    /// have edges that are far sharper than it.
+    /// Whether each is told from noise that remembers for long, which has the shape of any: the series is long, what is left
+    /// forgets soon, or they have edges that are far sharper than it.
     pub(crate) told: bool,
     /// What neither explains, in squares.
     squares_left: f64,
@@ -73,12 +72,14 @@ impl Account {
         let changes = shapes.iter().zip(beside.sizes).map(|(shape, size)| Change { shape: *shape, size });
         let changes: Vec<Change> = changes.collect();
         let significant = changes.iter().all(|change| change.is_significant(family));
-        let asked = COSINES_TOLD_ALONE.min(SHARE_TOLD * cosines_by_length(points.len()));
+        let allowed = cosines_by_length(points.len());
         let left = (beside.squares_left / points.len() as f64).sqrt();
         let is_sharp = |change: &Change| {
             change.shape.edges().is_some() && change.size.per_min.abs() > SHARP_SPREADS * left
         };
-        let told = beside.growth.degrees >= asked || changes.iter().all(is_sharp);
+        let told = allowed >= COSINES_TOLD
+            || beside.growth.degrees >= SHARE_TOLD * allowed
+            || changes.iter().all(is_sharp);
         Some(Self { changes, growth: beside.growth, significant, told, squares_left: beside.squares_left })
     }
 
