@@ -18,7 +18,7 @@ const ALPHA_HINT: f64 = 0.2;
 /// noise that remembers for long has the shape of any of them.
 const COSINES_TOLD: f64 = 20.0;
 /// In a series too short for so many this share of the cosines that its length allows is asked for one change.
-const SHARE_TOLD: f64 = 0.75;
+const SHARE_TOLD: f64 = 0.65;
 /// Or it goes up or down at once by so many times what is left: noise that remembers does not jump.
 const SHARP_SPREADS: f64 = 5.0;
 /// Among so many points they are looked for.

@@ -567,7 +567,7 @@ mod tests {
     #[test]
     fn a_change_is_not_told_from_noise_that_remembers_for_long() {
         // Each of them shows a change that a test for noise that forgets calls beyond chance, and a leak beside it.
-        for seed in [418, 947, 1137, 1292, 1414] {
+        for seed in [418, 947, 1137, 1292, 1488] {
             let judged =
                 judge(&simulated::series(seed, 180, Noise::Memory(30.0, 5.0), Leak::None), &SETTINGS);
             assert_ne!(verdict(&judged), Verdict::Fail, "{seed}: {}", judged.judgement.reason);
