@@ -135,7 +135,7 @@ impl<'a> Containers<'a> {
 /// The loader looks there first (ld.so(8)): its own list of folders is not in the image.
 fn environment(packed: &Packed) -> Vec<String> {
     let folders: Vec<String> =
-        packed.library_folders.iter().map(|folder| folder.display().to_string()).collect();
+        packed.loader_folders.iter().map(|folder| folder.display().to_string()).collect();
     if folders.is_empty() { Vec::new() } else { vec![format!("LD_LIBRARY_PATH={}", folders.join(":"))] }
 }
 

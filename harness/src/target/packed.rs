@@ -27,7 +27,7 @@ pub struct Packed {
     /// Where the program lies in it.
     pub program: PathBuf,
     /// Folders of its libraries; none where it needs none.
-    pub library_folders: BTreeSet<PathBuf>,
+    pub loader_folders: BTreeSet<PathBuf>,
 }
 
 /// Why a program can't be packed.
@@ -100,8 +100,8 @@ pub fn pack(program: &Path) -> Result<Packed, PackError> {
     for file in &files {
         add(&mut archive, file, &read(file)?).map_err(in_memory)?;
     }
-    let library_folders = files.iter().filter_map(|file| Some(plain(file).parent()?.to_owned())).collect();
-    Ok(Packed { tar: archive.into_inner().map_err(in_memory)?, program: plain(program), library_folders })
+    let loader_folders = files.iter().filter_map(|file| Some(plain(file).parent()?.to_owned())).collect();
+    Ok(Packed { tar: archive.into_inner().map_err(in_memory)?, program: plain(program), loader_folders })
 }
 
 /// The loader that a program names; none where it is linked statically.
@@ -234,7 +234,7 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let packed = pack(&path).unwrap();
         assert_eq!(names(&packed.tar).len(), 2, "a place for temporary files and itself");
-        assert!(packed.library_folders.is_empty());
+        assert!(packed.loader_folders.is_empty());
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
         let loader = interpreter(&own, &fs::read(&own).unwrap()).unwrap().unwrap();
         assert!(names.contains(&inside(&loader)), "{names:?}");
         assert!(names.iter().any(|name| name.contains("/libc.so")), "{names:?}");
-        assert!(!packed.library_folders.is_empty());
+        assert!(!packed.loader_folders.is_empty());
         // It starts with what is in there and nothing else.
         let all: BTreeSet<PathBuf> = names.iter().map(|name| Path::new("/").join(name)).collect();
         for library in libraries(&own, &loader).unwrap() {
