@@ -109,6 +109,7 @@ impl Staff {
             resume: checkpoint.containers.clone().into_iter().collect(),
             start: start(config.start),
             started_ns,
+            clock: clock.clone(),
             out: items,
             allowance,
             metrics: metrics.clone(),

@@ -34,6 +34,18 @@ pub enum Until {
     Stopped,
 }
 
+impl Until {
+    /// In HTTP/1.1 each line is a chunk of its own, and reading those costs more than all that is done with the lines;
+    /// in HTTP/1.0 the body is bare, and ends with the connection. So whether it came whole is known in 1.1 alone, and
+    /// only whoever asks for no end may do without.
+    fn version(self) -> http::Version {
+        match self {
+            Self::Now => http::Version::HTTP_11,
+            Self::Stopped => http::Version::HTTP_10,
+        }
+    }
+}
+
 type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// The body of a log request.
@@ -89,8 +101,10 @@ impl Api {
             self.version(),
             id.as_str()
         );
-        let request =
-            http::Request::get(path).header(http::header::HOST, "docker").body(Empty::<Bytes>::new());
+        let request = http::Request::get(path)
+            .version(until.version())
+            .header(http::header::HOST, "docker")
+            .body(Empty::<Bytes>::new());
         let request = request.map_err(|error| broken(&error))?;
         let answer = Box::pin(sender.send_request(request));
         let (answer, connection) = match select(answer, &mut connection).await {
@@ -114,9 +128,10 @@ impl LogStream {
         loop {
             let frame = match self.connection.as_mut() {
                 None => self.body.frame().await,
-                Some(connection) => match select(self.body.frame(), connection).await {
-                    Either::Left((frame, _)) => frame,
-                    Either::Right(_) => {
+                // First the connection, which reads: so what has arrived is there when it is asked for.
+                Some(connection) => match select(connection, self.body.frame()).await {
+                    Either::Right((frame, _)) => frame,
+                    Either::Left(_) => {
                         // If it broke, the body says so as well.
                         self.connection = None;
                         continue;

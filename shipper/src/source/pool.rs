@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::complaint::Complaint;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::known::{Born, Change};
@@ -88,6 +89,7 @@ struct Pool {
     start: Start,
     started_ns: i64,
     outlet: Outlet,
+    clock: Clock,
     metrics: Arc<Metrics>,
     places: HashMap<ContainerId, Place>,
     waiting: Queue,
@@ -150,6 +152,7 @@ impl Pool {
             outlet: Outlet::new(inputs.out, inputs.allowance, Arc::clone(&inputs.metrics)),
             unreadable: Unreadable::new(Arc::clone(&inputs.metrics)),
             metrics: inputs.metrics,
+            clock: inputs.clock,
             places: HashMap::new(),
             waiting: Queue::default(),
             claims: Arc::new(Semaphore::new(0)),
@@ -192,6 +195,7 @@ impl Pool {
                         claims: Arc::clone(&self.claims),
                         stopping: place.stopping.clone(),
                         outlet: self.outlet.clone(),
+                        clock: self.clock.clone(),
                     };
                     let alive = self.metrics.task(TaskKind::Reader);
                     self.leases.spawn(async move {

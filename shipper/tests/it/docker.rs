@@ -69,6 +69,7 @@ impl Upstream {
             resume,
             start,
             started_ns,
+            clock: Clock::system(),
             out,
             allowance: allowance(CONTAINER_BYTES, &metrics),
             metrics: Arc::clone(&metrics),

@@ -1,15 +1,12 @@
-//! When changes may wait: each line that Docker writes is one, and thousands a second would wake us thousands of times for a
-//! line each. They wait for a tenth of a second behind a turn, unless somebody's must not.
+//! When changes may wait: each line that Docker writes is one. They wait for [`REST`] behind a turn, unless somebody's must not.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::record::{Container, ContainerId};
+use crate::source::REST;
 
-/// For so long. A line's way to Loki takes longer by as much: a tenth of what a batch waits by default.
-const REST: Duration = Duration::from_millis(100);
 /// A generation of this size is not filled within a rest: that would be 80 MiB a second, more than Docker's daemon writes. A
 /// smaller one may come and go without being opened: also where one file is kept, and the one that is open was all but full.
 const ROOMY_BYTES: u64 = 8 << 20;

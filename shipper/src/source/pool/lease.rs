@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::{Clock, duration_ns};
 use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
@@ -19,7 +20,7 @@ use crate::record::{Container, Stream};
 use crate::source::join::{Fragment, Joiner};
 use crate::source::pool::cursor::{Cursor, Verdict};
 use crate::source::pool::frames::{self, Decoder, Message};
-use crate::source::{Closed, LINE_BYTES_MAX, Outlet};
+use crate::source::{Closed, LINE_BYTES_MAX, Outlet, REST};
 
 /// Docker searches a log from its beginning for the time that we ask for, and says nothing while it does.
 /// A lease that ends before anything came has twice as many slices the next time, or a long log could use
@@ -38,6 +39,10 @@ const DEAF: Duration = Duration::from_secs(5);
 /// A follow stream that is not read skips what is rotated away meanwhile, by newer daemons too ("file rotations
 /// were missed"). So it is closed when we have not read for this long, and what Docker has kept is asked for.
 const UNREAD_MAX: Duration = Duration::from_secs(2);
+/// Whoever is with the newest line rests behind a turn; who is further behind reads on. Docker's daemon waits for nobody
+/// meanwhile: what it sends in a rest finds room in the socket, up to two thousand lines a second of one container, and who
+/// writes more falls behind by this much.
+const ABREAST: Duration = REST.saturating_mul(2);
 /// How much text is handed on at one go, if so much has arrived.
 const BLOCK_TEXT_BYTES: usize = 48 << 10;
 /// What is kept while the mark is searched for.
@@ -70,6 +75,7 @@ pub(super) struct Lease {
     pub(super) claims: Arc<Semaphore>,
     pub(super) stopping: CancellationToken,
     pub(super) outlet: Outlet,
+    pub(super) clock: Clock,
 }
 
 /// What stays of a container between leases.
@@ -134,6 +140,11 @@ impl Reader {
     }
 
     /// How many slices the present lease may last.
+    /// Whether what was taken last is about the newest that there is.
+    fn is_abreast(&self, clock: &Clock) -> bool {
+        clock.now_ns().saturating_sub(self.cursor.mark().time_ns) < duration_ns(ABREAST)
+    }
+
     fn slices(&self) -> u32 {
         if self.is_there() { 1 } else { self.patience }
     }
@@ -264,9 +275,11 @@ impl Lease {
     }
 
     async fn follow(&self, reader: &mut Reader, began: Instant) -> Result<Ending, Closed> {
-        if !reader.credit.is_left() {
-            // What came would not be read.
-            return Ok(self.unread(reader, began).await);
+        // What came would not be read.
+        if !reader.credit.is_left()
+            && let Some(ending) = self.unread(reader, began).await
+        {
+            return Ok(ending);
         }
         let since_ns = reader.reopen();
         let id = self.container().id.clone();
@@ -291,7 +304,7 @@ impl Lease {
                     () = reader.credit.regained() => {}
                     () = sleep(UNREAD_MAX), if follows => {
                         drop((stream, connected));
-                        return Ok(self.unread(reader, began).await);
+                        return Ok(self.unread(reader, began).await.unwrap_or(Ending::Again));
                     }
                 }
             }
@@ -324,6 +337,9 @@ impl Lease {
             reader.hand_on(self).await?;
             if let Some(ending) = ending {
                 return Ok(ending);
+            }
+            if follows && reader.is_abreast(&self.clock) {
+                sleep(REST).await;
             }
         }
     }
@@ -368,10 +384,10 @@ impl Lease {
     }
 
     /// Waits without a stream until there is room for what the next one brings.
-    async fn unread(&self, reader: &mut Reader, began: Instant) -> Ending {
+    async fn unread(&self, reader: &mut Reader, began: Instant) -> Option<Ending> {
         tokio::select! {
-            () = self.preempted(began, reader.slices()) => Ending::Preempted,
-            () = reader.credit.regained() => Ending::Again,
+            () = self.preempted(began, reader.slices()) => Some(Ending::Preempted),
+            () = reader.credit.regained() => None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::{Compression, GzBuilder};
+use shipper::clock::Clock;
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
 use shipper::record::{Container, ContainerId, Position};
@@ -211,6 +212,7 @@ impl Source {
             resume,
             start,
             started_ns: 1_000_000_000_000,
+            clock: Clock::system(),
             out,
             allowance: allowance(4 << 20, &metrics),
             metrics: Arc::clone(&metrics),

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shipper::clock::Clock;
 use shipper::docker::known::{Born, Change};
 use shipper::metrics::Metrics;
 use shipper::record::Container;
@@ -32,6 +33,7 @@ impl Reading {
             resume: Resume::new(),
             start: Start::Beginning,
             started_ns: NOW,
+            clock: Clock::system(),
             out,
             allowance,
             metrics,
