@@ -5,6 +5,8 @@
 //! same picture; an SVG names the reader's own sans-serif.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
@@ -83,6 +85,12 @@ pub(super) struct Scene {
 #[derive(Debug, thiserror::Error)]
 #[error("can't paint the picture: {0}")]
 pub struct PaintError(String);
+
+impl From<png::EncodingError> for PaintError {
+    fn from(error: png::EncodingError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl From<std::io::Error> for PaintError {
     fn from(error: std::io::Error) -> Self {
@@ -228,9 +236,17 @@ pub(super) fn legal(text: &str) -> Cow<'_, str> {
 
 /// Writes the picture as a PNG.
 pub(super) fn png(scene: &Scene, path: &Path) -> Result<(), PaintError> {
-    let area = BitMapBackend::new(path, extent(scene, PNG_SCALE)).into_drawing_area();
+    let (width, height) = extent(scene, PNG_SCALE);
+    let mut dots = vec![0; [3, width, height].map(|side| side as usize).iter().product()];
+    let area = BitMapBackend::with_buffer(&mut dots, (width, height)).into_drawing_area();
     area.fill(&color(PAPER)).map_err(|error| PaintError(error.to_string()))?;
-    paint(&scene.shapes, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK, bitmap: true })
+    paint(&scene.shapes, Brush { area: &area, scale: PNG_SCALE, sink: PNG_SINK, bitmap: true })?;
+    drop(area);
+    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(&dots)?;
+    Ok(writer.finish()?)
 }
 
 fn paint<DB: DrawingBackend>(shapes: &[Shape], brush: Brush<'_, DB>) -> Result<(), PaintError> {

@@ -209,8 +209,9 @@ fn every_picture_opens_shows_every_target_and_is_the_same_when_drawn_again() {
 }
 
 fn shows(path: &Path) {
-    let mut reader = ::png::Decoder::new(fs::File::open(path).unwrap()).read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size()];
+    let mut reader =
+        ::png::Decoder::new(std::io::BufReader::new(fs::File::open(path).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let frame = reader.next_frame(&mut pixels).unwrap();
     assert!(frame.width == 1_920 && frame.height > 600, "{}", path.display());
     let colors: BTreeSet<&[u8]> = pixels.chunks(3).collect();

@@ -226,8 +226,9 @@ fn a_plot_shows_the_lines_and_is_written_also_where_nothing_can_be_judged() {
 }
 
 fn colours(png: &Path) -> std::collections::BTreeSet<[u8; 3]> {
-    let mut reader = png::Decoder::new(std::fs::File::open(png).unwrap()).read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size()];
+    let mut reader =
+        png::Decoder::new(std::io::BufReader::new(std::fs::File::open(png).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     reader.next_frame(&mut pixels).unwrap();
     pixels.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
 }

@@ -12,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -172,8 +172,7 @@ impl Hybrid {
             let happened = if self.ready.is_empty() { Some(self.wait().await) } else { self.happened() };
             match happened {
                 Some(Happened::Change(change)) => self.change(change).await?,
-                Some(Happened::Signal(Signal::Changed(id))) => self.queue(&id),
-                Some(Happened::Signal(Signal::Everything)) => self.queue_all(),
+                Some(Happened::Signal(signal)) => self.told(signal),
                 Some(Happened::Tick) => self.reconcile(),
                 Some(Happened::Rested) => self.rest.end(),
                 Some(Happened::Poll) => self.queue_polled(),
@@ -184,7 +183,22 @@ impl Hybrid {
         }
     }
 
+    /// A busy log changes a hundred times within a rest: what the kernel has to say is taken at one go.
+    fn told(&mut self, signal: Signal) {
+        let mut signal = Some(signal);
+        while let Some(told) = signal {
+            match told {
+                Signal::Changed(id) => self.queue(&id),
+                Signal::Everything => self.queue_all(),
+            }
+            signal = self.watch.try_next();
+        }
+    }
+
     async fn wait(&mut self) -> Happened {
+        if self.rest.is_on() {
+            self.watch.rest();
+        }
         tokio::select! {
             change = self.changes.recv() => change.map_or(Happened::DiscoveryEnded, Happened::Change),
             signal = self.watch.next(), if !self.rest.is_on() => Happened::Signal(signal),
@@ -197,7 +211,7 @@ impl Hybrid {
 
     /// What has happened already.
     fn happened(&mut self) -> Option<Happened> {
-        futures_util::FutureExt::now_or_never(self.wait())
+        self.wait().now_or_never()
     }
 
     /// Also while nobody takes the lines, the tick comes: deleted files must not be held for ever.
