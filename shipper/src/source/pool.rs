@@ -23,13 +23,13 @@ use crate::complaint::Complaint;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::known::{Born, Change};
 use crate::docker::logs::Until;
-use crate::metrics::Metrics;
 use crate::metrics::labels::TaskKind;
 use crate::record::{Container, ContainerId, Item, Position};
 use crate::source::position::{self, Begin, Resume, Start};
 use crate::source::unreadable::{NO_DRIVER, Unreadable};
 use crate::source::{Closed, Inputs, Outlet};
 
+mod connected;
 pub mod cursor;
 pub mod frames;
 pub mod lease;
@@ -90,7 +90,6 @@ struct Pool {
     started_ns: i64,
     outlet: Outlet,
     clock: Clock,
-    metrics: Arc<Metrics>,
     places: HashMap<ContainerId, Place>,
     waiting: Queue,
     /// One permit for each container that waits: a lease whose slice is over takes one and ends.
@@ -150,8 +149,7 @@ impl Pool {
             start: inputs.start,
             started_ns: inputs.started_ns,
             outlet: Outlet::new(inputs.out, inputs.allowance, Arc::clone(&inputs.metrics)),
-            unreadable: Unreadable::new(Arc::clone(&inputs.metrics)),
-            metrics: inputs.metrics,
+            unreadable: Unreadable::new(inputs.metrics),
             clock: inputs.clock,
             places: HashMap::new(),
             waiting: Queue::default(),
@@ -197,7 +195,7 @@ impl Pool {
                         outlet: self.outlet.clone(),
                         clock: self.clock.clone(),
                     };
-                    let alive = self.metrics.task(TaskKind::Reader);
+                    let alive = self.outlet.metrics.task(TaskKind::Reader);
                     self.leases.spawn(async move {
                         let _alive = alive;
                         let (reader, ending) = lease.read(reader).await;
@@ -271,7 +269,7 @@ impl Pool {
             // Left by design B: its line is found by its time.
             Position::File { time_ns: Some(time_ns), .. } => Some(Position::Api { time_ns, seen: 1 }),
             Position::File { time_ns: None, .. } => {
-                self.metrics.resume_lost.inc();
+                self.outlet.metrics.resume_lost.inc();
                 tracing::warn!(container = %id, "its checkpoint tells no time: `start` says where to begin");
                 None
             }
@@ -394,7 +392,7 @@ impl Pool {
             self.places.iter().filter(|(_, place)| is_rested(place)).map(|(id, _)| id.clone()).collect();
         for id in ids {
             // Only now it is known that the stream did not end because the container did.
-            self.metrics.log_streams_broken.inc();
+            self.outlet.metrics.log_streams_broken.inc();
             self.queue(&id);
         }
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,10 +13,10 @@ use crate::clock::{Clock, duration_ns};
 use crate::credit::Credit;
 use crate::docker::api::{Api, ApiError};
 use crate::docker::logs::Until;
-use crate::metrics::Metrics;
 use crate::record::block::Block;
 use crate::record::{Container, Stream};
 use crate::source::join::{Fragment, Joiner};
+use crate::source::pool::connected::Connected;
 use crate::source::pool::cursor::{Cursor, Verdict};
 use crate::source::pool::frames::{self, Decoder, Message};
 use crate::source::{Closed, LINE_BYTES_MAX, Outlet, REST};
@@ -240,22 +239,6 @@ impl Reader {
             }
             lease.outlet.add(block, &line);
         }
-    }
-}
-
-/// A connection, counted for as long as it is open.
-struct Connected(Gauge);
-
-impl Connected {
-    fn new(metrics: &Metrics) -> Self {
-        metrics.docker_connections_in_use.inc();
-        Self(metrics.docker_connections_in_use.clone())
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
