@@ -61,13 +61,15 @@ pub struct Decoder {
     decoded: usize,
     /// Up to here a bare line's newline has been searched for in vain.
     searched: usize,
+    /// What has come since that was asked.
+    arrived: usize,
 }
 
 impl Decoder {
     /// For a container with or without a terminal.
     #[must_use]
     pub fn new(tty: bool) -> Self {
-        Self { tty, buffer: Vec::new(), decoded: 0, searched: 0 }
+        Self { tty, buffer: Vec::new(), decoded: 0, searched: 0, arrived: 0 }
     }
 
     /// Takes the next piece of the body. Take all messages out before the next piece.
@@ -76,6 +78,12 @@ impl Decoder {
         self.searched = self.searched.saturating_sub(self.decoded);
         self.decoded = 0;
         self.buffer.extend_from_slice(piece);
+        self.arrived += piece.len();
+    }
+
+    /// How many bytes have come since this was asked.
+    pub fn arrived(&mut self) -> usize {
+        std::mem::take(&mut self.arrived)
     }
 
     /// The next whole message, `None` when more of the body is needed.

@@ -38,10 +38,11 @@ const DEAF: Duration = Duration::from_secs(5);
 /// A follow stream that is not read skips what is rotated away meanwhile, by newer daemons too ("file rotations
 /// were missed"). So it is closed when we have not read for this long, and what Docker has kept is asked for.
 const UNREAD_MAX: Duration = Duration::from_secs(2);
-/// Whoever is with the newest line rests behind a turn; who is further behind reads on. Docker's daemon waits for nobody
-/// meanwhile: what it sends in a rest finds room in the socket, up to two thousand lines a second of one container, and who
-/// writes more falls behind by this much.
+/// Whoever is with the newest line rests behind a turn; who is further behind reads on.
 const ABREAST: Duration = REST.saturating_mul(2);
+/// Docker's daemon must not wait for us, which up to 20.10 holds up the container: what it sends in a rest finds room in the
+/// socket. Who was sent more than this at one look reads on, since more may wait for room.
+const ROOM_BYTES: usize = 32 << 10;
 /// How much text is handed on at one go, if so much has arrived.
 const BLOCK_TEXT_BYTES: usize = 48 << 10;
 /// What is kept while the mark is searched for.
@@ -321,7 +322,7 @@ impl Lease {
             if let Some(ending) = ending {
                 return Ok(ending);
             }
-            if follows && reader.is_abreast(&self.clock) {
+            if follows && decoder.arrived() < ROOM_BYTES && reader.is_abreast(&self.clock) {
                 sleep(REST).await;
             }
         }
