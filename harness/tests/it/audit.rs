@@ -56,7 +56,7 @@ fn what_each_flaw_loses_is_caught_and_without_it_nothing_is_lost() {
     for (target, figure) in
         [("commit_on_read", "lost"), ("path_keyed_offset", "lost"), ("mixed_streams", "altered")]
     {
-        assert!(count(target, figure) > 0, "{target}: {}", verdicts["targets"][target]["audit"]);
+        assert!(count(target, figure) > 3, "{target}: {}", verdicts["targets"][target]["audit"]);
     }
     for target in ["mended", "hybrid"] {
         let audit = &verdicts["targets"][target]["audit"];

@@ -139,12 +139,12 @@ impl Reader {
         self.progressed || (self.cursor.mark().seen > 0 && !self.cursor.is_searching())
     }
 
-    /// How many slices the present lease may last.
     /// Whether what was taken last is about the newest that there is.
     fn is_abreast(&self, clock: &Clock) -> bool {
         clock.now_ns().saturating_sub(self.cursor.mark().time_ns) < duration_ns(ABREAST)
     }
 
+    /// How many slices the present lease may last.
     fn slices(&self) -> u32 {
         if self.is_there() { 1 } else { self.patience }
     }
