@@ -32,7 +32,9 @@ pub fn settle(dir: &Path, verdicts: &Verdicts) -> io::Result<()> {
 }
 
 fn settle_segment(dir: &Path, segment: &Identity, verdicts: &Verdicts) -> io::Result<()> {
-    let path = folder::path(dir, segment.number);
+    let (path, beside) = (folder::path(dir, segment.number), beside(dir, segment.number));
+    // What a settling left that was killed, also where the segment is gone since.
+    files::remove(&beside)?;
     let file = match files::open(&path) {
         // The shipper has made room meanwhile.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -43,8 +45,6 @@ fn settle_segment(dir: &Path, segment: &Identity, verdicts: &Verdicts) -> io::Re
     if !is_same || (segment.bytes == 0 && !files::lock_now(&file)?) {
         return Ok(());
     }
-    let beside = beside(dir, segment.number);
-    files::remove(&beside)?;
     let mut new = BufWriter::new(files::create(&beside)?);
     let kept = copy_rest(&file, segment.number, verdicts, &mut new);
     let finished = kept.and_then(|kept| {
@@ -165,6 +165,18 @@ mod tests {
             settle(dir.path(), &verdicts).unwrap();
             assert_eq!(texts(dir.path()), [("b".to_owned(), 0), ("c".to_owned(), 3), ("d".to_owned(), 0)]);
         }
+    }
+
+    /// Killed between the removal of a segment of which nothing stays and that of the file beside it.
+    #[test]
+    fn what_a_killed_settling_left_beside_a_segment_that_is_gone_goes_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let (segment, offsets) = write(dir.path(), &[(7, "a")]);
+        std::fs::remove_file(folder::path(dir.path(), 1)).unwrap();
+        std::fs::write(beside(dir.path(), 1), "").unwrap();
+        let letters = [((1, offsets[0]), Verdict::Accepted)].into_iter().collect();
+        settle(dir.path(), &Verdicts { segments: vec![segment], letters }).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
