@@ -137,12 +137,7 @@ pub(super) fn memory_groups(
     targets: &[Spec],
 ) -> Result<BTreeMap<String, MemoryGroup>, AttachError> {
     for Spec { name, kind, .. } in targets {
-        let confinement = Confinement::new(&kind.resources, None);
-        let checked = match kind.run_in {
-            RunIn::Process => confinement.check(),
-            // By the engine's leave; what it refuses beside that it says itself.
-            RunIn::Container => confinement.check_machine(),
-        };
+        let checked = Confinement::new(&kind.resources, None).check(kind.run_in);
         checked.map_err(|why| AttachError::Confine { target: name.clone(), why })?;
     }
     let processes = targets.iter().filter(|spec| spec.kind.run_in == RunIn::Process);

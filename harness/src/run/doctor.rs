@@ -1,7 +1,7 @@
 //! `flatline doctor`: what this machine lacks for a run, and what to do about it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procfs::process::all_processes;
@@ -16,7 +16,9 @@ use crate::record::bound;
 use crate::result::RunIn;
 use crate::run::order::EngineChoice;
 use crate::scenario::Loaded;
+use crate::target::confine::Confinement;
 use crate::target::process::missing;
+use crate::target::spec::Spec;
 use crate::world::engine::Engine;
 
 pub mod findings;
@@ -34,9 +36,15 @@ pub fn facts(loaded: &Loaded, out: &Path, done: Duration) -> Facts {
     let of_root = [("disk_full", Fault::DiskFull), ("docker_restart", Fault::DockerRestart)];
     let needs_root = of_root.iter().find(|(_, fault)| has(fault)).map(|(name, _)| (*name).to_owned());
     let missing = loaded.targets.iter().filter_map(missing).map(|gone| (gone.name, gone.program));
+    let unkept = |spec: &Spec| {
+        let checked = Confinement::new(&spec.kind.resources, None).check(spec.kind.run_in);
+        checked.err().map(|why| (spec.name.clone(), why.to_string()))
+    };
+    let there = there(out);
     Facts {
         out: out.display().to_string(),
-        free_bytes: free_bytes(out),
+        in_the_way: there.as_deref().filter(|there| !there.is_dir()).map(|file| file.display().to_string()),
+        free_bytes: there.as_deref().and_then(free_bytes),
         writes_bytes: bound::bytes(&findings::volume(scenario, done)),
         // Without a limit there is none to run into.
         descriptors: Some(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)),
@@ -54,6 +62,7 @@ pub fn facts(loaded: &Loaded, out: &Path, done: Duration) -> Facts {
         cores: environment::machine().cores,
         other_runs: other_runs(),
         missing_programs: missing.collect(),
+        unkept: loaded.targets.iter().filter_map(unkept).collect(),
     }
 }
 
@@ -61,6 +70,9 @@ pub fn facts(loaded: &Loaded, out: &Path, done: Duration) -> Facts {
 pub async fn facts_with_engine(loaded: &Loaded, out: &Path, choice: EngineChoice, host: &str) -> Facts {
     let facts = facts(loaded, out, Duration::ZERO);
     let engine = match choice {
+        EngineChoice::Embedded if !facts.may_embed => {
+            Err("the embedded engine runs no target in a container and is not restarted".to_owned())
+        }
         EngineChoice::Embedded => Ok("the embedded one".to_owned()),
         EngineChoice::Auto | EngineChoice::Docker => {
             match timeout(ANSWERS_WITHIN, Engine::connect(host, "doctor")).await {
@@ -73,10 +85,13 @@ pub async fn facts_with_engine(loaded: &Loaded, out: &Path, choice: EngineChoice
     Facts { engine: Some(engine), may_embed: facts.may_embed && choice == EngineChoice::Auto, ..facts }
 }
 
-/// Where a folder is or will be made.
-fn free_bytes(out: &Path) -> Option<u64> {
+/// What is there already of the way to a folder.
+fn there(out: &Path) -> Option<PathBuf> {
     let out = std::path::absolute(out).ok()?;
-    let there = out.ancestors().find(|ancestor| ancestor.exists())?;
+    out.ancestors().find(|ancestor| ancestor.exists()).map(Path::to_owned)
+}
+
+fn free_bytes(there: &Path) -> Option<u64> {
     let disk = statvfs(there).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::result::{Allowance, cpu_list};
+use crate::result::{Allowance, RunIn, cpu_list};
 
 /// What a process is held to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,11 +74,21 @@ impl Confinement {
         *self == Self::default()
     }
 
-    /// Whether this user can keep it on this machine: what can be told before a program is started.
+    /// Whether a target that runs there can be held to it on this machine: what can be told before a program is
+    /// started.
     ///
     /// # Errors
     /// [`ConfineError`].
-    pub fn check(&self) -> Result<(), ConfineError> {
+    pub fn check(&self, run_in: RunIn) -> Result<(), ConfineError> {
+        match run_in {
+            RunIn::Process => self.check_user(),
+            // By the engine's leave; what it refuses beside that it says itself.
+            RunIn::Container => self.check_machine(),
+        }
+    }
+
+    /// Whether this user can.
+    fn check_user(&self) -> Result<(), ConfineError> {
         self.check_machine()?;
         let most = getrlimit(Resource::Nofile).maximum;
         match (self.fds, most) {
@@ -88,10 +98,7 @@ impl Confinement {
     }
 
     /// Whether anybody can, such as an engine that runs as root.
-    ///
-    /// # Errors
-    /// [`ConfineError`].
-    pub fn check_machine(&self) -> Result<(), ConfineError> {
+    fn check_machine(&self) -> Result<(), ConfineError> {
         // Where the system does not say, the program's start finds out.
         let online = fs::read_to_string("/sys/devices/system/cpu/online").ok();
         if let (Some(cpus), Some(online)) = (&self.cpus, online.and_then(|online| cpu_list(online.trim()))) {
@@ -187,7 +194,8 @@ mod tests {
         let error = std::thread::spawn(|| keep_on("0,1023").unwrap_err().to_string()).join().unwrap();
         assert!(error.contains("processors 0,1023") && error.contains("no processor 1023"), "{error}");
         assert!(std::thread::spawn(|| keep_on("0").is_ok()).join().unwrap());
-        let check = |cpus: &str| Confinement { cpus: Some(cpus.into()), ..Confinement::default() }.check();
+        let check =
+            |cpus: &str| Confinement { cpus: Some(cpus.into()), ..Confinement::default() }.check_user();
         assert!(check("0").is_ok() && check("0,1023").unwrap_err().to_string() == error);
     }
 

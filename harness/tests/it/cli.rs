@@ -320,3 +320,28 @@ fn the_doctor_says_what_is_missing_and_what_to_do() {
     let engine = found["findings"].as_array().unwrap().iter().find(|finding| finding["what"] == "engine");
     assert_eq!(engine.unwrap()["state"], "missing", "{found}");
 }
+
+/// All of these a run refuses: who asked before must have been told.
+#[test]
+fn the_doctor_finds_what_a_run_would_refuse() {
+    let refused = |options: &[&str], what: &str| {
+        let output = output(&[&["doctor", "--engine", "embedded"], options].concat());
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), ENVIRONMENT, "{told}");
+        assert!(told.contains(what), "{told}");
+    };
+    refused(
+        &["--set", "targets.pool.resources.cpus=\"1023\""],
+        "✗ limits: pool: can't keep it on the processors 1023",
+    );
+    refused(
+        &["--set", "targets.pool.resources.fds=9999999999"],
+        "✗ limits: pool: can't limit file descriptors",
+    );
+    refused(
+        &["--set", "targets.pool.run_in=container"],
+        "✗ engine: the embedded engine runs no target in a container",
+    );
+    refused(&["--out", "Cargo.toml"], "Cargo.toml is no folder");
+    refused(&["--out", "Cargo.toml/reports"], "Cargo.toml is no folder");
+}

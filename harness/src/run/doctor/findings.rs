@@ -28,6 +28,8 @@ const INSTANCES: u64 = 128;
 pub struct Facts {
     /// Where the run directory goes.
     pub out: String,
+    /// A file that stands where that, or a folder above it, is to be.
+    pub in_the_way: Option<String>,
     /// Free bytes there.
     pub free_bytes: Option<u64>,
     /// Bytes that the run writes at most.
@@ -60,6 +62,8 @@ pub struct Facts {
     pub other_runs: u64,
     /// Programs of targets that are not there, with their targets.
     pub missing_programs: Vec<(String, String)>,
+    /// Targets whose limits this machine can't keep, and why.
+    pub unkept: Vec<(String, String)>,
 }
 
 /// What a fact means.
@@ -153,6 +157,7 @@ pub fn all(facts: &Facts) -> Vec<Finding> {
         Some(clock(facts)),
         facts.load.map(|load| self::load(load, facts)),
         Some(programs(facts)),
+        Some(limits(facts)),
     ];
     findings.into_iter().flatten().collect()
 }
@@ -176,6 +181,9 @@ pub fn list(findings: &[Finding]) -> String {
 
 fn space(facts: &Facts) -> Finding {
     let advice = "free some space, or choose another place with --out DIR";
+    if let Some(file) = &facts.in_the_way {
+        return missing("space", format!("{file} is no folder"), "choose another place with --out DIR");
+    }
     match facts.free_bytes {
         Some(free) if free < facts.writes_bytes => missing("space", room(facts), advice),
         Some(free) if free / 2 < facts.writes_bytes => warning("space", room(facts), advice),
@@ -278,6 +286,18 @@ fn programs(facts: &Facts) -> Finding {
     missing("programs", found.collect::<Vec<_>>().join(", "), advice)
 }
 
+fn limits(facts: &Facts) -> Finding {
+    if facts.unkept.is_empty() {
+        return good("limits", "of every target can be kept".to_owned());
+    }
+    let found = facts.unkept.iter().map(|(target, why)| format!("{target}: {why}"));
+    missing(
+        "limits",
+        found.collect::<Vec<_>>().join("; "),
+        "change `resources` in the target's file or the scenario",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +307,7 @@ mod tests {
     fn well() -> Facts {
         Facts {
             out: "reports/x".to_owned(),
+            in_the_way: None,
             free_bytes: Some(43_000_000_000),
             writes_bytes: 1_200_000_000,
             descriptors: Some(65_536),
@@ -303,6 +324,7 @@ mod tests {
             cores: 2,
             other_runs: 0,
             missing_programs: Vec::new(),
+            unkept: Vec::new(),
         }
     }
 
@@ -320,7 +342,7 @@ mod tests {
     #[test]
     fn a_machine_that_lacks_nothing_is_told_so() {
         assert_eq!(found(&well()), []);
-        assert_eq!(all(&well()).len(), 9);
+        assert_eq!(all(&well()).len(), 10);
         assert_eq!(room(&well()), "this run writes at most 1.1 GiB to reports/x; 40.0 GiB are free");
     }
 
@@ -351,6 +373,9 @@ mod tests {
         assert_eq!(one(|it| it.other_runs = 1), [("load", Warning)]);
         let lacks = |it: &mut Facts| it.missing_programs = vec![("a".to_owned(), "vector".to_owned())];
         assert_eq!(one(lacks), [("programs", Missing)]);
+        let unkept = |it: &mut Facts| it.unkept = vec![("a".to_owned(), "no processor 9".to_owned())];
+        assert_eq!(one(unkept), [("limits", Missing)]);
+        assert_eq!(one(|it| it.in_the_way = Some("reports".to_owned())), [("space", Missing)]);
     }
 
     #[test]
