@@ -298,15 +298,50 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ScenarioError> {
-    serde_saphyr::from_str(text).map_err(|error| {
-        let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
-        ScenarioError::Parse { path: path.to_owned(), why: format!("{at}: {}", plain(&error)) }
-    })
+    let mut field = String::new();
+    let read = serde_saphyr::with_deserializer_from_str(text, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            // Of fields that are read in one of several forms the names are not known.
+            let whole = error.path().to_string();
+            let known = whole.split(".?").next().unwrap_or_default();
+            if !matches!(known, "" | "." | "?") {
+                field = format!("{known}: ");
+            }
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| mistake(path, &field, &error))
+}
+
+/// What is wrong with a file, and where in it.
+fn mistake(path: &Path, field: &str, error: &serde_saphyr::Error) -> ScenarioError {
+    let at = error.location().map_or_else(String::new, |at| format!("{}:{}", at.line(), at.column()));
+    ScenarioError::Parse { path: path.to_owned(), why: format!("{at}: {field}{}", plain(error)) }
 }
 
 /// The message alone, in words for who wrote the file and not for who calls the parser.
 fn plain(error: &serde_saphyr::Error) -> String {
-    UserMessageFormatter.format_message(error.without_snippet()).into_owned()
+    let error = error.without_snippet();
+    what_to_write(error)
+        .map_or_else(|| UserMessageFormatter.format_message(error).into_owned(), str::to_owned)
+}
+
+/// Instead of a value of the wrong kind.
+fn what_to_write(error: &serde_saphyr::Error) -> Option<&'static str> {
+    if let serde_saphyr::Error::InvalidScalar { ty, .. } = error {
+        return Some(match *ty {
+            "bool" => "write true or false",
+            real if real.starts_with('f') => "write a number",
+            _ => "write a whole number, 0 or more",
+        });
+    }
+    let serde_saphyr::Error::Unexpected { expected, .. } = error else { return None };
+    match *expected {
+        "string scalar" => Some("write a single value"),
+        "sequence start" => Some("write a list: [..., ...]"),
+        "mapping start" => Some("write fields, each with its value: { KEY: VALUE }"),
+        _ => None,
+    }
 }
 
 fn target(source: &Source, scenario: &Path, name: &str, entry: Entry) -> Result<Spec, ScenarioError> {
@@ -425,6 +460,28 @@ mod tests {
         let message = load(Some(&path), &Overrides::default()).unwrap_err().to_string();
         assert!(message.starts_with(&format!("{}:{line}:", path.display())), "{message}");
         assert!(message.contains("warm_up") && message.contains("warmup"), "{message}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_named_with_its_field_and_what_to_write() {
+        let built_in = include_str!("../../scenarios/quick.yaml");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.yaml");
+        let said = |from: &str, to: &str| {
+            assert!(built_in.contains(from), "{from}");
+            fs::write(&path, built_in.replacen(from, to, 1)).unwrap();
+            load(Some(&path), &Overrides::default()).unwrap_err().to_string()
+        };
+        let of = [
+            ("count: 8", "count: many", "containers.count: write a whole number, 0 or more"),
+            ("seed: 1", "seed: [1]", "seed: write a single value"),
+            ("every: 4s", "evry: 4s", "containers.churn.evry: unknown field `evry`, expected one of every"),
+            ("load: 170s", "load: 5x", "phases.load: \"5x\" is no duration"),
+        ];
+        for (from, to, why) in of {
+            let said = said(from, to);
+            assert!(said.contains("s.yaml:") && said.contains(why), "{said}");
+        }
     }
 
     #[test]

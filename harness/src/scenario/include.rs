@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 use serde_saphyr::Spanned;
 
-use super::{Scenario, ScenarioError, Source, parse};
+use super::{Scenario, ScenarioError, Source, mistake, parse};
 
 /// Who includes more has included itself by another name.
 const FILES_MAX: usize = 50;
@@ -20,7 +20,7 @@ const KEY: &str = "include";
 /// Reads a scenario with all that it includes.
 pub(super) fn read(source: &Source, path: &Path) -> Result<Scenario, ScenarioError> {
     let text = source.read(path).map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
-    let file: Node = parse(path, &text)?;
+    let file = tree(path, &text)?;
     if !matches!(&file.what, What::Map(fields) if fields.contains_key(KEY)) {
         return parse(path, &text);
     }
@@ -119,7 +119,7 @@ impl Gathered<'_> {
         let text = self.source.read(&file).map_err(|error| {
             self.wrong(place, &format!("include: can't read {}: {error}", file.display()))
         })?;
-        self.gather(parse(&file, &text)?, (&file, &folder), above)
+        self.gather(tree(&file, &text)?, (&file, &folder), above)
     }
 
     fn wrong(&self, place: &Node, why: &str) -> ScenarioError {
@@ -144,6 +144,11 @@ impl Gathered<'_> {
             self.wrong(place, &format!("{field}{why}"))
         })
     }
+}
+
+/// What a file holds, whatever it means.
+fn tree(path: &Path, text: &str) -> Result<Node, ScenarioError> {
+    serde_saphyr::from_str(text).map_err(|error| mistake(path, "", &error))
 }
 
 /// The same file by whichever name.
