@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ScenarioError, Source, overrides, parse, target};
+use super::yaml::parse;
+use super::{ScenarioError, Source, overrides, target};
 use crate::embedded::backlog::Text;
 use crate::faults::{self, Timed};
 use crate::result::Allowance;

@@ -11,7 +11,8 @@ use serde_json::Value;
 use serde_path_to_error::Segment;
 use serde_saphyr::Spanned;
 
-use super::{Scenario, ScenarioError, Source, mistake, parse};
+use super::yaml::{mistake, parse};
+use super::{Scenario, ScenarioError, Source};
 
 /// Who includes more has included itself by another name.
 const FILES_MAX: usize = 50;

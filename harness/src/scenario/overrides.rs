@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Scenario, ScenarioError, Source, plain};
+use super::yaml::plain;
+use super::{Scenario, ScenarioError, Source};
 use crate::result::Shard;
 use crate::target::spec::Entry;
 use crate::units::Factor;
